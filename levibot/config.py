@@ -1,0 +1,232 @@
+"""The configuration: frozen, validated settings. `supervisor.toml` describes every key."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from levibot.symbols import is_canonical, on_disk
+
+
+def _check_symbol(symbol: str) -> str:
+    if not is_canonical(symbol):
+        raise ValueError(f"{symbol!r} is no symbol; write it as BASE/QUOTE, for example BTC/USDT")
+    return symbol
+
+
+SymbolName = Annotated[str, AfterValidator(_check_symbol)]
+Seconds = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Money = Annotated[Decimal, Field(ge=0)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicyConfig(Section):
+    """How one kind of worker is watched and restarted."""
+
+    heartbeat_interval: Seconds = Field(1.0, description="Seconds between two heartbeats of a worker.")
+    hang_after: Seconds = Field(15.0, description="Seconds without progress until a worker is killed.")
+    start_timeout: Seconds = Field(30.0, description="Seconds from spawn to the first heartbeat.")
+    stop_grace: Seconds = Field(10.0, description="Seconds a worker has to stop before SIGKILL.")
+    max_memory_mb: Annotated[float, Field(gt=0)] = Field(
+        256.0, description="Unique memory in MB above which a worker is recycled."
+    )
+    max_descriptors: Annotated[int, Field(gt=0)] = Field(
+        256, description="Open file descriptors above which a worker is recycled."
+    )
+    error_spike: Annotated[int, Field(gt=0)] = Field(
+        10, description="More errors than this within error_window restart the worker."
+    )
+    error_window: Seconds = Field(300.0, description="Seconds over which errors are counted.")
+    restart_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        (0.0, 60.0, 120.0, 240.0, 480.0),
+        description="Seconds after the last restart, by the number of restarts in the window; the last repeats.",
+    )
+    restart_budget: Annotated[int, Field(ge=0)] = Field(
+        5, description="Automatic restarts in restart_window before the worker is exhausted; 0: no end."
+    )
+    restart_window: Seconds = Field(3600.0, description="Seconds over which restarts are counted.")
+    restart_jitter: Fraction = Field(0.1, description="Random part added to a delay, as a fraction of it.")
+    restart_alert: Annotated[int, Field(gt=0)] = Field(
+        5,
+        description="More restarts than this in the window raise an alert; of feed or broker also REDUCING.",
+    )
+
+
+def _infrastructure_policy() -> PolicyConfig:
+    return PolicyConfig(
+        restart_delays=(0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0),
+        restart_budget=0,
+        max_memory_mb=1024.0,
+        max_descriptors=4096,
+    )
+
+
+class PoliciesConfig(Section):
+    """One policy for each kind of worker."""
+
+    engine: PolicyConfig = Field(default_factory=PolicyConfig)
+    feed: PolicyConfig = Field(default_factory=_infrastructure_policy)
+    broker: PolicyConfig = Field(default_factory=_infrastructure_policy)
+
+
+class SupervisorConfig(Section):
+    """The daemon itself."""
+
+    data_dir: Path = Field(Path("var"), description="Where all state lies.")
+    run_dir: Path | None = Field(None, description="Where sockets lie; default: run below data_dir.")
+    starts_in_flight: Annotated[int, Field(gt=0)] = Field(4, description="Workers starting at one time.")
+    sample_interval: Seconds = Field(1.0, description="Seconds between two psutil samples of each worker.")
+    unique_memory_interval: Seconds = Field(
+        30.0, description="Seconds between two readings of unique memory, which are dearer."
+    )
+
+
+class ExchangeConfig(Section):
+    """What is traded on; part of the name of the state directory."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9]+$")] = Field(
+        "simulated", description="Exchange whose markets are traded; state is kept apart for each."
+    )
+    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] = Field(
+        "default", description="Name of the account; state is kept apart for each."
+    )
+
+
+class FeedConfig(Section):
+    """Market data."""
+
+    source: Literal["simulated", "replay"] = Field("simulated", description="Where market data comes from.")
+    seed: int = Field(7, description="Seed of the simulated exchange.")
+    speed: Annotated[float, Field(gt=0)] = Field(60.0, description="Market seconds for each second.")
+    tick_hz: Annotated[float, Field(gt=0, le=1000)] = Field(4.0, description="Ticks a second and symbol.")
+    lockstep: bool = Field(
+        False, description="Wait until all have dealt with an event before the next; speed is then ignored."
+    )
+    path: Path | None = Field(
+        None, description="replay: folder of candles (BTCUSDT-1m.csv.gz, .csv, .parquet) or recorded frames."
+    )
+    start: str | None = Field(None, description="replay: UTC time of the first live bar, ISO 8601.")
+    history_bars: Annotated[int, Field(gt=0, le=10_000)] = Field(
+        1500, description="Closed bars in the snapshot an engine starts from."
+    )
+    max_gap_minutes: Annotated[int, Field(ge=0)] = Field(
+        120, description="Longer holes in the data are not filled."
+    )
+
+    @model_validator(mode="after")
+    def _replay_needs_a_path(self) -> FeedConfig:
+        if self.source == "replay" and self.path is None:
+            raise ValueError('source = "replay" needs path = "FOLDER"')
+        return self
+
+
+class PaperConfig(Section):
+    """The paper exchange."""
+
+    cash: Money = Field(Decimal(10_000), description="Paper money at the first start, in the quote asset.")
+    spread: Fraction = Field(0.0002, description="Assumed spread where the feed has none, as a fraction.")
+    slippage: Fraction = Field(0.0001, description="Added against every market order, as a fraction.")
+    maker_fee: Fraction = Field(0.001, description="Fee of a resting order, as a fraction.")
+    taker_fee: Fraction = Field(0.001, description="Fee of a market order, as a fraction.")
+    stale_after: Seconds = Field(30.0, description="No entry is filled on a price older than this.")
+
+
+class RiskConfig(Section):
+    """Limits over the whole portfolio."""
+
+    position_cap: Fraction = Field(0.2, description="Largest position, as a fraction of equity.")
+    max_positions: Annotated[int, Field(gt=0)] = Field(5, description="Open positions at one time.")
+    grant_life: Seconds = Field(2.0, description="Seconds until a grant dies.")
+    daily_loss: Fraction = Field(0.03, description="Loss of the UTC day at which trading is HALTED.")
+    mark_max_age: Seconds = Field(
+        30.0, description="An open position without a price this young: equity unknown, REDUCING."
+    )
+
+
+class EngineConfig(Section):
+    """Defaults of an engine; `[overrides."SYMBOL"]` changes any of them for one symbol."""
+
+    strategy: str = Field("sma_cross", description='Built-in name, or "package.module:Class".')
+    strategy_options: dict[str, int | float | str | bool] = Field(
+        default_factory=dict, description="Keyword arguments of the strategy."
+    )
+    cycle_interval: Seconds = Field(1.0, description="Seconds between two turns without market data.")
+    stop_loss: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.02, description="Protective stop below (above) the entry, as a fraction."
+    )
+    take_profit: Annotated[float, Field(ge=0, lt=10)] = Field(
+        0.04, description="Target beyond the entry, as a fraction; 0: none."
+    )
+    market_max_age: Seconds = Field(30.0, description="No entry on market data older than this.")
+    record_inputs: bool = Field(False, description="Write every input of the decision core to a recording.")
+
+
+class ApiConfig(Section):
+    """The HTTP interface."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0, description="Loopback TCP port, for reading only; 0: none. Changes go through the unix socket."
+    )
+
+
+class LoggingConfig(Section):
+    """Log files."""
+
+    level: LogLevel = Field("info", description="Least level that is written.")
+    retention_days: Annotated[int, Field(gt=0)] = Field(30, description="Days that log files are kept.")
+
+
+class Config(Section):
+    """The whole of `supervisor.toml`."""
+
+    symbols: Annotated[tuple[SymbolName, ...], Field(min_length=1)] = Field(
+        ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT"), description="Symbols to trade."
+    )
+    mode: Literal["paper"] = Field("paper", description="Paper money.")
+    supervisor: SupervisorConfig = Field(default_factory=SupervisorConfig)
+    exchange: ExchangeConfig = Field(default_factory=ExchangeConfig)
+    feed: FeedConfig = Field(default_factory=FeedConfig)
+    paper: PaperConfig = Field(default_factory=PaperConfig)
+    risk: RiskConfig = Field(default_factory=RiskConfig)
+    engine: EngineConfig = Field(default_factory=EngineConfig)
+    overrides: dict[SymbolName, dict[str, Any]] = Field(
+        default_factory=dict, description="Engine settings of single symbols."
+    )
+    policy: PoliciesConfig = Field(default_factory=PoliciesConfig)
+    api: ApiConfig = Field(default_factory=ApiConfig)
+    logging: LoggingConfig = Field(default_factory=LoggingConfig)
+
+    @model_validator(mode="after")
+    def _check_symbols(self) -> Config:
+        if len(set(self.symbols)) != len(self.symbols):
+            raise ValueError("symbols: one is named twice")
+        if len({on_disk(symbol) for symbol in self.symbols}) != len(self.symbols):
+            raise ValueError("symbols: two have the same name on disk")
+        for symbol in self.overrides:
+            self.engine_of(symbol)
+        return self
+
+    def engine_of(self, symbol: str) -> EngineConfig:
+        """Engine settings of `symbol`: the defaults with its overrides laid over them."""
+        changed = self.overrides.get(symbol, {})
+        return EngineConfig.model_validate({**self.engine.model_dump(), **changed})
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of the state of this mode, exchange and account."""
+        return self.supervisor.data_dir / f"{self.mode}-{self.exchange.id}-{self.exchange.account}"
+
+    @property
+    def log_dir(self) -> Path:
+        """Folder of the log files."""
+        return self.supervisor.data_dir / "logs"

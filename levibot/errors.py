@@ -1,0 +1,86 @@
+"""Exceptions, grouped by the reaction that they demand of whoever catches them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class LeviBotError(Exception):
+    """Base of every error that LeviBot raises on purpose; its text names the remedy."""
+
+
+class StopError(LeviBotError):
+    """Going on would be wrong: stop and ask the operator."""
+
+
+class RetryError(LeviBotError):
+    """The same call may succeed at once or soon."""
+
+
+class BackOffError(LeviBotError):
+    """The other side asked for patience: wait, then try again."""
+
+
+class GiveUpError(LeviBotError):
+    """This item can never succeed: drop it, count it, go on with the rest."""
+
+
+class ConfigError(StopError):
+    """The configuration is wrong; the text names file, key and the nearest valid name."""
+
+
+class UnknownSymbolError(GiveUpError):
+    """The symbol is not among those configured, or not written in a known form."""
+
+
+class MalformedMessageError(GiveUpError):
+    """A message from the bus does not decode; it is counted and skipped."""
+
+
+class MarketDataError(GiveUpError):
+    """A candle or frame file holds a bad row; the text names file and line."""
+
+
+class StrategyError(GiveUpError):
+    """A strategy raised, or returned something that is no signal."""
+
+
+class DataStoreError(StopError):
+    """Base of the errors about files that hold state.
+
+    Parameters
+    ----------
+    path
+        The file concerned.
+    reason
+        What was found, and the remedy.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class CorruptStoreError(DataStoreError):
+    """The content is damaged: set the file aside and recover."""
+
+
+class NewerSchemaError(DataStoreError):
+    """A newer LeviBot wrote the file: upgrade; never set it aside."""
+
+
+class LockedStoreError(DataStoreError):
+    """Another process holds the file."""
+
+
+class FullDiskError(DataStoreError):
+    """The disk refused a write; what was on disk before is whole."""
+
+
+class AlreadyRunningError(StopError):
+    """Another supervisor holds the data directory."""
+
+
+class LaunchError(RetryError):
+    """A worker process could not be started in time."""

@@ -1,0 +1,64 @@
+"""What a worker process is told at its start: plain data, sent as JSON through its pipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from levibot.config import EngineConfig, FeedConfig, LoggingConfig, PaperConfig, Section
+from levibot.symbols import on_disk
+
+WorkerKind = Literal["engine", "feed", "broker"]
+
+
+class Endpoints(Section):
+    """ZeroMQ endpoints. The supervisor binds all but `feed` and `broker`."""
+
+    publishers: str  # XSUB: the feed's PUB connects
+    subscribers: str  # XPUB: SUB sockets connect
+    feed: str  # ROUTER of the feed
+    broker: str  # ROUTER of the broker
+    risk: str  # ROUTER
+    heartbeat: str  # PULL
+    control: str  # ROUTER
+
+
+class WorkerSpec(Section):
+    """All that a worker needs; nothing else reaches it."""
+
+    kind: WorkerKind
+    worker: str  # its name: "engine-BTC-USDT", "feed", "broker"
+    incarnation: int  # grows with each start
+    supervisor_epoch: int
+    endpoints: Endpoints
+    state_dir: Path  # of this mode, exchange and account
+    log_dir: Path
+    heartbeat_interval: float
+    logging: LoggingConfig
+    symbols: tuple[str, ...]  # the one of an engine; all that feed and broker serve
+    paused: bool = False
+    lockstep: bool = False
+    engine: EngineConfig | None = None
+    feed: FeedConfig | None = None
+    paper: PaperConfig | None = None
+    grant_key: str = ""  # hex, broker only: checks that a grant comes from this supervisor
+
+    @property
+    def symbol(self) -> str:
+        """The symbol of an engine."""
+        return self.symbols[0]
+
+    @property
+    def fence(self) -> Path:
+        """Lock file that at most one process of this name can hold."""
+        return self.state_dir / "fences" / f"{self.worker}.lock"
+
+    @property
+    def ledger(self) -> Path:
+        """Database of an engine."""
+        return self.state_dir / "ledgers" / f"{on_disk(self.symbol)}.sqlite"
+
+
+def engine_name(symbol: str) -> str:
+    """Worker name of the engine of `symbol`."""
+    return f"engine-{on_disk(symbol)}"

@@ -1,0 +1,17 @@
+"""Loaded once by the forkserver, so that every worker starts with it in shared memory.
+
+Nothing here may start a thread or open a socket. ccxt, polars and machine-learning libraries stay out:
+only the process that needs one pays for it.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import workers.broker
+import workers.engine
+import workers.entry
+import workers.feed  # noqa: F401
+
+gc.collect()
+gc.freeze()  # a collection in a worker would write to, and so copy, every page that is shared

@@ -1,0 +1,52 @@
+"""Symbols: one canonical form inside (ccxt's), one on disk, and the forms that users may write."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from levibot.errors import UnknownSymbolError
+
+_CANONICAL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?")
+
+
+def is_canonical(symbol: str) -> bool:
+    """Tell whether `symbol` is written as ``BASE/QUOTE`` or ``BASE/QUOTE:SETTLE``."""
+    return _CANONICAL.fullmatch(symbol) is not None
+
+
+def on_disk(symbol: str) -> str:
+    """Form used in file names and worker names: ``BTC-USDT``, ``BTC-USDT_USDT`` for a swap."""
+    return symbol.replace("/", "-").replace(":", "_")
+
+
+def resolve(written: str, configured: Iterable[str]) -> str:
+    """Canonical symbol for what a user wrote.
+
+    Parameters
+    ----------
+    written
+        ``BTC/USDT``, ``BTC-USDT``, ``BTCUSDT``, or the same of a swap, in any case.
+    configured
+        The canonical symbols that may be meant.
+
+    Raises
+    ------
+    UnknownSymbolError
+        If none, or more than one, of `configured` is meant; the text names the nearest.
+    """
+    known = list(configured)
+    wanted = written.strip().upper()
+    for form in (str, on_disk, _joined):
+        matches = [symbol for symbol in known if form(symbol) == wanted]
+        if len(matches) == 1:
+            return matches[0]
+    near = difflib.get_close_matches(wanted, [*known, *map(_joined, known)], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    listed = ", ".join(known) or "none"
+    raise UnknownSymbolError(f"no such symbol: {written!r}{hint} (configured: {listed})")
+
+
+def _joined(symbol: str) -> str:
+    return re.sub(r"[/:]", "", symbol)
