@@ -136,8 +136,6 @@ class PaperConfig(Section):
     cash: Money = Field(Decimal(10_000), description="Paper money at the first start, in the quote asset.")
     spread: Fraction = Field(0.0002, description="Assumed spread where the feed has none, as a fraction.")
     slippage: Fraction = Field(0.0001, description="Added against every market order, as a fraction.")
-    maker_fee: Fraction = Field(0.001, description="Fee of a resting order, as a fraction.")
-    taker_fee: Fraction = Field(0.001, description="Fee of a market order, as a fraction.")
     stale_after: Seconds = Field(30.0, description="No entry is filled on a price older than this.")
 
 

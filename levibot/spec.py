@@ -30,6 +30,7 @@ class WorkerSpec(Section):
     worker: str  # its name: "engine-BTC-USDT", "feed", "broker"
     incarnation: int  # grows with each start
     supervisor_epoch: int
+    instance: str  # identity of this state directory, four characters, part of every client order id
     endpoints: Endpoints
     state_dir: Path  # of this mode, exchange and account
     log_dir: Path

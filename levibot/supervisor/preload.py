@@ -8,10 +8,5 @@ from __future__ import annotations
 
 import gc
 
-import workers.broker
-import workers.engine
-import workers.entry
-import workers.feed  # noqa: F401
-
 gc.collect()
 gc.freeze()  # a collection in a worker would write to, and so copy, every page that is shared

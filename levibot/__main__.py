@@ -1,0 +1,9 @@
+"""``python -m levibot``: the daemon in the foreground.
+
+Kept tiny: every worker imports the main module again.
+"""
+
+if __name__ == "__main__":
+    from levibot.supervisor.daemon import main
+
+    main()
