@@ -94,8 +94,8 @@ class SupervisorConfig(Section):
 class ExchangeConfig(Section):
     """What is traded on; part of the name of the state directory."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+$")] = Field(
-        "simulated", description="Exchange whose markets are traded; state is kept apart for each."
+    id: Annotated[str, Field(pattern=r"^[a-z0-9]+$")] | None = Field(
+        None, description="Exchange whose markets are traded; default: the source of the feed."
     )
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] = Field(
         "default", description="Name of the account; state is kept apart for each."
@@ -222,7 +222,12 @@ class Config(Section):
     @property
     def state_dir(self) -> Path:
         """Folder of the state of this mode, exchange and account."""
-        return self.supervisor.data_dir / f"{self.mode}-{self.exchange.id}-{self.exchange.account}"
+        return self.supervisor.data_dir / f"{self.mode}-{self.exchange_id}-{self.exchange.account}"
+
+    @property
+    def exchange_id(self) -> str:
+        """Name of the exchange; simulated and replayed markets never share state."""
+        return self.exchange.id or self.feed.source
 
     @property
     def log_dir(self) -> Path:
