@@ -1,0 +1,87 @@
+# Everything lives in this checkout: .venv, .venv-bench and .venv-lock; state and sockets under var/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --quiet --require-hashes
+COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+ARGS ?=
+ROWS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run test test-long lint format type pytest bench bench-long lock clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "LeviBot needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	$(BIN)/python $(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+.venv-bench/.installed: requirements/bench.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-bench
+	.venv-bench/bin/python $(PIP_INSTALL) -r requirements/bench.txt
+	@touch $@
+
+.venv-lock/.installed: requirements/lock.txt | $(BIN)/python
+	$(BIN)/python -m venv .venv-lock
+	.venv-lock/bin/python $(PIP_INSTALL) -r requirements/lock.txt
+	@touch $@
+
+install: $(VENV)/.run  ## Create .venv and install what LeviBot needs to run
+
+install-dev: $(VENV)/.dev  ## The same, and what its tests need
+
+run: install  ## Run the daemon in the foreground on the simulated exchange (ARGS="-c FILE" for another)
+	@exec $(BIN)/python -m levibot $(ARGS)
+
+test: lint type pytest  ## Check style and types, run the tests, demand 85 % branch coverage
+
+test-long: export LEVIBOT_TEST_LONG = 1
+test-long: test  ## The same with the long tests in full
+
+lint: install-dev  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install-dev  ## Let ruff put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: install-dev  ## mypy --strict
+	$(BIN)/mypy
+
+pytest: install-dev  ## Tests with branch coverage, child processes counted (ARGS="tests/bus -k forwarder")
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (ROWS="bus kill" for some)
+	$(BIN)/python -m scripts.bench $(ROWS)
+
+bench-long: export LEVIBOT_BENCH_LONG = 1
+bench-long: bench  ## The same with the long rows in full
+
+lock: .venv-lock/.installed  ## Renew the pinned requirements from pyproject.toml
+	$(COMPILE) pyproject.toml --extra build --output-file requirements/run.txt
+	$(COMPILE) pyproject.toml --extra build --extra dev --constraint requirements/run.txt \
+		--output-file requirements/dev.txt
+	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
+	$(COMPILE) requirements/lock.in --output-file requirements/lock.txt
+
+clean:  ## Remove what was installed, built and measured; state under var/ stays
+	rm -rf .venv .venv-bench .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench-results
+	rm -f .coverage .coverage.*
+	find levibot workers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
