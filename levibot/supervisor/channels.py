@@ -1,0 +1,136 @@
+"""The supervisor's sockets towards its workers: heartbeats in, commands out."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+import zmq
+
+from levibot.bus.codec import Decoder, encode
+from levibot.bus.messages import Acknowledged, Command, Heartbeat, Hello, WorkerMessage
+from levibot.bus.sockets import AsyncReader, make_socket, send
+from levibot.errors import MalformedMessageError
+
+Malformed = Callable[[str, MalformedMessageError], None]
+
+
+class HeartbeatChannel:
+    """PULL socket on which every worker's heartbeats arrive.
+
+    Parameters
+    ----------
+    loop, context
+        Of the supervisor.
+    endpoint
+        To bind.
+    handle
+        Called with each heartbeat.
+    malformed
+        Called with the channel's name and the error for each message that does not decode.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        handle: Callable[[Heartbeat], None],
+        malformed: Malformed,
+    ) -> None:
+        self._decode: Decoder[Heartbeat] = Decoder(Heartbeat)
+        self._handle = handle
+        self._malformed = malformed
+        self._socket = make_socket(context, zmq.PULL, bind=endpoint)
+        self._reader = AsyncReader(loop, self._socket, self._receive)
+
+    def close(self) -> None:
+        """Stop reading and free the endpoint."""
+        self._reader.close()
+        self._socket.close(0)
+
+    def _receive(self, frames: list[bytes]) -> None:
+        try:
+            heartbeat = self._decode(frames[-1])
+        except MalformedMessageError as error:
+            self._malformed("heartbeat", error)
+            return
+        self._handle(heartbeat)
+
+
+class ControlChannel:
+    """ROUTER socket over which workers are commanded; each command is acknowledged.
+
+    Parameters
+    ----------
+    loop, context, endpoint, malformed
+        As of `HeartbeatChannel`.
+    on_hello
+        Called with the first message of each worker process.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        on_hello: Callable[[Hello], None],
+        malformed: Malformed,
+    ) -> None:
+        self._loop = loop
+        self._decode: Decoder[WorkerMessage] = Decoder(WorkerMessage)
+        self._on_hello = on_hello
+        self._malformed = malformed
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Acknowledged]] = {}
+        self._socket = make_socket(context, zmq.ROUTER, bind=endpoint)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._reader = AsyncReader(loop, self._socket, self._receive)
+
+    def command(self, worker: str, make: Callable[[int], Command]) -> asyncio.Future[Acknowledged]:
+        """Send a command.
+
+        Parameters
+        ----------
+        worker
+            Name of the worker.
+        make
+            Makes the command from its number.
+
+        Returns
+        -------
+        asyncio.Future
+            Done when the worker has acknowledged; cancelled if it is not connected.
+        """
+        number = next(self._ids)
+        future: asyncio.Future[Acknowledged] = self._loop.create_future()
+        try:
+            sent = send(self._socket, worker.encode(), encode(make(number)))
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            sent = False
+        if sent:
+            self._waiting[number] = future
+            future.add_done_callback(lambda _: self._waiting.pop(number, None))
+        else:
+            future.cancel()
+        self._reader.poke()
+        return future
+
+    def close(self) -> None:
+        """Stop reading and free the endpoint."""
+        self._reader.close()
+        self._socket.close(0)
+
+    def _receive(self, frames: list[bytes]) -> None:
+        try:
+            message = self._decode(frames[-1])
+        except MalformedMessageError as error:
+            self._malformed("control", error)
+            return
+        if isinstance(message, Hello):
+            self._on_hello(message)
+        elif (future := self._waiting.get(message.command_id)) is not None and not future.done():
+            future.set_result(message)

@@ -1,0 +1,132 @@
+"""Judging a worker: what psutil says it is, and what its heartbeat says it does, taken together. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from levibot.config import PolicyConfig
+from levibot.supervisor.process import Sample
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A worker must be replaced."""
+
+    cause: str  # under which the restart is counted: start, hang, memory, descriptors, errors
+    reason: str
+    graceful: bool  # it still listens: ask it to stop before it is killed
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """What is known of a live worker. Times are seconds of CLOCK_BOOTTIME, stamped by the supervisor."""
+
+    started: bool  # its Hello has come
+    since: float  # when it was started, or its Hello came
+    progress: float | None  # when a heartbeat last showed another turn of the loop
+    market: float | None  # when it last received market data
+    market_there: float | None  # when the supervisor last received the same market's data
+    errors: int  # in the error window
+    sample: Sample | None
+
+
+def judge(vitals: Vitals, policy: PolicyConfig, now: float) -> Verdict | None:
+    """Whether a worker must be replaced, and why.
+
+    Parameters
+    ----------
+    vitals
+        What is known of it.
+    policy
+        Limits of its kind.
+    now
+        Seconds of CLOCK_BOOTTIME.
+    """
+    if not vitals.started:
+        if now - vitals.since > policy.start_timeout:
+            return Verdict("start", f"not started within {policy.start_timeout:g} s", graceful=False)
+        return None
+    idle = now - (vitals.since if vitals.progress is None else vitals.progress)
+    if idle > policy.hang_after:
+        status = f", process is {vitals.sample.status}" if vitals.sample else ""
+        return Verdict("hang", f"no progress for {idle:.1f} s{status}", graceful=False)
+    if _deaf(vitals, policy, now):
+        return Verdict("hang", "no market data, although the feed publishes it", graceful=False)
+    if vitals.errors > policy.error_spike:
+        return Verdict("errors", f"{vitals.errors} errors in {policy.error_window:g} s", graceful=True)
+    return _judge_size(vitals.sample, policy)
+
+
+def _deaf(vitals: Vitals, policy: PolicyConfig, now: float) -> bool:
+    """Beating without working: the supervisor has had this market's data for long, the worker none of it."""
+    if vitals.market_there is None or now - vitals.market_there > policy.heartbeat_interval:
+        return False
+    heard = vitals.since if vitals.market is None else max(vitals.market, vitals.since)
+    return vitals.market_there - heard > 2 * policy.hang_after
+
+
+def _judge_size(sample: Sample | None, policy: PolicyConfig) -> Verdict | None:
+    if sample is None:
+        return None
+    if sample.uss_bytes is not None and sample.uss_bytes > policy.max_memory_mb * 1e6:
+        used = sample.uss_bytes / 1e6
+        return Verdict("memory", f"{used:.0f} MB, the limit is {policy.max_memory_mb:g} MB", graceful=True)
+    if sample.descriptors > policy.max_descriptors:
+        text = f"{sample.descriptors} open descriptors, the limit is {policy.max_descriptors}"
+        return Verdict("descriptors", text, graceful=True)
+    return None
+
+
+class ErrorWindow:
+    """Errors of a worker over a sliding window, from the counter in its heartbeats.
+
+    Parameters
+    ----------
+    seconds
+        Length of the window.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._steps: deque[tuple[float, int]] = deque()
+        self._counter = 0
+
+    def update(self, counter: int, now: float) -> None:
+        """Take the newest value of the counter."""
+        if counter > self._counter:
+            self._steps.append((now, counter - self._counter))
+        self._counter = counter
+
+    def restart(self) -> None:
+        """The worker is a new process: its counter begins at zero."""
+        self._steps.clear()
+        self._counter = 0
+
+    def count(self, now: float) -> int:
+        """Errors in the window before `now`."""
+        while self._steps and self._steps[0][0] <= now - self._seconds:
+            self._steps.popleft()
+        return sum(step for _, step in self._steps)
+
+
+class StallGuard:
+    """Notices that the supervisor itself stood still, and asks for patience with everyone else.
+
+    Parameters
+    ----------
+    patience
+        Seconds between two calls above which it was a stall; also how long nobody is judged after one.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._last: float | None = None
+        self._until = 0.0
+
+    def may_judge(self, now: float) -> bool:
+        """Call once a turn; False while heartbeats that waited in the socket are still to be counted."""
+        if self._last is not None and now - self._last > self._patience:
+            self._until = now + self._patience
+        self._last = now
+        return now >= self._until

@@ -1,0 +1,266 @@
+"""One child process, and the launcher that makes it.
+
+Nothing above the `Launcher` assumes a local pid: a launcher for other hosts can take this one's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import multiprocess
+import multiprocess.forkserver
+import multiprocess.process
+import multiprocess.resource_tracker
+import psutil
+
+from levibot.errors import LaunchError
+from levibot.spec import WorkerSpec
+from workers import entry
+from workers.runtime import STACK_SIGNAL, process_start_ticks
+
+PRELOAD = "levibot.supervisor.preload"
+_EXIT_CODE_WAIT = 0.5  # seconds from the death of a process until its exit code must be known
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What psutil says of a process at one moment."""
+
+    rss_bytes: int
+    cpu_percent: float  # of one core, since the sample before
+    descriptors: int
+    status: str  # psutil's word: running, sleeping, stopped, zombie…
+    uss_bytes: int | None = None  # only where it was asked for
+
+
+class Process(Protocol):
+    """A running worker process."""
+
+    pid: int
+    start_ticks: int
+
+    def on_exit(self, callback: Callable[[int | None], None]) -> None:
+        """Have `callback` called once with the exit code (None if it cannot be known)."""
+
+    def signal(self, signum: int) -> None:
+        """Send a signal; nothing happens if the process is gone, and never to another with its pid."""
+
+    def kill_tree(self) -> None:
+        """SIGKILL the process and all that descends from it."""
+
+    def dump_stack(self) -> None:
+        """Ask for a stack dump in the worker's ``.stack`` file."""
+
+    def sample(self, *, unique_memory: bool) -> Sample | None:
+        """Measure it; None if it is gone."""
+
+
+class Launcher(Protocol):
+    """Makes worker processes."""
+
+    async def start(self, spec: WorkerSpec, timeout: float) -> Process:
+        """Start a worker; LaunchError if that takes longer than `timeout` seconds."""
+
+    async def close(self) -> None:
+        """Free what the launcher holds; all its processes have ended."""
+
+
+class LocalProcess:
+    """A child of the local forkserver, followed through a pidfd.
+
+    Parameters
+    ----------
+    loop
+        The supervisor's loop.
+    child
+        The started process object; kept, because it holds the pipe that the worker's leash hangs on.
+    after_death
+        Called once, before the exit is told: clears what the worker left behind.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, child: Any, after_death: Callable[[], None]) -> None:
+        self.pid: int = child.pid
+        self._loop = loop
+        self._child = child
+        self._after_death = after_death
+        self._callback: Callable[[int | None], None] | None = None
+        self._exit: asyncio.Task[None] | None = None
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+            self.start_ticks = process_start_ticks(self.pid)
+            self._psutil = psutil.Process(self.pid)
+        except (ProcessLookupError, FileNotFoundError, psutil.NoSuchProcess) as error:
+            raise LaunchError(f"worker process {self.pid} died at its start") from error
+        self._descendants: list[psutil.Process] = []
+
+    def on_exit(self, callback: Callable[[int | None], None]) -> None:
+        """See `Process`."""
+        self._callback = callback
+        self._loop.add_reader(self._pidfd, self._died)
+
+    def signal(self, signum: int) -> None:
+        """See `Process`."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signum)
+
+    def kill_tree(self) -> None:
+        """See `Process`. The tree is read first: a child in a session of its own escapes a group kill."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._descendants = self._psutil.children(recursive=True)
+        self.signal(signal.SIGKILL)
+        for descendant in self._descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendant.kill()  # psutil checks the start time before it signals
+
+    def dump_stack(self) -> None:
+        """See `Process`."""
+        self.signal(STACK_SIGNAL)
+
+    def sample(self, *, unique_memory: bool) -> Sample | None:
+        """See `Process`."""
+        try:
+            with self._psutil.oneshot():
+                return Sample(
+                    rss_bytes=self._psutil.memory_info().rss,
+                    cpu_percent=self._psutil.cpu_percent(None),
+                    descriptors=self._psutil.num_fds(),
+                    status=self._psutil.status(),
+                    uss_bytes=self._psutil.memory_full_info().uss if unique_memory else None,
+                )
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            return None
+
+    def _died(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        self._exit = self._loop.create_task(self._finish())
+
+    async def _finish(self) -> None:
+        deadline = self._loop.time() + _EXIT_CODE_WAIT
+        while (code := self._exit_code()) is None and self._loop.time() < deadline:
+            await asyncio.sleep(0.001)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        with contextlib.suppress(ValueError):  # still unknown to the forkserver: its pipes close with the object
+            self._child.close()
+        self._after_death()
+        if self._callback is not None:
+            self._callback(code)
+
+    def _exit_code(self) -> int | None:
+        """Exit code from the forkserver, or from the kernel if the forkserver died before and we inherited."""
+        try:
+            reaped = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            reaped = None
+        if reaped is not None:
+            return -reaped.si_status if reaped.si_code != os.CLD_EXITED else reaped.si_status
+        code: int | None = self._child.exitcode
+        return code
+
+
+class ForkserverLauncher:
+    """Starts workers from a forkserver that has the light modules loaded and frozen.
+
+    Parameters
+    ----------
+    on_event
+        Called with an event's name and fields: what is to be logged.
+    """
+
+    def __init__(self, on_event: Callable[..., None]) -> None:
+        self._on_event = on_event
+        self._loop = asyncio.get_running_loop()
+        self._context = multiprocess.get_context("forkserver")
+        self._context.set_forkserver_preload([PRELOAD])
+        # One thread: the forkserver serves one request at a time anyway.
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="launcher")
+        self._live: set[int] = set()
+        self._companions: set[int] = set()
+
+    def warm_up(self) -> None:
+        """Start the forkserver now, so that it loads its modules while we load ours."""
+        multiprocess.forkserver.ensure_running()
+
+    def add_companion(self, pid: int) -> None:
+        """Name a direct child of the supervisor that is no worker and must not be swept."""
+        self._companions.add(pid)
+
+    async def start(self, spec: WorkerSpec, timeout: float) -> LocalProcess:
+        """See `Launcher`."""
+        child = self._context.Process(
+            target=entry.run, args=(spec.model_dump_json(),), name=f"{spec.worker}.{spec.incarnation}"
+        )
+        future = self._loop.run_in_executor(self._thread, self._start_child, child)
+        try:
+            await asyncio.wait_for(asyncio.shield(future), timeout)
+        except TimeoutError:
+            # The request may still be read by a forkserver that wakes up; only its death ends that.
+            self._on_event("forkserver_replaced", pid=self.forkserver_pid, after_seconds=timeout)
+            self._kill_forkserver()
+            await asyncio.wait([future])
+            future.exception()
+            raise LaunchError(f"{spec.worker}: no process after {timeout:g} s; forkserver replaced") from None
+        except (OSError, EOFError) as error:
+            raise LaunchError(f"{spec.worker}: the forkserver failed: {error!r}") from error
+        pid: int = child.pid
+        try:
+            return LocalProcess(self._loop, child, lambda: self._after_death(pid))
+        except LaunchError:
+            self._live.discard(pid)
+            raise
+
+    async def close(self) -> None:
+        """See `Launcher`."""
+        if self.forkserver_pid is not None:
+            self._kill_forkserver()
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def forkserver_pid(self) -> int | None:
+        """Pid of the forkserver, None before the first start."""
+        pid: int | None = multiprocess.forkserver._forkserver._forkserver_pid
+        return pid
+
+    def _kill_forkserver(self) -> None:
+        pid = self.forkserver_pid
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _start_child(self, child: Any) -> None:
+        child.start()
+        # The package keeps a set of all children, polls each of them at every start, and joins them at
+        # exit. Here the pidfd does that, and two readers of one exit code would lose it.
+        multiprocess.process._children.discard(child)
+        self._live.add(child.pid)
+
+    def _after_death(self, pid: int) -> None:
+        self._live.discard(pid)
+        with contextlib.suppress(RuntimeError):  # the thread is shut down with the daemon
+            self._thread.submit(self._sweep, pid)
+
+    def _sweep(self, left_by: int) -> None:
+        """Kill what a dead worker left: as subreaper the supervisor is now the parent of its orphans.
+
+        Runs in the launcher's thread, so that no process just being started is taken for an orphan.
+        """
+        tracker = multiprocess.resource_tracker._resource_tracker._pid
+        known = {*self._live, *self._companions, self.forkserver_pid, tracker}
+        for child in psutil.Process().children():
+            if child.pid in known:
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child.pid, 0)
+            self._loop.call_soon_threadsafe(
+                lambda pid=child.pid: self._on_event("orphan_killed", pid=pid, left_by=left_by)
+            )
