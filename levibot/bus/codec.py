@@ -41,7 +41,7 @@ class Decoder(Generic[T]):
         """Decode `body`; MalformedMessageError says what was wrong with it."""
         try:
             return self._decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedMessageError(f"{len(body)} bytes are no {self._kind}: {error}") from error
 
 

@@ -22,6 +22,16 @@ class Message(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Base of all messages: immutable, positional on the wire."""
 
 
+class MoneyMessage(Message, frozen=True):
+    """Base of messages with exact numbers: one NaN or infinity would poison every sum after it."""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, Decimal) and not value.is_finite():
+                raise ValueError(f"{name} is {value}, expected a finite number")
+
+
 # --------------------------------------------------------------------------- market data (PUB → SUB)
 
 
@@ -110,7 +120,7 @@ MarketEvent = MarketConnected | MarketGap | MarketStale | MarketRecovered | Mark
 Reliable = Bar | MarketConnected | MarketGap | MarketStale | MarketRecovered | MarketEnded
 
 
-class MarketSpec(Message, frozen=True):
+class MarketSpec(MoneyMessage, frozen=True):
     """What the exchange says of a market. Fees are fractions."""
 
     symbol: str
@@ -183,7 +193,7 @@ FeedReply = Snapshot | SnapshotRefused
 # --------------------------------------------------------------------------- risk (DEALER → ROUTER, supervisor)
 
 
-class RiskRequest(Message, frozen=True, tag=True):
+class RiskRequest(MoneyMessage, frozen=True, tag=True):
     """An engine asks to open or increase a position."""
 
     request_id: int
@@ -198,7 +208,7 @@ class RiskRequest(Message, frozen=True, tag=True):
     market_seq: int = 0  # sequence number of the newest tick that the engine had seen
 
 
-class Grant(Message, frozen=True, tag=True):
+class Grant(MoneyMessage, frozen=True, tag=True):
     """Leave to increase a position: once, up to `max_quantity`, until `expires_ns`."""
 
     request_id: int
@@ -224,7 +234,7 @@ RiskAnswer = Grant | RiskRefused
 # --------------------------------------------------------------------------- orders (DEALER → ROUTER, broker)
 
 
-class Intent(Message, frozen=True):
+class Intent(MoneyMessage, frozen=True):
     """An order that an engine has journaled and wants carried out, exactly once."""
 
     client_id: str
@@ -246,7 +256,7 @@ class Intent(Message, frozen=True):
     grant: Grant | None = None
 
 
-class Fill(Message, frozen=True):
+class Fill(MoneyMessage, frozen=True):
     fill_id: str
     quantity: Decimal
     price: Decimal
@@ -319,7 +329,7 @@ OrderEvent = (
 TERMINAL = (OrderFilled, OrderCancelled, OrderDenied, OrderRejected)
 
 
-class Position(Message, frozen=True):
+class Position(MoneyMessage, frozen=True):
     """Signed base quantity and its average entry price."""
 
     symbol: str
@@ -377,7 +387,7 @@ class NotReady(Message, frozen=True, tag=True):
     reason: str
 
 
-class AccountSnapshot(Message, frozen=True, tag=True):
+class AccountSnapshot(MoneyMessage, frozen=True, tag=True):
     request_id: int
     seq: int  # last event counted in
     cash: Decimal
@@ -398,7 +408,7 @@ BrokerReply = Reconciled | NotReady | AccountSnapshot | OrderEvents
 # --------------------------------------------------------------------------- heartbeat (PUSH → PULL, supervisor)
 
 
-class EngineReport(Message, frozen=True, tag=True):
+class EngineReport(MoneyMessage, frozen=True, tag=True):
     price: float | None
     signal: str | None  # "long", "short", "flat", or None before the first
     probability: float | None

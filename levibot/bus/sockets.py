@@ -109,14 +109,14 @@ class AsyncReader:
         """Read what waits. Call it after each send on the same socket: sending can swallow the edge."""
         if self._closed:
             return
-        count = 0
-        for frames in drain(self._socket):
-            self._handle(frames)
-            count += 1
-            if self._closed:
-                return
-        if count == _DRAIN_LIMIT or int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._loop.call_soon(self.poke)
+        try:
+            for frames in drain(self._socket):
+                self._handle(frames)
+                if self._closed:
+                    return
+        finally:  # also after `handle` raised: what still waits raises no edge
+            if not self._closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                self._loop.call_soon(self.poke)
 
     def close(self) -> None:
         """Stop reading; the socket stays open."""

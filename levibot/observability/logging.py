@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -37,21 +38,17 @@ class DailyFile:
         self._retention_days = retention_days
         self._day = ""
         self._fd = -1
-        self._torn = False
 
     def write(self, day: str, line: bytes) -> None:
         """Append one line to the file of `day` (``YYYYMMDD``)."""
-        try:
+        with contextlib.suppress(OSError):
             self._open(day)
-            data = (b"\n" if self._torn else b"") + line + b"\n"
-            written = os.write(self._fd, data)
-            if written != len(data):
-                self._torn = True  # a full disk took half a line: the next one starts afresh
-                self.refused += 1
-            else:
-                self._torn = False
-        except OSError:
-            self.refused += 1
+            written = os.write(self._fd, line + b"\n")
+            if written == len(line) + 1:
+                return
+            # A full disk took half a line: take it back. There is no other writer.
+            os.ftruncate(self._fd, os.fstat(self._fd).st_size - written)
+        self.refused += 1
 
     debug = info = warning = error = critical = msg = write
 
@@ -116,4 +113,15 @@ def _render(
         "event": fields.pop("event", ""),
         **fields,
     }
-    return (now.strftime("%Y%m%d"), orjson.dumps(record, default=str, option=orjson.OPT_NON_STR_KEYS)), {}
+    return (now.strftime("%Y%m%d"), _to_json(record)), {}
+
+
+def _to_json(record: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except orjson.JSONEncodeError:  # a lone surrogate, an integer over 64 bits…: written as Python shows it
+        return orjson.dumps({_readable(key): value and _readable(value) for key, value in record.items()})
+
+
+def _readable(value: object) -> str:
+    return str(value).encode("utf-8", "backslashreplace").decode()
