@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,15 @@ def _check_symbol(symbol: str) -> str:
     return symbol
 
 
+def _check_distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    for position, symbol in enumerate(symbols):
+        if on_disk(symbol) in map(on_disk, symbols[:position]):
+            raise ValueError(f"{symbol} is named twice; name each symbol once")
+    return symbols
+
+
 SymbolName = Annotated[str, AfterValidator(_check_symbol)]
+SymbolNames = Annotated[tuple[SymbolName, ...], Field(min_length=1), AfterValidator(_check_distinct)]
 Seconds = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Money = Annotated[Decimal, Field(ge=0)]
@@ -27,7 +35,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class Section(BaseModel):
     """Base of all sections: immutable, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PolicyConfig(Section):
@@ -62,12 +70,21 @@ class PolicyConfig(Section):
     )
 
 
-def _infrastructure_policy() -> PolicyConfig:
-    return PolicyConfig(
-        restart_delays=(0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0),
-        restart_budget=0,
-        max_memory_mb=1024.0,
-        max_descriptors=4096,
+class InfrastructurePolicyConfig(PolicyConfig):
+    """The same for feed and broker, whose loss touches all symbols: restarted soon, and for ever."""
+
+    max_memory_mb: Annotated[float, Field(gt=0)] = Field(
+        1024.0, description="Unique memory in MB above which a worker is recycled."
+    )
+    max_descriptors: Annotated[int, Field(gt=0)] = Field(
+        4096, description="Open file descriptors above which a worker is recycled."
+    )
+    restart_delays: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = Field(
+        (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0),
+        description="Seconds after the last restart, by the number of restarts in the window; the last repeats.",
+    )
+    restart_budget: Annotated[int, Field(ge=0)] = Field(
+        0, description="Automatic restarts in restart_window before the worker is exhausted; 0: no end."
     )
 
 
@@ -75,8 +92,8 @@ class PoliciesConfig(Section):
     """One policy for each kind of worker."""
 
     engine: PolicyConfig = Field(default_factory=PolicyConfig)
-    feed: PolicyConfig = Field(default_factory=_infrastructure_policy)
-    broker: PolicyConfig = Field(default_factory=_infrastructure_policy)
+    feed: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
+    broker: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
 
 
 class SupervisorConfig(Section):
@@ -187,7 +204,7 @@ class LoggingConfig(Section):
 class Config(Section):
     """The whole of `supervisor.toml`."""
 
-    symbols: Annotated[tuple[SymbolName, ...], Field(min_length=1)] = Field(
+    symbols: SymbolNames = Field(
         ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT"), description="Symbols to trade."
     )
     mode: Literal["paper"] = Field("paper", description="Paper money.")
@@ -197,27 +214,19 @@ class Config(Section):
     paper: PaperConfig = Field(default_factory=PaperConfig)
     risk: RiskConfig = Field(default_factory=RiskConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
-    overrides: dict[SymbolName, dict[str, Any]] = Field(
+    overrides: dict[SymbolName, EngineConfig] = Field(
         default_factory=dict, description="Engine settings of single symbols."
     )
     policy: PoliciesConfig = Field(default_factory=PoliciesConfig)
     api: ApiConfig = Field(default_factory=ApiConfig)
     logging: LoggingConfig = Field(default_factory=LoggingConfig)
 
-    @model_validator(mode="after")
-    def _check_symbols(self) -> Config:
-        if len(set(self.symbols)) != len(self.symbols):
-            raise ValueError("symbols: one is named twice")
-        if len({on_disk(symbol) for symbol in self.symbols}) != len(self.symbols):
-            raise ValueError("symbols: two have the same name on disk")
-        for symbol in self.overrides:
-            self.engine_of(symbol)
-        return self
-
     def engine_of(self, symbol: str) -> EngineConfig:
         """Engine settings of `symbol`: the defaults with its overrides laid over them."""
-        changed = self.overrides.get(symbol, {})
-        return EngineConfig.model_validate({**self.engine.model_dump(), **changed})
+        override = self.overrides.get(symbol)
+        if override is None:
+            return self.engine
+        return self.engine.model_copy(update={key: getattr(override, key) for key in override.model_fields_set})
 
     @property
     def state_dir(self) -> Path:
