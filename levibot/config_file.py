@@ -1,0 +1,136 @@
+"""From `supervisor.toml` and the environment to settings that are complete, checked and absolute."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from levibot.config import Config, Section
+from levibot.config_environment import Override, apply_overrides, read_overrides
+from levibot.config_errors import Source, describe
+from levibot.errors import ConfigError
+from levibot.locations import anchored, choose_run_dir, find_file, prepare_run_dir, read_file
+from levibot.spec import Endpoints
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """Settings, and where they came from.
+
+    Parameters
+    ----------
+    config
+        All paths in it are absolute.
+    path
+        The file, or None for the embedded defaults.
+    overrides
+        What the environment changed.
+    """
+
+    config: Config
+    path: Path | None
+    overrides: tuple[Override, ...] = ()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is valid but probably not meant."""
+        return [
+            f'overrides."{symbol}": has no effect, {symbol} is not among symbols'
+            for symbol in self.config.overrides
+            if symbol not in self.config.symbols
+        ]
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> LoadedConfig:
+    """Read the configuration in force.
+
+    Parameters
+    ----------
+    path
+        The file, if the user named one. Else ``$LEVIBOT_CONFIG``, ``./supervisor.toml`` and
+        ``/etc/levibot/supervisor.toml`` are tried, and the embedded defaults hold if there is none.
+    environ
+        The environment; ``LEVIBOT_SECTION__KEY`` wins over the file.
+
+    Raises
+    ------
+    ConfigError
+        With one line for each thing that is wrong: file and line, key, what was expected.
+    """
+    found = find_file(path, environ)
+    text, tables = read_file(found) if found is not None else ("", {})
+    overrides = tuple(read_overrides(environ))
+    source = Source(found, text, overrides)
+    merged = apply_overrides(tables, list(overrides))
+    try:
+        # JSON, because there strict still takes a path from text and a tuple from a list.
+        config = Config.model_validate_json(json.dumps(merged, default=str), strict=True)
+    except ValidationError as error:
+        raise ConfigError(describe(error, source)) from error
+    base = found.parent if found is not None else Path.cwd()
+    return LoadedConfig(_with_absolute_paths(config, base, overrides), found, overrides)
+
+
+def run_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path:
+    """Folder of the daemon's sockets."""
+    return choose_run_dir(config.supervisor.data_dir, config.supervisor.run_dir, environ)
+
+
+def make_run_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path:
+    """The same folder, made and private; call it once at the daemon's start, before any bind.
+
+    Raises
+    ------
+    StopError
+        If somebody else owns it.
+    """
+    path = run_dir(config, environ)
+    prepare_run_dir(path, config.supervisor.data_dir)
+    return path
+
+
+def endpoints(config: Config, environ: Mapping[str, str] = os.environ) -> Endpoints:
+    """ZeroMQ endpoints of the daemon and its workers."""
+    folder = run_dir(config, environ)
+
+    def ipc(name: str) -> str:
+        return f"ipc://{folder / name}.sock"
+
+    return Endpoints(
+        publishers=ipc("market-in"),
+        subscribers=ipc("market-out"),
+        feed=ipc("feed"),
+        broker=ipc("broker"),
+        risk=ipc("risk"),
+        heartbeat=ipc("heartbeat"),
+        control=ipc("control"),
+    )
+
+
+def api_socket(config: Config, environ: Mapping[str, str] = os.environ) -> Path:
+    """Unix socket of the HTTP interface."""
+    return run_dir(config, environ) / "api.sock"
+
+
+def _with_absolute_paths(config: Config, base: Path, overrides: tuple[Override, ...]) -> Config:
+    from_environment = {override.path for override in overrides}
+
+    def fixed(section: Any, path: tuple[str, ...]) -> Any:
+        changes: dict[str, Any] = {}
+        for name in type(section).model_fields:
+            value = getattr(section, name)
+            if isinstance(value, Path):
+                given_here = any((*path, name)[: len(prefix)] == prefix for prefix in from_environment)
+                changes[name] = anchored(value, Path.cwd() if given_here else base)
+            elif isinstance(value, Section):
+                changes[name] = fixed(value, (*path, name))
+        return section.model_copy(update=changes)
+
+    result: Config = fixed(config, ())
+    return result
