@@ -1,0 +1,38 @@
+"""Which code runs: workers of two versions must never run side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import levibot
+import workers
+
+
+def code_fingerprint() -> str:
+    """Digest of the path, size and modification time of every module of levibot and workers.
+
+    It reads no file, so it costs about a millisecond; a caller that asks often should keep the answer
+    for a second.
+    """
+    digest = hashlib.sha256()
+    for package in (levibot, workers):
+        for folder in map(Path, package.__path__):
+            for line in sorted(_modules(folder, package.__name__)):
+                digest.update(line.encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _modules(folder: Path, name: str) -> Iterator[str]:
+    try:
+        for item in os.scandir(folder):
+            path = f"{name}/{item.name}"
+            if item.is_dir() and item.name != "__pycache__":
+                yield from _modules(Path(item.path), path)
+            elif item.name.endswith(".py"):
+                status = item.stat()
+                yield f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+    except FileNotFoundError:
+        yield f"{name}\0being replaced\n"  # by an editor or an upgrade: that is a change too
