@@ -7,6 +7,10 @@ only the process that needs one pays for it.
 from __future__ import annotations
 
 import gc
+import signal
+
+# systemd signals the whole control group; only the supervisor decides when its workers end.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 gc.collect()
 gc.freeze()  # a collection in a worker would write to, and so copy, every page that is shared

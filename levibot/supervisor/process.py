@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -22,10 +23,10 @@ import psutil
 
 from levibot.errors import LaunchError
 from levibot.spec import WorkerSpec
+from levibot.supervisor import forkserver
 from workers import entry
 from workers.runtime import STACK_SIGNAL, process_start_ticks
 
-PRELOAD = "levibot.supervisor.preload"
 _EXIT_CODE_WAIT = 0.5  # seconds from the death of a process until its exit code must be known
 
 
@@ -179,15 +180,11 @@ class ForkserverLauncher:
         self._on_event = on_event
         self._loop = asyncio.get_running_loop()
         self._context = multiprocess.get_context("forkserver")
-        self._context.set_forkserver_preload([PRELOAD])
+        forkserver.prestart()
         # One thread: the forkserver serves one request at a time anyway.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="launcher")
         self._live: set[int] = set()
         self._companions: set[int] = set()
-
-    def warm_up(self) -> None:
-        """Start the forkserver now, so that it loads its modules while we load ours."""
-        multiprocess.forkserver.ensure_running()
 
     def add_companion(self, pid: int) -> None:
         """Name a direct child of the supervisor that is no worker and must not be swept."""
@@ -261,6 +258,5 @@ class ForkserverLauncher:
                 child.kill()
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(child.pid, 0)
-            self._loop.call_soon_threadsafe(
-                lambda pid=child.pid: self._on_event("orphan_killed", pid=pid, left_by=left_by)
-            )
+            report = functools.partial(self._on_event, "orphan_killed", pid=child.pid, left_by=left_by)
+            self._loop.call_soon_threadsafe(report)

@@ -1,0 +1,26 @@
+"""The process from which all workers are forked: started first, loaded once, then frozen."""
+
+from __future__ import annotations
+
+import os
+
+import multiprocess
+import multiprocess.forkserver
+
+PRELOAD = "levibot.supervisor.preload"
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def prestart() -> None:
+    """Start the forkserver, so that it loads its modules while the supervisor loads its own.
+
+    Its environment is frozen now and inherited by every worker: numeric libraries get one thread, for
+    their pools hang in a forked child, and the notify socket stays with the supervisor.
+    """
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
+    multiprocess.get_context("forkserver").set_forkserver_preload([PRELOAD])
+    multiprocess.forkserver.ensure_running()
+    if notify_socket is not None:
+        os.environ["NOTIFY_SOCKET"] = notify_socket

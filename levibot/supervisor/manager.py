@@ -1,0 +1,263 @@
+"""All workers together: which there are, how they fare, and what follows when they do not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from levibot.bus.messages import Heartbeat, Hello, SymbolsChanged
+from levibot.clock import boot_seconds
+from levibot.config import PoliciesConfig, PolicyConfig
+from levibot.observability.alerts import Alerts
+from levibot.observability.logging import Logger
+from levibot.spec import WorkerKind, engine_name
+from levibot.supervisor.health import StallGuard, judge
+from levibot.supervisor.registry import Registry
+from levibot.supervisor.states import Desired, Observed
+from levibot.supervisor.worker import Surroundings, Worker
+
+INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")
+_SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long
+_STORM_DEATHS = 3
+_STORM_SECONDS = 5.0
+_REGISTRY_DELAY = 0.2
+
+Conditions = Callable[[str, bool, str], None]
+
+
+class Manager:
+    """Keeps every worker in its desired state.
+
+    Parameters
+    ----------
+    policies
+        Numbers of each kind of worker.
+    sample_interval, unique_memory_interval
+        Seconds between two psutil samples, and between two readings of unique memory.
+    registry
+        Desired states, durable.
+    alerts, log
+        Where trouble is told.
+    condition
+        Called with a name, whether it holds, and why: the risk manager's ground for REDUCING.
+    """
+
+    def __init__(
+        self,
+        policies: PoliciesConfig,
+        *,
+        sample_interval: float,
+        unique_memory_interval: float,
+        registry: Registry,
+        alerts: Alerts,
+        log: Logger,
+        condition: Conditions,
+    ) -> None:
+        self.workers: dict[str, Worker] = {}
+        self._policies = policies
+        self._interval = sample_interval
+        self._unique_interval = unique_memory_interval
+        self._registry = registry
+        self._alerts = alerts
+        self._log = log
+        self._condition = condition
+        self._deaths: deque[float] = deque()
+        self._stall = StallGuard(max(policies.engine.heartbeat_interval, sample_interval) * 1.5)
+        self._save_timer: asyncio.TimerHandle | None = None
+        self._around: Surroundings | None = None
+        self.market_seen: Callable[[str], float | None] = lambda _symbol: None
+
+    def attach(self, around: Surroundings) -> None:
+        """Give what workers need; the manager is itself part of it, as their observer."""
+        self._around = around
+
+    # ------------------------------------------------------------------ which workers there are
+
+    @property
+    def engines(self) -> dict[str, Worker]:
+        """Engines by symbol, in the order in which they were added."""
+        return {w.symbol: w for w in self.workers.values() if w.symbol is not None}
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols that have an engine."""
+        return list(self.engines)
+
+    def add_infrastructure(self) -> None:
+        """Make the workers that every daemon has."""
+        for kind in INFRASTRUCTURE:
+            self._add(kind, kind, None)
+
+    def add_engine(self, symbol: str) -> Worker:
+        """Make the engine of `symbol`, stopped, with the paused state it was left in."""
+        worker = self._add(engine_name(symbol), "engine", symbol)
+        worker.paused = self._registry.entry(worker.name).paused
+        return worker
+
+    async def remove_engine(self, symbol: str) -> None:
+        """Stop the engine of `symbol` and forget it; what it was told stays in the registry."""
+        worker = self.engines[symbol]
+        await worker.stop("symbol removed")
+        del self.workers[worker.name]
+        self._alerts.clear(f"exhausted:{worker.name}")
+
+    def set_policies(self, policies: PoliciesConfig) -> None:
+        """Apply other numbers, at once and without a restart."""
+        self._policies = policies
+        for worker in self.workers.values():
+            worker.policy = self._policy(worker.kind)
+
+    def tell_symbols(self, symbols: Iterable[str]) -> None:
+        """Tell feed and broker which symbols are wanted now."""
+        wanted = list(symbols)
+        for kind in INFRASTRUCTURE:
+            self.workers[kind].command(lambda number: SymbolsChanged(number, wanted))
+
+    # ------------------------------------------------------------------ all at once
+
+    async def start_wanted(self) -> None:
+        """Start feed, broker and every engine whose desired state is up."""
+        wanted = [
+            worker
+            for worker in self.workers.values()
+            if worker.kind in INFRASTRUCTURE or self._registry.entry(worker.name).desired is Desired.UP
+        ]
+        await asyncio.gather(*(worker.start() for worker in wanted))
+
+    async def stop_all(self, reason: str) -> None:
+        """Stop the engines, then those that served them. Desired states stay as they are."""
+        for group in (self.engines.values(), [self.workers[kind] for kind in INFRASTRUCTURE]):
+            await asyncio.gather(*(worker.stop(reason) for worker in group))
+        self._save_now()
+
+    # ------------------------------------------------------------------ what workers say
+
+    def on_hello(self, hello: Hello) -> None:
+        """First word of a process."""
+        if (worker := self.workers.get(hello.worker)) is not None:
+            worker.on_hello(hello.incarnation)
+
+    def on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Sign of life of a process."""
+        if (worker := self.workers.get(heartbeat.worker)) is not None:
+            worker.on_heartbeat(heartbeat)
+
+    # ------------------------------------------------------------------ Observer
+
+    def changed(self, worker: Worker) -> None:
+        """Write the registry, soon and once for many changes."""
+        life = worker.life
+        self._registry.update(
+            worker.name,
+            observed=worker.observed,
+            pid=life.process.pid if life.process else None,
+            start_ticks=life.process.start_ticks if life.process else None,
+        )
+        if worker.ready:
+            self._alerts.clear(f"exhausted:{worker.name}")
+        if self._save_timer is None:
+            self._save_timer = asyncio.get_running_loop().call_later(_REGISTRY_DELAY, self._save_now)
+
+    def died(self, worker: Worker, cause: str) -> None:
+        """Fifteen deaths at once are one alert; feed or broker dying too often is a reason not to trade."""
+        now = boot_seconds()
+        if worker.kind == "engine":
+            self._deaths.append(now)
+            if self._recent_deaths(now) >= _STORM_DEATHS:
+                self._alerts.raise_alert(
+                    "crash_storm",
+                    "critical",
+                    f"{self._recent_deaths(now)} or more engines died within {_STORM_SECONDS:g} s (last: {cause})",
+                    "look for a common cause in the logs: memory, disk, or the last change",
+                )
+        elif len(worker.restarts()) >= worker.policy.restart_alert:
+            self._condition(f"unstable:{worker.name}", True, f"{worker.name} keeps dying ({cause})")
+            self._alerts.raise_alert(
+                f"unstable:{worker.name}",
+                "critical",
+                f"{worker.name} was restarted more than {worker.policy.restart_alert} times in an hour ({cause})",
+                f"read `levibotctl logs {worker.name}`; no position is opened until it is stable",
+            )
+
+    def exhausted(self, worker: Worker) -> None:
+        """Its budget is spent."""
+        self._alerts.raise_alert(
+            f"exhausted:{worker.name}",
+            "critical",
+            f"{worker.name} has used up its restarts; last error: {worker.last_error}",
+            f"mend the cause, then `levibotctl reset {worker.symbol or worker.name}`",
+        )
+
+    # ------------------------------------------------------------------ health
+
+    async def watch(self) -> None:
+        """Sample and judge every worker once in each sample interval, for ever."""
+        turn = 0
+        while True:
+            await asyncio.sleep(self._interval / _SLICES)
+            turn += 1
+            now = boot_seconds()
+            may_judge = self._stall.may_judge(now)
+            for worker in list(self.workers.values())[turn % _SLICES :: _SLICES]:
+                self._look_at(worker, now, may_judge=may_judge)
+            if turn % _SLICES == 0:
+                self._calm_down(now)
+
+    def _look_at(self, worker: Worker, now: float, *, may_judge: bool) -> None:
+        worker.check_timer(now)
+        life = worker.life
+        if life.process is None:
+            return
+        limit = worker.policy.max_memory_mb * 1e6
+        suspicious = life.sample is not None and life.sample.rss_bytes > limit
+        due = now - life.unique_at >= self._unique_interval
+        life.sample = life.process.sample(unique_memory=due or suspicious) or life.sample
+        if life.sample is not None and life.sample.uss_bytes is not None:
+            life.uss_bytes, life.unique_at = life.sample.uss_bytes, now
+        if not may_judge or worker.observed not in (Observed.STARTING, Observed.RUNNING):
+            return
+        market_there = self.market_seen(worker.symbol) if worker.symbol else None
+        verdict = judge(worker.vitals(now, market_there), worker.policy, now)
+        if verdict is not None:
+            if verdict.cause in ("memory", "descriptors") and life.verdict is None:
+                self._alerts.raise_alert(
+                    f"{verdict.cause}:{worker.name}",
+                    "warning",
+                    f"{worker.name} is recycled: {verdict.reason}",
+                    f"look for a leak in its strategy, or raise the limit under [policy.{worker.kind}]",
+                )
+            worker.replace(verdict)
+
+    def _calm_down(self, now: float) -> None:
+        if not self._recent_deaths(now):
+            self._alerts.clear("crash_storm")
+        for kind in INFRASTRUCTURE:
+            worker = self.workers[kind]
+            if len(worker.restarts()) < worker.policy.restart_alert:
+                self._condition(f"unstable:{worker.name}", False, "")
+                self._alerts.clear(f"unstable:{worker.name}")
+
+    def _recent_deaths(self, now: float) -> int:
+        while self._deaths and self._deaths[0] <= now - _STORM_SECONDS:
+            self._deaths.popleft()
+        return len(self._deaths)
+
+    # ------------------------------------------------------------------ parts
+
+    def _add(self, name: str, kind: WorkerKind, symbol: str | None) -> Worker:
+        if self._around is None:
+            raise AssertionError("attach() comes first")
+        worker = Worker(name, kind, symbol, self._policy(kind), self._around)
+        self.workers[name] = worker
+        return worker
+
+    def _policy(self, kind: WorkerKind) -> PolicyConfig:
+        policy: PolicyConfig = getattr(self._policies, kind)
+        return policy
+
+    def _save_now(self) -> None:
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
+        self._registry.save()

@@ -1,0 +1,237 @@
+"""The risk manager's ears and mouth: prices and fills in, requests of engines answered."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Literal
+
+import zmq
+
+from levibot.bus import codec
+from levibot.bus.codec import Decoder, FrameDecoder, encode
+from levibot.bus.messages import (
+    AccountRequest,
+    AccountSnapshot,
+    Acknowledge,
+    Bar,
+    BrokerReply,
+    JoinLockstep,
+    MarketEvent,
+    Message,
+    NotReady,
+    OrderEvents,
+    RiskRefused,
+    RiskRequest,
+    Tick,
+)
+from levibot.bus.sockets import AsyncReader, drain, make_socket, send
+from levibot.clock import boot_ns
+from levibot.errors import MalformedMessageError
+from levibot.observability.logging import Logger
+from levibot.risk.manager import RiskManager
+from levibot.spec import Endpoints
+from levibot.supervisor.channels import Malformed
+
+PARTICIPANT = "risk"
+_MARKS_INTERVAL = 0.05  # prices are looked at so often, and before each decision: cheaper than at every tick
+_ACCOUNT_INTERVAL = 0.5
+_PATIENCE_NS = 1_000_000_000  # a request waits so long for the tick that the engine had seen
+
+
+@dataclass
+class _Parked:
+    identity: bytes
+    request: RiskRequest
+    since_ns: int
+
+
+class RiskDesk:
+    """Sockets around a `RiskManager`.
+
+    Parameters
+    ----------
+    loop, context
+        Of the supervisor.
+    endpoints
+        ``risk`` is bound; feed, broker and market data are connected to.
+    risk
+        Decides.
+    lockstep
+        The feed waits for our acknowledgement of each message.
+    log
+        Of the supervisor.
+    malformed
+        Called for each message that does not decode.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: Endpoints,
+        risk: RiskManager,
+        *,
+        lockstep: bool,
+        log: Logger,
+        malformed: Malformed,
+    ) -> None:
+        self._loop = loop
+        self._risk = risk
+        self._lockstep = lockstep
+        self._log = log
+        self._malformed = malformed
+        self._decode_request: Decoder[RiskRequest] = Decoder(RiskRequest)
+        self._decode_reply: Decoder[BrokerReply] = Decoder(BrokerReply)
+        self._decode_frame = FrameDecoder()
+        self._parked: list[_Parked] = []
+        self._latest: dict[str, Tick] = {}
+        self._account_seq: int | None = None
+        self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
+        self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
+        self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
+        self._feed = make_socket(context, zmq.DEALER, connect=endpoints.feed, identity=PARTICIPANT.encode())
+        for prefix in (codec.TICK, codec.BAR, codec.MARKET) if lockstep else (codec.TICK,):
+            self._marks.setsockopt(zmq.SUBSCRIBE, prefix)
+        self._readers = [
+            AsyncReader(loop, self._requests, self._on_request),
+            AsyncReader(loop, self._broker, self._on_reply),
+        ]
+        if lockstep:
+            self._readers.append(AsyncReader(loop, self._marks, self._on_frame))
+
+    def market_seen(self, symbol: str) -> float | None:
+        """When the newest price of `symbol` was received, in seconds of CLOCK_BOOTTIME."""
+        tick = self._latest.get(symbol)
+        return None if tick is None else tick.received_ns / 1e9
+
+    @property
+    def market_ms(self) -> int | None:
+        """Event time of the newest price of any symbol."""
+        return max((tick.event_ms for tick in self._latest.values()), default=None)
+
+    def broker_started(self) -> None:
+        """A new broker process: what it knows counts, not what we remember."""
+        self._risk.lost_broker()
+        self._account_seq = None
+        self._ask_account()
+
+    def feed_started(self) -> None:
+        """A new feed process: it does not know yet that we take part."""
+        if self._lockstep:
+            send(self._feed, encode(JoinLockstep(PARTICIPANT, [])))
+
+    async def run(self) -> None:
+        """Look at prices, and ask for the account until it is known, for ever."""
+        asked = 0.0
+        while True:
+            await asyncio.sleep(_MARKS_INTERVAL)
+            if not self._lockstep:
+                self._read_marks()
+            self._answer_parked()
+            self._risk.refresh(boot_ns())
+            if self._account_seq is None and self._loop.time() - asked > _ACCOUNT_INTERVAL:
+                asked = self._loop.time()
+                self._ask_account()
+
+    def close(self) -> None:
+        """Stop reading and free the endpoint."""
+        for reader in self._readers:
+            reader.close()
+        for socket in (self._requests, self._marks, self._broker, self._feed):
+            socket.close(0)
+
+    # ------------------------------------------------------------------ requests
+
+    def _on_request(self, frames: list[bytes]) -> None:
+        try:
+            request = self._decode_request(frames[-1])
+        except MalformedMessageError as error:
+            self._malformed("risk", error)
+            return
+        self._parked.append(_Parked(frames[0], request, boot_ns()))
+        if not self._lockstep:
+            self._read_marks()
+        self._answer_parked()
+
+    def _answer_parked(self) -> None:
+        """Answer whom we can: nobody is judged by a price older than the one that it acts on."""
+        now = boot_ns()
+        still: list[_Parked] = []
+        for parked in self._parked:
+            tick = self._latest.get(parked.request.symbol)
+            seen = tick is not None and tick.seq >= parked.request.market_seq
+            if not seen and now - parked.since_ns < _PATIENCE_NS:
+                still.append(parked)
+                continue
+            if seen:
+                self._answer(parked, self._risk.decide(parked.request, now))
+            else:
+                request = parked.request
+                reason = "no price: risk has not received the market data that the engine acts on"
+                refusal = RiskRefused(request.request_id, request.client_id, request.symbol, reason)
+                self._answer(parked, refusal)
+        self._parked = still
+
+    def _answer(self, parked: _Parked, answer: Message) -> None:
+        if isinstance(answer, RiskRefused):
+            self._log.info("risk_refused", symbol=answer.symbol, reason=answer.reason)
+        send(self._requests, parked.identity, encode(answer))
+        self._readers[0].poke()
+
+    # ------------------------------------------------------------------ prices
+
+    def _read_marks(self) -> None:
+        for frames in drain(self._marks, limit=10_000):
+            self._on_frame(frames)
+
+    def _on_frame(self, frames: list[bytes]) -> None:
+        try:
+            message = self._decode_frame(frames[0])
+        except MalformedMessageError as error:
+            self._malformed("market", error)
+            return
+        if isinstance(message, Tick):
+            self._latest[message.symbol] = message
+            self._risk.on_tick(message)
+        if message.lockstep:
+            self._answer_parked()
+            send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
+
+    # ------------------------------------------------------------------ fills
+
+    def _ask_account(self) -> None:
+        send(self._broker, encode(AccountRequest(0, self._account_seq)))
+        self._readers[1].poke()
+
+    def _on_reply(self, frames: list[bytes]) -> None:
+        try:
+            reply = self._decode_reply(frames[-1])
+        except MalformedMessageError as error:
+            self._malformed("broker", error)
+            return
+        if isinstance(reply, AccountSnapshot):
+            self._account_seq = reply.seq
+            self._risk.on_account_snapshot(reply, boot_ns())
+            self._log.info("account_known", cash=str(reply.cash), positions=len(reply.positions), seq=reply.seq)
+        elif isinstance(reply, OrderEvents):
+            self._on_events(reply)
+        elif isinstance(reply, NotReady):
+            self._log.debug("account_not_ready", reason=reply.reason)
+
+    def _on_events(self, reply: OrderEvents) -> None:
+        for event in reply.events:
+            if self._account_seq is None or event.seq <= self._account_seq:
+                continue
+            if event.seq != self._account_seq + 1:
+                self._log.warning("account_events_missing", after=self._account_seq, got=event.seq)
+                self._ask_account()
+                return
+            self._account_seq = event.seq
+            self._risk.on_order_event(event, boot_ns())
+
+
+def _kind(message: Tick | Bar | MarketEvent) -> Literal["tick", "bar", "market"]:
+    if isinstance(message, Tick):
+        return "tick"
+    return "bar" if isinstance(message, Bar) else "market"

@@ -1,0 +1,56 @@
+"""From the configuration in force to what a worker process is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from levibot.config import Config, PolicyConfig
+from levibot.spec import Endpoints, WorkerSpec
+from levibot.supervisor.worker import Worker
+
+
+@dataclass
+class SpecFactory:
+    """Makes worker specs.
+
+    Parameters
+    ----------
+    config
+        The configuration in force; replaced by a reload.
+    endpoints, instance, epoch, grant_key
+        Of this supervisor.
+    served
+        The symbols that feed and broker serve now.
+    """
+
+    config: Config
+    endpoints: Endpoints
+    instance: str
+    epoch: int
+    grant_key: bytes
+    served: Callable[[], list[str]]
+
+    def make(self, worker: Worker) -> WorkerSpec:
+        """Spec for the next process of `worker`."""
+        config, kind = self.config, worker.kind
+        policy: PolicyConfig = getattr(config.policy, kind)
+        return WorkerSpec(
+            kind=kind,
+            worker=worker.name,
+            incarnation=worker.incarnation,
+            supervisor_epoch=self.epoch,
+            instance=self.instance,
+            endpoints=self.endpoints,
+            state_dir=config.state_dir,
+            log_dir=config.log_dir,
+            heartbeat_interval=policy.heartbeat_interval,
+            logging=config.logging,
+            symbols=(worker.symbol,) if worker.symbol else tuple(self.served()),
+            paused=worker.paused,
+            lockstep=config.feed.lockstep,
+            engine=config.engine_of(worker.symbol) if worker.symbol else None,
+            feed=config.feed if kind == "feed" else None,
+            paper=config.paper if kind == "broker" else None,
+            grant_key=self.grant_key.hex() if kind == "broker" else "",
+        )

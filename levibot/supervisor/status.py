@@ -1,0 +1,119 @@
+"""The status document: what operators, dashboards and `levibotctl` are shown."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from levibot.bus.messages import EngineReport
+from levibot.clock import boot_ns, boot_seconds, wall_ms
+from levibot.supervisor.history import RestartHistory
+from levibot.supervisor.states import Observed, status_word
+from levibot.supervisor.worker import Worker
+
+
+def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
+    """One worker, of whatever kind, in the form of the HTTP contract.
+
+    Times are Unix seconds, ages and uptimes seconds, memory bytes; what is not known is None.
+    """
+    life, now = worker.life, boot_seconds()
+    heartbeat = life.heartbeat if worker.running else None
+    causes = history.causes(worker.name)
+    attempt = worker.next_attempt
+    description: dict[str, Any] = {
+        "symbol": worker.symbol,
+        "worker": worker.name,
+        "kind": worker.kind,
+        "status": status_word(worker.observed, paused=worker.paused, ready=worker.ready),
+        "state": str(worker.observed),
+        "ready": worker.ready,
+        "paused": worker.paused,
+        "waiting_for": heartbeat.waiting_for if heartbeat else "",
+        "detail": worker.detail,
+        "uptime_seconds": round(now - life.since, 3) if worker.running else 0.0,
+        "last_heartbeat": life.heartbeat_at_ms / 1000 if life.heartbeat_at_ms else None,
+        "error_count": worker.error_total,
+        "last_error": worker.last_error,
+        "pid": life.process.pid if life.process else None,
+        "incarnation": worker.incarnation,
+        "restarts": sum(causes.values()),
+        "restart_causes": causes,
+        "restarts_in_window": len(worker.restarts()),
+        "next_attempt_at": (wall_ms() / 1000 + attempt.at - now) if attempt else None,
+        "rss_bytes": life.sample.rss_bytes if life.sample else None,
+        "uss_bytes": life.uss_bytes,
+        "cpu_percent": life.sample.cpu_percent if life.sample else None,
+        "descriptors": life.sample.descriptors if life.sample else None,
+        "queue_depth": heartbeat.queue_depth if heartbeat else None,
+        "dropped": heartbeat.dropped if heartbeat else None,
+        "preloaded": heartbeat.preloaded if heartbeat else None,
+        "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
+    }
+    if worker.kind == "engine":
+        report = heartbeat.report if heartbeat else None
+        description |= _describe_engine(report if isinstance(report, EngineReport) else None)
+    return description
+
+
+def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:
+    """Engines counted by state, in the words of the contract."""
+    states = [engine["state"] for engine in engines]
+    return {
+        "total": len(engines),
+        "running": sum(engine["ready"] for engine in engines),
+        "crashed": sum(state in (Observed.BACKOFF, Observed.EXHAUSTED) for state in states),
+        "stopped": sum(state in (Observed.STOPPED, Observed.STOPPING) for state in states),
+        "starting": states.count(Observed.STARTING),
+        "waiting": sum(engine["state"] == Observed.RUNNING and not engine["ready"] for engine in engines),
+        "paused": sum(engine["ready"] and engine["paused"] for engine in engines),
+    }
+
+
+def _describe_engine(report: EngineReport | None) -> dict[str, Any]:
+    if report is None:
+        return dict.fromkeys(_ENGINE_FIELDS)
+    return {
+        "price": report.price,
+        "signal": report.signal,
+        "probability": report.probability,
+        "confidence": report.confidence,
+        "position": _number(report.position),
+        "entry_price": _number(report.entry_price),
+        "daily_pnl": _number(report.daily_pnl),
+        "total_pnl": _number(report.total_pnl),
+        "trade_count": report.trade_count,
+        "signals": report.signals,
+        "ticks": report.ticks,
+        "conflated": report.conflated,
+        "tick_latency_us": report.tick_latency_us,
+        "bar_ms": report.bar_ms,
+        "ledger": report.ledger,
+    }
+
+
+_ENGINE_FIELDS = (
+    "price",
+    "signal",
+    "probability",
+    "confidence",
+    "position",
+    "entry_price",
+    "daily_pnl",
+    "total_pnl",
+    "trade_count",
+    "signals",
+    "ticks",
+    "conflated",
+    "tick_latency_us",
+    "bar_ms",
+    "ledger",
+)
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _age(received_ns: int | None) -> float | None:
+    return None if received_ns is None else round((boot_ns() - received_ns) / 1e9, 3)
