@@ -120,7 +120,9 @@ def _to_json(record: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(record, default=str, option=orjson.OPT_NON_STR_KEYS)
     except orjson.JSONEncodeError:  # a lone surrogate, an integer over 64 bits…: written as Python shows it
-        return orjson.dumps({_readable(key): value and _readable(value) for key, value in record.items()})
+        return orjson.dumps(
+            {_readable(key): None if value is None else _readable(value) for key, value in record.items()}
+        )
 
 
 def _readable(value: object) -> str:
