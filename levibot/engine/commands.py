@@ -1,0 +1,47 @@
+"""What the decision core wants done. Whoever drives it carries the commands out in order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from levibot.bus.messages import Intent, RiskRequest
+
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+class _Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    pass
+
+
+class AskRisk(_Command, frozen=True):
+    request: RiskRequest
+
+
+class SendIntent(_Command, frozen=True):
+    """Journal the intent, then send it."""
+
+    intent: Intent
+
+
+class CancelIntent(_Command, frozen=True):
+    client_id: str
+
+
+class AskSnapshot(_Command, frozen=True):
+    """Load history again: something was lost."""
+
+    reason: str
+
+
+class Note(_Command, frozen=True):
+    """Something worth a line in the log; an error is counted too."""
+
+    level: Level
+    event: str
+    fields: dict[str, str]
+
+
+Command = AskRisk | SendIntent | CancelIntent | AskSnapshot | Note

@@ -1,0 +1,382 @@
+"""The decision core of one symbol: inputs in, commands out; no socket, no clock, no database.
+
+The live worker, a recording and the backtest drive the same object. Its rules: one order of its own at a
+time, followed to its end; a position is opened only on a fresh signal, good data and a live grant, and
+closed at once without one; a flip is an exit, and an entry at a later decision.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from levibot.bus.messages import (
+    TERMINAL,
+    Bar,
+    Intent,
+    OrderFilled,
+    OrderSubmitted,
+    Position,
+    RiskRequest,
+    Role,
+    Side,
+    Tick,
+)
+from levibot.config import EngineConfig
+from levibot.engine import inputs
+from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command, Level, Note, SendIntent
+from levibot.engine.market_view import MarketView
+from levibot.engine.notes import order_note
+from levibot.engine.orders import entry_intent, exit_intent, to_price, tradable
+from levibot.strategies.base import Signal, Strategy, TickStrategy, check_signal
+
+_ANSWER_DEADLINE_NS = 2_000_000_000
+_EXIT_RETRY_NS = 5_000_000_000
+_SIDES: dict[int, Side] = {1: "buy", -1: "sell"}  # that opens a position of this sign
+
+
+class DecisionCore:
+    """Turns what happens to one symbol into commands.
+
+    Parameters
+    ----------
+    symbol
+        Canonical symbol.
+    config
+        Engine settings of the symbol.
+    strategy
+        Asked at each closed bar, and at ticks if it has `on_tick`.
+    new_client_id
+        Gives a client order id for a role; None if none can be stored now.
+    first_request_id
+        Number of the first question to risk.
+    paused
+        Whether it starts paused.
+    """
+
+    def __init__(
+        self,
+        symbol: str,
+        config: EngineConfig,
+        strategy: Strategy,
+        new_client_id: Callable[[Role], str | None],
+        *,
+        first_request_id: int = 1,
+        paused: bool = False,
+    ) -> None:
+        self.market = MarketView(config.market_max_age, strategy.warm_up_bars)
+        self.position: Position | None = None  # None until reconciled
+        self.signal: Signal | None = None
+        self.signals = {"long": 0, "short": 0, "flat": 0}
+        self.decided_ns: int | None = None
+        self._symbol = symbol
+        self._config = config
+        self._strategy = strategy
+        self._on_tick = strategy.on_tick if isinstance(strategy, TickStrategy) else None
+        self._new_client_id = new_client_id
+        self._next_request_id = first_request_id
+        self._paused = paused
+        self._drift = ""
+        self._loaded = False
+        self._request: RiskRequest | None = None
+        self._request_deadline_ns = 0
+        self._own: dict[str, inputs.OpenOrder] = {}  # not ended: one at a time, or what a crash left
+        self._resting: dict[str, inputs.OpenOrder] = {}  # the broker's protective orders
+        self._cancelled = ""  # own order whose cancellation was asked
+        self._exit_not_before_ns = 0
+        self._asked_at: dict[Side, int] = {}  # side → bar at which risk was asked last
+        self._held = ""  # why the last entry was held back
+        self._refused = ""
+        self._now_ns = 0
+        self._commands: list[Command] = []
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            inputs.HistoryLoaded: self._history_loaded,
+            inputs.BarClosed: self._bar_closed,
+            inputs.TickKept: self._tick_kept,
+            inputs.MarketChanged: self._market_changed,
+            inputs.HoleFound: self._hole_found,
+            inputs.TimerFired: self._timer_fired,
+            inputs.GrantReceived: self._grant_received,
+            inputs.RefusalReceived: self._refusal_received,
+            inputs.OrderChanged: self._order_changed,
+            inputs.PositionReconciled: self._position_reconciled,
+            inputs.IntentFailed: self._intent_failed,
+            inputs.Paused: self._pause,
+            inputs.Resumed: self._resume,
+        }
+
+    def handle(self, item: inputs.Input) -> list[Command]:
+        """Take one input in; return what is to be done, in order."""
+        self._commands = []
+        self._now_ns = item.now_ns
+        self._handlers[type(item)](item)
+        return self._commands
+
+    @property
+    def settled(self) -> bool:
+        """Whether no answer is awaited and no order of its own is in flight."""
+        return self._request is None and not self._own
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether an order of its own has not ended."""
+        return bool(self._own)
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When a `TimerFired` is due at the latest."""
+        return self._request_deadline_ns if self._request is not None else None
+
+    # ------------------------------------------------------------------ market
+
+    def _history_loaded(self, item: inputs.HistoryLoaded) -> None:
+        new = self.market.load(item)
+        first, self._loaded = not self._loaded, True
+        if first or self.position is None:
+            self._warm_up(new)
+        elif new:
+            self._warm_up(new[:-1])
+            self._decide(self._strategy.on_bar, new[-1])
+
+    def _bar_closed(self, item: inputs.BarClosed) -> None:
+        if not self.market.add(item.bar, item.now_ns):
+            return
+        if self.position is None:
+            self._warm_up([item.bar])
+        else:
+            self._decide(self._strategy.on_bar, item.bar)
+
+    def _tick_kept(self, item: inputs.TickKept) -> None:
+        self.market.tick(item.tick, item.now_ns)
+        if self._on_tick is not None and self._loaded and self.position is not None:
+            self._decide(self._on_tick, item.tick)
+
+    def _market_changed(self, item: inputs.MarketChanged) -> None:
+        self.market.change(item.event)
+        self._note("info", "market_changed", what=type(item.event).__name__)
+
+    def _hole_found(self, item: inputs.HoleFound) -> None:
+        self.market.lose(item.reason)
+        self._note("warning", "market_hole_found", reason=item.reason)
+        self._commands.append(AskSnapshot(item.reason))
+
+    def _timer_fired(self, _item: inputs.TimerFired) -> None:
+        if self._request is not None and self._now_ns >= self._request_deadline_ns:
+            self._refuse("risk did not answer in time")
+        self._act(fresh=False)
+
+    # ------------------------------------------------------------------ strategy
+
+    def _warm_up(self, bars: list[Bar]) -> None:
+        if not bars:
+            return
+        try:
+            self._strategy.warm_up(bars)
+        except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is counted and shown
+            self._strategy_failed(error)
+
+    def _decide(self, ask: Callable[[Any, Position], Any], data: Bar | Tick) -> None:
+        assert self.position is not None
+        self.decided_ns = self._now_ns
+        signal = None
+        try:
+            signal = check_signal(ask(data, self.position))
+        except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is counted and shown
+            self._strategy_failed(error)
+        if signal is not None and self.market.warm:
+            self._accept(signal)
+            self._act(fresh=True)
+        else:
+            self._act(fresh=False)
+
+    def _strategy_failed(self, error: Exception) -> None:
+        text = "".join(traceback.format_exception(error))[-4000:]
+        self._note("error", "strategy_failed", error=f"{type(error).__name__}: {error}"[:400], traceback=text)
+
+    def _accept(self, signal: Signal) -> None:
+        if self.signal is None or signal.direction != self.signal.direction:
+            self._note("info", "signal_changed", direction=signal.direction, reason=signal.reason[:200])
+        self.signal = signal
+        self.signals[signal.direction] += 1
+
+    # ------------------------------------------------------------------ exposure
+
+    def _act(self, *, fresh: bool) -> None:
+        """Take the next step from the position there is to the one that is wanted."""
+        if self.signal is None or self.position is None:
+            return
+        wanted = self._wanted(self.signal)
+        size = tradable(self.position.quantity, self.market.spec)
+        held = 0 if not size else 1 if self.position.quantity > 0 else -1
+        self._withdraw_entry(unless=_SIDES.get(wanted))
+        if wanted == held or self._own:
+            return
+        if held:
+            if self._now_ns >= self._exit_not_before_ns:
+                self._exit(self.position, size)
+        elif fresh and self._request is None:
+            self._ask(_SIDES[wanted], self.signal)
+
+    def _wanted(self, signal: Signal) -> int:
+        if signal.direction == "long":
+            return 1
+        spec = self.market.spec
+        return -1 if signal.direction == "short" and spec is not None and spec.can_short else 0
+
+    def _withdraw_entry(self, unless: Side | None = None) -> None:
+        """Forget a question, and cancel an entry, that would open anything but `unless`."""
+        if self._request is not None and self._request.side != unless:
+            self._request = None
+        for order in self._own.values():
+            if order.role == "entry" and order.side != unless and order.client_id != self._cancelled:
+                self._cancelled = order.client_id
+                self._commands.append(CancelIntent(order.client_id))
+
+    def _exit(self, position: Position, size: Decimal) -> None:
+        client_id = self._new_client_id("exit")
+        if client_id is None:
+            self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
+            return
+        self._send(exit_intent(client_id, position, size, self.market.event_ms, self.market.tick_seq))
+
+    def _send(self, intent: Intent) -> None:
+        self._follow(intent)
+        self._commands.append(SendIntent(intent))
+
+    def _ask(self, side: Side, signal: Signal) -> None:
+        """Ask risk for an entry, at most once a bar and side."""
+        reason = self._entry_barred()
+        if reason:
+            self._hold_back(reason)
+            return
+        if self._asked_at.get(side) == self.market.bar_ms:
+            return
+        self._asked_at[side] = self.market.bar_ms
+        client_id = self._new_client_id("entry")
+        if client_id is None:
+            self._hold_back("no client order id could be stored")
+            return
+        assert self.market.spec is not None
+        self._held = ""
+        self._request = RiskRequest(
+            request_id=self._next_request_id,
+            client_id=client_id,
+            symbol=self._symbol,
+            side=side,
+            price=to_price(self.market.price_to(side), self.market.spec.price_tick),
+            probability=signal.probability,
+            confidence=signal.confidence,
+            volatility=self.market.volatility.annualised,
+            event_ms=self.market.event_ms,
+            market_seq=self.market.tick_seq,
+        )
+        self._next_request_id += 1
+        self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
+        self._commands.append(AskRisk(self._request))
+
+    def _hold_back(self, reason: str) -> None:
+        if reason != self._held:  # the same reason at each bar is one line in the log
+            self._note("info", "entry_held_back", reason=reason[:300])
+        self._held = reason
+
+    def _entry_barred(self) -> str:
+        if self._paused:
+            return "paused"
+        if self._drift:
+            return f"ledger and broker differ: {self._drift}"
+        if self._own:
+            return "an order is in flight"
+        return self.market.unfit(self._now_ns)
+
+    # ------------------------------------------------------------------ risk
+
+    def _grant_received(self, item: inputs.GrantReceived) -> None:
+        request, grant = self._request, item.grant
+        if request is None or (grant.request_id, grant.client_id) != (request.request_id, request.client_id):
+            self._note("info", "late_grant_ignored", client_id=grant.client_id)
+            return
+        if self._now_ns >= min(grant.expires_ns, self._request_deadline_ns):
+            self._refuse("the grant came too late")
+            return
+        if grant.side != request.side or grant.symbol != self._symbol:
+            self._refuse("the grant is for something else")
+            return
+        reason = self._entry_barred()
+        if reason:
+            self._refuse(reason)
+            return
+        assert self.market.spec is not None
+        intent = entry_intent(self.market.spec, self._config, request, grant, self.market.tick_seq)
+        if intent is None:
+            self._refuse(f"the granted quantity {grant.max_quantity} is too small for the market")
+            return
+        self._request = None
+        self._refused = ""
+        self._send(intent)
+
+    def _refusal_received(self, item: inputs.RefusalReceived) -> None:
+        if self._request is not None and item.refusal.request_id == self._request.request_id:
+            self._refuse(item.refusal.reason)
+
+    def _refuse(self, reason: str) -> None:
+        self._request = None
+        if reason != self._refused:  # the same answer at each bar is one line in the log
+            self._note("info", "entry_refused", reason=reason[:300])
+        self._refused = reason
+
+    # ------------------------------------------------------------------ orders
+
+    def _order_changed(self, item: inputs.OrderChanged) -> None:
+        event = item.event
+        if isinstance(event, OrderSubmitted):
+            self._follow(event.intent)
+        order = self._own.get(event.client_id) or self._resting.get(event.client_id)
+        self.position = item.position
+        self._commands.append(order_note(item, order.role if order else "?"))
+        if not isinstance(event, TERMINAL):
+            return
+        self._resting.pop(event.client_id, None)
+        self._own.pop(event.client_id, None)
+        if order is not None and order.role == "exit" and not isinstance(event, OrderFilled):
+            self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
+        self._act(fresh=False)
+
+    def _follow(self, order: Intent | inputs.OpenOrder) -> None:
+        orders = self._own if order.role in ("entry", "exit") else self._resting
+        orders[order.client_id] = inputs.OpenOrder(order.client_id, order.role, order.side)
+
+    def _position_reconciled(self, item: inputs.PositionReconciled) -> None:
+        first = self.position is None
+        self.position = item.position
+        if item.drift and item.drift != self._drift:
+            self._note("error", "ledger_drift_found", drift=item.drift[:300])
+        self._drift = item.drift
+        self._own.clear()
+        self._resting.clear()
+        for order in item.open_orders:
+            self._follow(order)
+        if first:
+            self._note("info", "position_reconciled", position=str(item.position.quantity))
+        self._act(fresh=False)
+
+    def _intent_failed(self, item: inputs.IntentFailed) -> None:
+        order = self._own.pop(item.client_id, None)
+        if order is not None and order.role == "exit":
+            self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
+        self._note("error", "intent_not_journaled", reason=item.reason[:300], role=order.role if order else "?")
+
+    # ------------------------------------------------------------------ operator
+
+    def _pause(self, _item: inputs.Paused) -> None:
+        self._paused = True
+        self._withdraw_entry()
+        self._note("info", "engine_paused")
+
+    def _resume(self, _item: inputs.Resumed) -> None:
+        self._paused = False
+        self._note("info", "engine_resumed")
+
+    def _note(self, level: Level, event: str, /, **fields: str) -> None:
+        self._commands.append(Note(level, event, fields))

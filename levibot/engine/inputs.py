@@ -1,0 +1,123 @@
+"""Everything that can happen to the decision core of a symbol, in the past tense.
+
+`now_ns` is the receipt time (CLOCK_BOOTTIME), which the core uses for ages and deadlines only; what it
+decides follows event time. Both are recorded, so the core never reads a clock.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from levibot.bus.messages import (
+    Bar,
+    Grant,
+    MarketEvent,
+    MarketSpec,
+    OrderEvent,
+    Position,
+    RiskRefused,
+    Role,
+    Side,
+    Tick,
+)
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=True):
+    """Base of all inputs."""
+
+    now_ns: int
+
+
+class HistoryLoaded(Event, frozen=True):
+    """The feed's snapshot: bars oldest first, known ones among them."""
+
+    spec: MarketSpec
+    bars: list[Bar]
+    last_tick: Tick | None = None
+
+
+class BarClosed(Event, frozen=True):
+    bar: Bar
+
+
+class TickKept(Event, frozen=True):
+    """The latest tick; those that it replaced are not seen."""
+
+    tick: Tick
+
+
+class MarketChanged(Event, frozen=True):
+    event: MarketEvent
+
+
+class HoleFound(Event, frozen=True):
+    """Bars or market events were lost: nothing is opened until history has been loaded again."""
+
+    reason: str
+
+
+class TimerFired(Event, frozen=True):
+    """The loop turned without market data; a grant that has not come by its deadline is a no."""
+
+
+class GrantReceived(Event, frozen=True):
+    grant: Grant
+
+
+class RefusalReceived(Event, frozen=True):
+    refusal: RiskRefused
+
+
+class OrderChanged(Event, frozen=True):
+    """An order event, and the position after it."""
+
+    event: OrderEvent
+    position: Position
+
+
+class OpenOrder(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An order of the symbol that has not ended: the engine's own, or protection of the broker's."""
+
+    client_id: str
+    role: Role
+    side: Side
+
+
+class PositionReconciled(Event, frozen=True):
+    """Ledger and broker agree, or `drift` says where they do not."""
+
+    position: Position
+    open_orders: list[OpenOrder]
+    drift: str = ""
+
+
+class IntentFailed(Event, frozen=True):
+    """An intent could not be journaled, so it was not sent."""
+
+    client_id: str
+    reason: str
+
+
+class Paused(Event, frozen=True):
+    pass
+
+
+class Resumed(Event, frozen=True):
+    pass
+
+
+Input = (
+    HistoryLoaded
+    | BarClosed
+    | TickKept
+    | MarketChanged
+    | HoleFound
+    | TimerFired
+    | GrantReceived
+    | RefusalReceived
+    | OrderChanged
+    | PositionReconciled
+    | IntentFailed
+    | Paused
+    | Resumed
+)

@@ -1,0 +1,44 @@
+"""Log lines about orders."""
+
+from __future__ import annotations
+
+from levibot.bus.messages import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderDenied,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderSubmitted,
+    OrderUnknown,
+)
+from levibot.engine.commands import Level, Note
+from levibot.engine.inputs import OrderChanged
+
+_NAMES = {
+    OrderSubmitted: "order_submitted",
+    OrderAccepted: "order_accepted",
+    OrderPartiallyFilled: "order_partially_filled",
+    OrderFilled: "order_filled",
+    OrderCancelled: "order_cancelled",
+    OrderDenied: "order_denied",
+    OrderRejected: "order_rejected",
+    OrderUnknown: "order_unknown",
+}
+
+
+def order_note(item: OrderChanged, role: str) -> Note:
+    """What happened to an order, and the position after it."""
+    event = item.event
+    fields = {"client_id": event.client_id, "role": role, "position": str(item.position.quantity)}
+    match event:
+        case OrderFilled(fill=fill) | OrderPartiallyFilled(fill=fill):
+            fields |= {"quantity": str(fill.quantity), "price": str(fill.price), "fee": str(fill.fee)}
+        case OrderSubmitted(intent=intent):
+            fields |= {"side": intent.side, "kind": intent.kind, "quantity": str(intent.quantity)}
+        case OrderDenied(reason=reason) | OrderRejected(reason=reason) | OrderCancelled(reason=reason):
+            fields["reason"] = reason[:300]
+        case OrderUnknown(reason=reason):
+            fields["reason"] = reason[:300]
+    level: Level = "warning" if isinstance(event, OrderUnknown | OrderRejected) else "info"
+    return Note(level, _NAMES[type(event)], fields)

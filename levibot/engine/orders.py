@@ -1,0 +1,84 @@
+"""Makes intents: sizes and prices in the steps of the market, protection from the configuration."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side
+from levibot.config import EngineConfig
+from levibot.execution.position import opposite
+from levibot.execution.precision import floor_to
+
+
+def entry_intent(
+    spec: MarketSpec, config: EngineConfig, request: RiskRequest, grant: Grant, market_seq: int
+) -> Intent | None:
+    """Market order as large as `grant` allows, with its protection; None if that is too small to trade.
+
+    Parameters
+    ----------
+    spec
+        Steps and least amounts of the market.
+    config
+        Distances of stop-loss and take-profit, as fractions of the requested price.
+    request, grant
+        What risk was asked, and what it answered.
+    market_seq
+        Newest tick seen; the broker fills on none older.
+    """
+    if not grant.max_quantity.is_finite():
+        return None
+    quantity = floor_to(grant.max_quantity, spec.amount_step)
+    if quantity <= 0 or quantity < spec.min_amount or quantity * request.price < spec.min_cost:
+        return None
+    away = 1 if request.side == "buy" else -1
+    stop = request.price * (1 - away * Decimal(repr(config.stop_loss)))
+    target = request.price * (1 + away * Decimal(repr(config.take_profit)))
+    return Intent(
+        client_id=request.client_id,
+        symbol=request.symbol,
+        side=request.side,
+        kind="market",
+        quantity=quantity,
+        role="entry",
+        event_ms=request.event_ms,
+        stop_loss=to_price(stop, spec.price_tick),
+        take_profit=to_price(target, spec.price_tick) if config.take_profit and target > 0 else None,
+        market_seq=market_seq,
+        grant=grant,
+    )
+
+
+def exit_intent(client_id: str, position: Position, quantity: Decimal, event_ms: int, market_seq: int) -> Intent:
+    """Market order that closes `quantity` of `position`; it needs no grant and can never flip it."""
+    return Intent(
+        client_id=client_id,
+        symbol=position.symbol,
+        side=opposite(held_side(position)),
+        kind="market",
+        quantity=quantity,
+        role="exit",
+        event_ms=event_ms,
+        reduce_only=True,
+        market_seq=market_seq,
+    )
+
+
+def held_side(position: Position) -> Side:
+    """Side that opened a position."""
+    return "buy" if position.quantity > 0 else "sell"
+
+
+def to_price(value: float | Decimal, tick: Decimal) -> Decimal:
+    """Multiple of the price step `tick` nearest to `value`; a step of 0 changes nothing."""
+    exact = value if isinstance(value, Decimal) else Decimal(repr(value))
+    return (exact / tick).to_integral_value() * tick if tick else exact
+
+
+def tradable(quantity: Decimal, spec: MarketSpec | None) -> Decimal:
+    """Size of a position in whole steps; what is too small to be sold counts as nothing."""
+    size = abs(quantity)
+    if spec is None:
+        return size
+    size = floor_to(size, spec.amount_step)
+    return size if size >= spec.min_amount else Decimal(0)

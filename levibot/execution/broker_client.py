@@ -1,0 +1,159 @@
+"""An engine's side of the order channel: journal, send, apply events, reconcile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import zmq
+
+from levibot.bus.codec import Decoder, encode
+from levibot.bus.messages import (
+    BrokerReply,
+    CancelOrder,
+    Intent,
+    NotReady,
+    OrderEvent,
+    OrderEvents,
+    Reconciled,
+    ReconcileRequest,
+    SubmitOrder,
+)
+from levibot.bus.sockets import drain, make_socket, send
+from levibot.errors import DataStoreError, MalformedMessageError
+from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
+
+_ASK_AGAIN_NS = 500_000_000
+_CHECK_NS = 3_000_000_000
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """Ledger and broker were brought together."""
+
+    outcome: ReconcileOutcome
+
+
+class BrokerClient:
+    """DEALER to the broker, and the ledger behind it.
+
+    A DEALER does not see its peer come back, so while an order is open the client asks how things stand
+    every few seconds; a missing event makes it ask at once.
+
+    Parameters
+    ----------
+    context
+        Of this process.
+    endpoint
+        ROUTER of the broker.
+    symbol, name
+        Of the engine.
+    ledger
+        Of the engine; every event goes through it.
+    refuse
+        Called with what was wrong with a message that could not be read or stored.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        *,
+        symbol: str,
+        name: str,
+        ledger: Ledger,
+        refuse: Callable[[str], None],
+    ) -> None:
+        self.received = 0
+        self.not_ready_because = ""
+        self._symbol = symbol
+        self._ledger = ledger
+        self._refuse = refuse
+        self._decode: Decoder[BrokerReply] = Decoder(BrokerReply)
+        self._request_id = 0
+        self._reconciling = True
+        self._ask_at_ns = 0
+        self.socket = make_socket(context, zmq.DEALER, connect=endpoint, identity=name.encode())
+
+    def submit(self, intent: Intent) -> None:
+        """Journal an order, then send it once.
+
+        Raises
+        ------
+        DataStoreError
+            It could not be journaled, and was not sent.
+        """
+        self._ledger.journal(intent)
+        send(self.socket, encode(SubmitOrder(intent)))
+
+    def cancel(self, client_id: str) -> None:
+        """Ask for the cancellation of an order."""
+        send(self.socket, encode(CancelOrder(self._symbol, client_id)))
+
+    def reconcile(self) -> None:
+        """Ask how things stand at the next turn."""
+        if not self._reconciling:
+            self._reconciling = True
+            self._ask_at_ns = 0
+
+    def ask(self, now_ns: int, *, in_flight: bool) -> int | None:
+        """Send a `ReconcileRequest` if one is due; return when to call again, None if none is."""
+        if not self._reconciling:
+            if not in_flight:
+                self._ask_at_ns = 0
+                return None
+            if not self._ask_at_ns:
+                self._ask_at_ns = now_ns + _CHECK_NS
+            if now_ns < self._ask_at_ns:
+                return self._ask_at_ns
+            self._reconciling = True
+        if now_ns >= self._ask_at_ns:
+            self._ask_at_ns = now_ns + _ASK_AGAIN_NS
+            self._request_id = now_ns  # an answer to an earlier incarnation can never match
+            request = ReconcileRequest(
+                self._request_id, self._symbol, self._ledger.last_seq, self._ledger.open_ids()
+            )
+            send(self.socket, encode(request))
+        return self._ask_at_ns
+
+    def drain(self) -> Iterator[OrderEvent | Recovered]:
+        """Events that are new and stored, and reconciliations, in order."""
+        for frames in drain(self.socket):
+            self.received += 1
+            try:
+                reply = self._decode(frames[-1])
+            except MalformedMessageError as error:
+                self._refuse(f"from the broker: {error}")
+                continue
+            try:
+                yield from self._take(reply)
+            except SequenceHoleError:
+                self.reconcile()
+            except (DataStoreError, ValueError) as error:
+                self._refuse(f"ledger: {error}")
+                self._reconcile_later()
+
+    def close(self) -> None:
+        """Close the socket; the ledger stays open."""
+        self.socket.close()
+
+    def _take(self, reply: BrokerReply) -> Iterator[OrderEvent | Recovered]:
+        if isinstance(reply, OrderEvents):
+            for event in reply.events:
+                if self._ledger.apply(event):
+                    yield event
+        elif isinstance(reply, NotReady):
+            if reply.request_id == self._request_id:
+                self.not_ready_because = reply.reason
+        elif isinstance(reply, Reconciled) and reply.request_id == self._request_id:
+            outcome = self._ledger.reconcile(reply)
+            self._request_id = 0
+            self._reconciling = False
+            self._ask_at_ns = 0
+            self.not_ready_because = ""
+            yield Recovered(outcome)
+
+    def _reconcile_later(self) -> None:
+        """What could not be stored is asked for again, slowly: a full disk stays full for a while."""
+        self._reconciling = True
+        self._ask_at_ns += _CHECK_NS

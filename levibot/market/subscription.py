@@ -1,0 +1,192 @@
+"""One symbol's market data as an engine receives it: drained, conflated, without unseen holes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import zmq
+
+from levibot.bus.codec import BAR, MARKET, TICK, Decoder, FrameDecoder, encode, topic
+from levibot.bus.messages import (
+    Acknowledge,
+    Bar,
+    FeedReply,
+    JoinLockstep,
+    MarketEvent,
+    Reliable,
+    Snapshot,
+    SnapshotRefused,
+    SnapshotRequest,
+    Tick,
+)
+from levibot.bus.sockets import drain, make_socket, send
+from levibot.errors import MalformedMessageError
+from levibot.market.stream import MarketStream
+
+_ASK_AGAIN_NS = 500_000_000
+_DRAIN_LIMIT = 10_000  # bounds one turn of the loop, about 30 ms
+
+
+class MarketSubscription:
+    """SUB socket to the forwarder and DEALER to the feed, for one symbol.
+
+    Bars, market events and snapshots come out all, in order. Of ticks that wait together the latest comes
+    out. Under lockstep every message comes out.
+
+    Parameters
+    ----------
+    context
+        Of this process.
+    subscribers, feed
+        Endpoints.
+    symbol
+        Canonical symbol.
+    bars
+        Closed bars to ask for.
+    name
+        Of the worker: its identity, and its name in lockstep.
+    lockstep
+        Whether the feed is to wait for our acknowledgements.
+    refuse
+        Called with what was wrong with a message that could not be read.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        subscribers: str,
+        feed: str,
+        *,
+        symbol: str,
+        bars: int,
+        name: str,
+        lockstep: bool,
+        refuse: Callable[[str], None],
+    ) -> None:
+        self.stream = MarketStream()
+        self.received = 0
+        self.conflated = 0
+        self.refused_because = ""  # the feed's last reason to give no snapshot
+        self._symbol = symbol
+        self._bars = bars
+        self._name = name
+        self._lockstep = lockstep
+        self._refuse = refuse
+        self._decode_frame = FrameDecoder()
+        self._decode_reply: Decoder[FeedReply] = Decoder(FeedReply)
+        self._request_id = 0
+        self._ask_at_ns = 0
+        self._unacknowledged: list[Acknowledge] = []
+        self.sub = make_socket(context, zmq.SUB)
+        for prefix in (TICK, BAR, MARKET):
+            self.sub.setsockopt(zmq.SUBSCRIBE, topic(prefix, symbol))
+        self.sub.connect(subscribers)
+        self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=name.encode())
+
+    def ask(self, now_ns: int) -> int | None:
+        """Ask for a snapshot if one is needed and due; return when to call again, None if none is."""
+        if not self.stream.waiting:
+            self._ask_at_ns = 0
+            return None
+        if now_ns >= self._ask_at_ns:
+            self._ask_at_ns = now_ns + _ASK_AGAIN_NS
+            self._request_id = now_ns  # an answer to an earlier incarnation can never match
+            if self._lockstep:  # a feed that has started again knows no participants
+                send(self.feed, encode(JoinLockstep(self._name, [self._symbol])))
+            send(self.feed, encode(SnapshotRequest(self._request_id, self._symbol, self._bars)))
+        return self._ask_at_ns
+
+    def drain(self) -> Iterator[Snapshot | Reliable | Tick]:
+        """Everything that waits, in order, conflated."""
+        yield from self._drain_feed()
+        yield from self._drain_market()
+
+    def acknowledge(self) -> None:
+        """Tell the feed that everything so far has been dealt with."""
+        for message in self._unacknowledged:
+            send(self.feed, encode(message))
+        self._unacknowledged.clear()
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self.sub.close()
+        self.feed.close()
+
+    def _drain_feed(self) -> Iterator[Snapshot | Reliable]:
+        for frames in drain(self.feed):
+            self.received += 1
+            try:
+                reply = self._decode_reply(frames[-1])
+            except MalformedMessageError as error:
+                self._refuse(f"from the feed: {error}")
+                continue
+            if reply.request_id != self._request_id or not self.stream.waiting:
+                continue
+            if isinstance(reply, SnapshotRefused):
+                self.refused_because = reply.reason
+                continue
+            self.refused_because = ""
+            later = self.stream.load(reply)
+            yield reply
+            yield from later
+
+    def _drain_market(self) -> Iterator[Reliable | Tick]:
+        latest: Tick | None = None
+        for frames in drain(self.sub, _DRAIN_LIMIT):
+            self.received += 1
+            message = self._decode(frames[-1])
+            if message is None:
+                continue
+            if message.lockstep:
+                self._note_lockstep(message)
+            if isinstance(message, Tick):
+                if not self.stream.tick(message):
+                    continue
+                if latest is not None and not latest.lockstep:
+                    self.conflated += 1
+                elif latest is not None:
+                    yield latest
+                latest = message
+            elif self.stream.reliable(message):
+                if latest is not None:
+                    yield latest
+                    latest = None
+                yield message
+        if latest is not None:
+            yield latest
+
+    def _decode(self, frame: bytes) -> Tick | Bar | MarketEvent | None:
+        try:
+            message = self._decode_frame(frame)
+        except MalformedMessageError as error:
+            self._refuse(f"market data: {error}")
+            return None
+        problem = _problem(message, self._symbol)
+        if problem:
+            self._refuse(f"market data: {problem}")
+            return None
+        return message
+
+    def _note_lockstep(self, message: Tick | Bar | MarketEvent) -> None:
+        match message:
+            case Tick():
+                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "tick", message.seq))
+            case Bar():
+                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "bar", message.seq))
+            case _:
+                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "market", message.seq))
+
+
+def _problem(message: Tick | Bar | MarketEvent, symbol: str) -> str:
+    if message.symbol != symbol:
+        return f"a message of {message.symbol!r:.40} under the topic of {symbol}"
+    if isinstance(message, Tick):
+        prices = (message.bid, message.ask, message.last)
+    elif isinstance(message, Bar):
+        prices = (message.low, message.high, message.close)
+    else:
+        return ""
+    if all(math.isfinite(price) and price > 0 for price in prices):
+        return ""
+    return f"{type(message).__name__.lower()} {message.seq} has a price that is none: {prices}"

@@ -1,0 +1,100 @@
+"""What a strategy is: bars (and, if it likes, ticks) in, a signal out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
+
+import msgspec
+
+from levibot.bus.messages import Bar, Position, Tick
+from levibot.errors import StrategyError
+
+Direction = Literal["long", "short", "flat"]
+_DIRECTIONS = frozenset(get_args(Direction))
+
+
+class Signal(msgspec.Struct, frozen=True, gc=False):
+    """The exposure that a strategy wants from now on.
+
+    Parameters
+    ----------
+    direction
+        ``"long"``, ``"short"`` (flat on a market that cannot be sold short) or ``"flat"``.
+    probability
+        Of the event that the strategy bets on, 0..1; None if the strategy does not estimate one.
+    confidence
+        0..1; risk may make the position smaller by it.
+    reason
+        A few words for the log.
+    """
+
+    direction: Direction
+    probability: float | None = None
+    confidence: float = 1.0
+    reason: str = ""
+
+
+class Strategy(Protocol):
+    """Decides what exposure one symbol should have; it never orders anything.
+
+    One object serves one symbol in one process. It sees events only: no clock, no sockets, so that live
+    trading, a recording and a backtest give the same signals. What it learned is not stored: after a
+    restart it is warmed up again from history.
+
+    A position is opened only in answer to a signal. So return the signal on every bar for as long as it
+    holds: an entry that was refused is then asked for again at the next bar. None means no opinion:
+    nothing is opened, and what is open stays.
+    """
+
+    @property
+    def warm_up_bars(self) -> int:
+        """Closed bars without a hole that must have been seen before a signal means anything."""
+        ...
+
+    def warm_up(self, bars: Sequence[Bar]) -> None:
+        """Learn from closed bars, oldest first, on which nothing can be done any more."""
+        ...
+
+    def on_bar(self, bar: Bar, position: Position) -> Signal | None:
+        """Answer to a bar that has just closed."""
+        ...
+
+
+@runtime_checkable
+class TickStrategy(Protocol):
+    """A strategy with this method is asked at ticks too: at the latest one, when several came at once."""
+
+    def on_tick(self, tick: Tick, position: Position) -> Signal | None:
+        """Answer to a tick."""
+        ...
+
+
+def check_signal(answer: Any) -> Signal | None:
+    """Return the answer of a strategy if it is a signal or None.
+
+    Raises
+    ------
+    StrategyError
+        If it is anything else, or a signal with a value out of range.
+    """
+    if answer is None:
+        return None
+    if not isinstance(answer, Signal):
+        raise StrategyError(f"returned a {type(answer).__name__}; return a Signal or None")
+    if not isinstance(answer.direction, str) or answer.direction not in _DIRECTIONS:
+        raise StrategyError(f"direction is {answer.direction!r:.80}; use 'long', 'short' or 'flat'")
+    if answer.probability is not None:
+        _check_fraction("probability", answer.probability)
+    _check_fraction("confidence", answer.confidence)
+    if not isinstance(answer.reason, str):
+        raise StrategyError(f"reason is a {type(answer.reason).__name__}; use text")
+    return answer
+
+
+def _check_fraction(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise StrategyError(f"{name} is a {type(value).__name__}; use a number from 0 to 1")
+    if not (math.isfinite(value) and 0 <= value <= 1):
+        raise StrategyError(f"{name} is {value}; use a number from 0 to 1")
