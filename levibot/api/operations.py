@@ -1,0 +1,111 @@
+"""What the HTTP interface asks of the supervisor, and how the supervisor says no."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from levibot.errors import LeviBotError
+
+Document = dict[str, Any]
+
+
+class RefusedError(LeviBotError):
+    """The supervisor does not carry out what was asked.
+
+    Parameters
+    ----------
+    detail
+        What is in the way.
+    remedy
+        What the user can do about it.
+    """
+
+    def __init__(self, detail: str, remedy: str = "") -> None:
+        super().__init__(f"{detail}; {remedy}" if remedy else detail)
+        self.detail = detail
+        self.remedy = remedy
+
+
+class AlreadySoError(RefusedError):
+    """It is in the wanted state already."""
+
+
+class ShuttingDownError(RefusedError):
+    """The daemon is stopping and takes no more commands."""
+
+
+class Operations(Protocol):
+    """The supervisor, as its clients see it.
+
+    Symbols are canonical here: the interface resolves what users write among `symbols`. Every method may
+    raise `AlreadySoError`, `ShuttingDownError`, another `RefusedError`, or an error of `levibot.errors`.
+    """
+
+    def symbols(self) -> Sequence[str]:
+        """Symbols that have an engine now, stopped ones too."""
+        ...
+
+    def unexpected(self, error: Exception) -> None:
+        """Count and log an error that no method was meant to raise."""
+        ...
+
+    async def status(self) -> Document:
+        """The whole status document."""
+        ...
+
+    async def start(self, symbol: str) -> Document: ...
+
+    async def stop(self, symbol: str) -> Document: ...
+
+    async def restart(self, symbol: str) -> Document: ...
+
+    async def pause(self, symbol: str) -> Document: ...
+
+    async def resume(self, symbol: str) -> Document: ...
+
+    async def add(self, symbol: str) -> Document:
+        """Trade one more symbol until the next reload; ``message`` says so."""
+        ...
+
+    async def remove(self, symbol: str) -> Document:
+        """Trade a symbol no more until the next reload; ``message`` says so."""
+        ...
+
+    async def reset(self, symbol: str | None) -> Document:
+        """Give the restart budget back to one symbol, or to all workers."""
+        ...
+
+    async def reload(self) -> Document:
+        """Apply the configuration file: ``added``, ``removed``, ``changed``, ``restarted``, ``message``.
+
+        Raises
+        ------
+        ConfigError
+            If the file is wrong; nothing has changed then.
+        """
+        ...
+
+    async def upgrade(self) -> Document:
+        """Restart the whole daemon on the code that is installed now; answers before it goes."""
+        ...
+
+    async def shutdown(self) -> Document:
+        """Stop everything; answers at once with ``positions``: symbol → signed base amount that remains."""
+        ...
+
+    async def kill(self, on: bool, reason: str) -> Document:
+        """Set or clear the kill switch; answers as `live_status`."""
+        ...
+
+    async def live_status(self) -> Document:
+        """``kill_switch``, ``reason``, ``mode``, ``active``."""
+        ...
+
+    async def risk_summary(self) -> Document: ...
+
+    async def health(self) -> Document:
+        """``ok`` and what is wrong; not ok is answered with status 503."""
+        ...
+
+    async def alerts(self) -> list[Document]: ...

@@ -1,0 +1,198 @@
+"""A supervisor without workers: keeps a table of engines, and serves it over the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from levibot.api.app import create_app
+from levibot.api.operations import AlreadySoError, ShuttingDownError
+from levibot.api.server import ApiServer
+from levibot.errors import ConfigError
+
+
+class SmallDaemon:
+    def __init__(self, *symbols: str) -> None:
+        self.states = dict.fromkeys(symbols or ("BTC/USDT", "ETH/USDT", "ETH/USDT:USDT"), "running")
+        self.pid = os.getpid()
+        self.stopping = False
+        self.kill_switch: tuple[bool, str] = (False, "")
+        self.broken_file = False
+        self.healthy = True
+        self.errors: list[str] = []
+        self.calls: list[str] = []
+        self.waiting = asyncio.Event()
+
+    def symbols(self) -> Sequence[str]:
+        return list(self.states)
+
+    def unexpected(self, error: Exception) -> None:
+        self.errors.append(str(error))
+
+    async def status(self) -> dict[str, Any]:
+        engines = [_engine(symbol, state) for symbol, state in self.states.items()]
+        running = sum(state == "running" for state in self.states.values())
+        return {
+            "total": len(engines),
+            "running": running,
+            "crashed": 0,
+            "stopped": len(engines) - running,
+            "starting": 0,
+            "waiting": 0,
+            "paused": 0,
+            "engines": engines,
+            "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed"}],
+            "daemon": {
+                "pid": self.pid,
+                "version": "0.1.0",
+                "uptime_seconds": 5.0,
+                "mode": "paper",
+                "exchange": "simulated",
+                "account": "default",
+                "source": "simulated",
+                "disclosure": "SIMULATED market with a planted pattern",
+                "config_path": None,
+                "data_dir": "/nowhere",
+                "market_ms": 1_700_000_000_000,
+                "code_changed": False,
+                "shutting_down": self.stopping,
+                "risk_state": "ACTIVE",
+                "risk_reason": "",
+                "equity": "10000",
+            },
+            "alerts": [
+                {
+                    "key": "feed",
+                    "severity": "warning",
+                    "message": "feed restarted",
+                    "remedy": "see its log",
+                    "raised_at": 1_700_000_000.0,
+                }
+            ],
+        }
+
+    def _set(self, symbol: str, wanted: str) -> dict[str, Any]:
+        if self.stopping:
+            raise ShuttingDownError("the daemon is stopping", "start it again")
+        if self.states[symbol] == wanted:
+            raise AlreadySoError(f"{symbol} is {wanted} already")
+        self.states[symbol] = wanted
+        return {}
+
+    async def start(self, symbol: str) -> dict[str, Any]:
+        return self._set(symbol, "running")
+
+    async def stop(self, symbol: str) -> dict[str, Any]:
+        return self._set(symbol, "stopped")
+
+    async def restart(self, symbol: str) -> dict[str, Any]:
+        self.calls.append(f"restart {symbol}")
+        return {}
+
+    async def pause(self, symbol: str) -> dict[str, Any]:
+        return self._set(symbol, "paused")
+
+    async def resume(self, symbol: str) -> dict[str, Any]:
+        return self._set(symbol, "running")
+
+    async def add(self, symbol: str) -> dict[str, Any]:
+        if symbol in self.states:
+            raise AlreadySoError(f"{symbol} is there already")
+        self.states[symbol] = "running"
+        return {"message": "holds until the next reload"}
+
+    async def remove(self, symbol: str) -> dict[str, Any]:
+        del self.states[symbol]
+        return {"message": "holds until the next reload"}
+
+    async def reset(self, symbol: str | None) -> dict[str, Any]:
+        self.calls.append(f"reset {symbol}")
+        return {}
+
+    async def reload(self) -> dict[str, Any]:
+        if self.broken_file:
+            raise ConfigError("/etc/x.toml:3: feed.sped: no such key; did you mean feed.speed?")
+        return {"added": ["SOL/USDT"], "removed": [], "changed": [], "restarted": [], "message": "1 added"}
+
+    async def upgrade(self) -> dict[str, Any]:
+        raise ValueError("this daemon cannot be upgraded")
+
+    async def shutdown(self) -> dict[str, Any]:
+        self.stopping = True
+        return {"positions": {"BTC/USDT": "0.5"}}
+
+    async def kill(self, on: bool, reason: str) -> dict[str, Any]:
+        self.kill_switch = (on, reason)
+        return await self.live_status()
+
+    async def live_status(self) -> dict[str, Any]:
+        on, reason = self.kill_switch
+        return {"kill_switch": on, "reason": reason, "mode": "paper", "active": not on}
+
+    async def risk_summary(self) -> dict[str, Any]:
+        return {"equity_now": 10_000.0, "positions_open": 1, "global_stop": False, "policy": {}}
+
+    async def health(self) -> dict[str, Any]:
+        return {"ok": self.healthy}
+
+    async def alerts(self) -> list[dict[str, Any]]:
+        await self.waiting.wait()
+        return []
+
+
+def _engine(symbol: str, state: str) -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "status": state,
+        "ready": state == "running",
+        "waiting_for": "",
+        "uptime_seconds": 3723.0,
+        "last_heartbeat": 1_700_000_000.0,
+        "error_count": 0,
+        "last_error": None,
+        "position": 0.5,
+        "entry_price": 100.0,
+        "daily_pnl": 1.25,
+        "total_pnl": -2.5,
+        "trade_count": 3,
+        "price": 101.5,
+        "signal": "long",
+        "probability": None,
+        "confidence": 0.4,
+        "pid": 4242,
+        "restarts": 2,
+        "restart_causes": {"crash": 2},
+        "next_attempt_at": None,
+        "rss_bytes": 30_000_000,
+        "uss_bytes": 6_000_000,
+        "cpu_percent": 1.5,
+        "queue_depth": 0,
+        "dropped": 0,
+        "market_data_age_seconds": 0.2,
+        "worker": "engine",
+        "detail": "",
+    }
+
+
+@contextmanager
+def serving(daemon: SmallDaemon, socket_path: Path, tcp_port: int = 0) -> Iterator[None]:
+    """Serve from a thread of this process with a loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = ApiServer()
+    try:
+        asyncio.run_coroutine_threadsafe(server.start(create_app(daemon), socket_path, tcp_port), loop).result(20)
+        try:
+            yield
+        finally:
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
