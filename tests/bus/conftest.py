@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,13 +10,6 @@ import zmq
 
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.sockets import ipc
-
-
-@pytest.fixture
-def run_dir() -> Iterator[Path]:
-    """A folder whose path leaves room for a socket name; a unix socket takes 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="levi-") as name:
-        yield Path(name)
 
 
 @pytest.fixture

@@ -192,7 +192,7 @@ def test_peers_come_back_to_a_new_forwarder_by_themselves(
     second.close()
 
 
-def test_an_endpoint_that_cannot_be_bound_leaves_nothing_open(run_dir: Path) -> None:
+def test_after_an_endpoint_that_cannot_be_bound_the_other_can_be_used_again(run_dir: Path) -> None:
     publishers = ipc(run_dir / "publishers")
     with pytest.raises(zmq.ZMQError):
         Forwarder(publishers, ipc(run_dir / "missing" / "subscribers"))
