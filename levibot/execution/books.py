@@ -1,0 +1,314 @@
+"""The paper exchange's books: cash, positions, orders and every event, durable.
+
+Memory mirrors the database. A transaction that fails is rolled back there, and memory is loaded anew:
+what a reader sees is always the last commit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from levibot.bus.codec import Decoder, encode
+from levibot.bus.messages import (
+    Fill,
+    Intent,
+    OrderAccepted,
+    OrderCancelled,
+    OrderDenied,
+    OrderEvent,
+    OrderFilled,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderSubmitted,
+    Position,
+    Role,
+)
+from levibot.clock import wall_ms
+from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
+from levibot.execution.books_schema import MIGRATIONS
+from levibot.execution.ids import ClientId, new_generation
+from levibot.execution.orders import TERMINAL_STATES, OrderState, next_state
+from levibot.execution.position import ZERO, after_fill, cash_flow, flat
+from levibot.execution.store import Store
+
+
+@dataclass
+class Order:
+    """An order that is not at its end.
+
+    Attributes
+    ----------
+    intent
+        As it rests: quantity and prices rounded to the market's steps.
+    reserved
+        Quote asset set aside for it.
+    oco
+        Orders with the same text, if there is one, cancel each other.
+    trigger, limit
+        Prices as floats, to be compared with market data.
+    """
+
+    intent: Intent
+    state: OrderState = OrderState.INTENT
+    filled: Decimal = ZERO
+    reserved: Decimal = ZERO
+    oco: str = ""
+    trigger: float = 0.0
+    limit: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.trigger = float(self.intent.trigger_price or 0)
+        self.limit = float(self.intent.limit_price or 0)
+
+    @property
+    def remaining(self) -> Decimal:
+        """Quantity that is not filled yet."""
+        return self.intent.quantity - self.filled
+
+
+class Books:
+    """Durable state of one paper account.
+
+    Parameters
+    ----------
+    path
+        The database; created if there is none.
+    instance
+        Part of the client ids of protective orders.
+    quote, cash
+        Asset and amount that a new account starts with.
+
+    Raises
+    ------
+    DataStoreError
+        Or one of its kinds; the file is left as it is.
+    """
+
+    def __init__(self, path: Path, instance: str, quote: str, cash: Decimal) -> None:
+        self._decode_intent: Decoder[Intent] = Decoder(Intent)
+        self._decode_event: Decoder[OrderEvent] = Decoder(OrderEvent)
+        self._store = Store(path, MIGRATIONS, lambda connection: _seed(connection, instance, quote, cash))
+        self._connection: sqlite3.Connection | None = None
+        self._events: list[OrderEvent] = []
+        self.event_ms = 0
+        try:
+            self._load(instance)
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _load(self, instance: str) -> None:
+        try:
+            (row,) = self._store.rows("SELECT * FROM account")
+            _, self.instance, self._generation, self._next_sequence, self.seq, self.quote, cash = row
+            self.cash = Decimal(cash)
+            self.positions: dict[str, Position] = {}
+            self.symbol_seq: dict[str, int] = {}
+            for symbol, symbol_seq, *money in self._store.rows("SELECT * FROM positions"):
+                self.positions[symbol] = Position(symbol, *map(Decimal, money))
+                self.symbol_seq[symbol] = symbol_seq
+            self.open: dict[str, Order] = {}
+            self.resting: dict[str, dict[str, Order]] = {}
+            for row in self._store.rows("SELECT * FROM orders WHERE open = 1 ORDER BY rowid"):
+                client_id, symbol, state, _, filled, reserved, oco, intent = row
+                order = Order(
+                    self._decode_intent(intent), OrderState(state), Decimal(filled), Decimal(reserved), oco
+                )
+                self.open[client_id] = self.resting.setdefault(symbol, {})[client_id] = order
+            self.counts = Counter(dict(self._store.rows("SELECT state, COUNT(*) FROM orders GROUP BY state")))
+        except (MalformedMessageError, InvalidOperation, ValueError) as error:
+            raise CorruptStoreError(self._store.path, f"the content is damaged ({error})") from error
+        if self.instance != instance:
+            raise DataStoreError(
+                self._store.path, f"is of instance {self.instance}, not {instance}: put the right file there"
+            )
+
+    @contextmanager
+    def transaction(self, event_ms: int) -> Iterator[list[OrderEvent]]:
+        """All changes of one message or tick; the events may be sent when the block has ended.
+
+        Parameters
+        ----------
+        event_ms
+            Market time of what happens.
+        """
+        self._events, self.event_ms = [], event_ms
+        try:
+            with self._store.transaction() as connection:
+                self._connection = connection
+                yield self._events
+                if self._events:
+                    self._save_account()
+        except BaseException:
+            self._load(self.instance)
+            raise
+        finally:
+            self._connection = None
+
+    def close(self) -> None:
+        """Close the database."""
+        self._store.close()
+
+    # ------------------------------------------------------------------ questions
+
+    def position(self, symbol: str) -> Position:
+        """Position of `symbol`, flat if there never was one."""
+        return self.positions.get(symbol) or flat(symbol)
+
+    def knows(self, client_id: str) -> bool:
+        """Tell whether an order of this id ever arrived."""
+        return client_id in self.open or bool(
+            self._store.rows("SELECT 1 FROM orders WHERE client_id = ?", client_id)
+        )
+
+    def is_given_up(self, client_id: str) -> bool:
+        """Tell whether this id was found unknown at a reconciliation, so that it may never arrive."""
+        return bool(self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id))
+
+    def events_since(self, seq: int) -> list[OrderEvent]:
+        """Events of the account after `seq`, oldest first."""
+        return self._decoded("SELECT body FROM events WHERE seq > ? ORDER BY seq", seq)
+
+    def events_of(self, symbol: str, since: int) -> list[OrderEvent]:
+        """Events of `symbol` after `since`, oldest first."""
+        return self._decoded(
+            "SELECT body FROM events WHERE symbol = ? AND symbol_seq > ? ORDER BY symbol_seq", symbol, since
+        )
+
+    def available_cash(self) -> Decimal:
+        """Cash that no resting order and no short position has set aside.
+
+        A short sets aside its proceeds and as much again.
+        """
+        reserved = sum((order.reserved for order in self.open.values()), ZERO)
+        for position in self.positions.values():
+            if position.quantity < 0:
+                reserved -= 2 * position.quantity * position.entry_price
+        return self.cash - reserved
+
+    def _decoded(self, query: str, *arguments: Any) -> list[OrderEvent]:
+        return [self._decode_event(body) for (body,) in self._store.rows(query, *arguments)]
+
+    # ------------------------------------------------------------------ changes, in a transaction
+
+    def new_client_id(self, role: Role) -> str:
+        """Client id of an order that the broker makes itself."""
+        self._next_sequence += 1
+        return str(ClientId(self.instance, self._generation, self._next_sequence - 1, role))
+
+    def give_up(self, client_ids: list[str]) -> None:
+        """Refuse these ids for ever."""
+        self._execute_many("INSERT OR IGNORE INTO tombstones VALUES (?)", [(one,) for one in client_ids])
+
+    def submit(self, intent: Intent, resting: Intent, oco: str = "") -> Order:
+        """Write down a new order.
+
+        Parameters
+        ----------
+        intent, resting
+            As it was sent, and with quantity and prices rounded.
+        oco
+            Group of orders that cancel each other.
+        """
+        order = Order(resting, oco=oco)
+        self._execute(
+            "INSERT INTO orders VALUES (?, ?, ?, 1, '0', '0', ?, ?)",
+            (intent.client_id, intent.symbol, order.state, oco, encode(resting)),
+        )
+        self.counts[order.state] += 1
+        self.open[intent.client_id] = order
+        self.resting.setdefault(intent.symbol, {})[intent.client_id] = order
+        self._record(order, OrderSubmitted, intent=intent)
+        return order
+
+    def accept(self, order: Order, reserved: Decimal = ZERO) -> None:
+        """The exchange has taken the order, and set `reserved` of the cash aside."""
+        order.reserved = reserved
+        self._record(order, OrderAccepted, exchange_id=f"paper-{self.seq + 1}")
+
+    def deny(self, order: Order, reason: str) -> None:
+        """The order is refused before it reaches the exchange."""
+        self._record(order, OrderDenied, reason=reason)
+
+    def reject(self, order: Order, reason: str) -> None:
+        """The exchange refuses the order."""
+        self._record(order, OrderRejected, reason=reason)
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """The rest of the order is withdrawn."""
+        self._record(order, OrderCancelled, reason=reason)
+
+    def fill(self, order: Order, fill: Fill) -> None:
+        """Cash and position change hands."""
+        intent = order.intent
+        order.filled += fill.quantity
+        self.cash += cash_flow(intent.side, fill, self.quote)
+        self.positions[intent.symbol] = after_fill(self.position(intent.symbol), intent.side, fill)
+        self._record(order, OrderPartiallyFilled if order.remaining > 0 else OrderFilled, fill=fill)
+
+    def _record(self, order: Order, kind: type[Any], **fields: Any) -> None:
+        intent = order.intent
+        symbol_seq = self.symbol_seq.get(intent.symbol, 0) + 1
+        event: OrderEvent = kind(
+            seq=self.seq + 1,
+            symbol_seq=symbol_seq,
+            symbol=intent.symbol,
+            client_id=intent.client_id,
+            event_ms=self.event_ms,
+            recorded_ms=wall_ms(),
+            **fields,
+        )
+        self.seq = event.seq
+        self.symbol_seq[intent.symbol] = symbol_seq
+        self._execute(
+            "INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, event.symbol, symbol_seq, encode(event))
+        )
+        self._advance(order, event)
+        self._save_position(intent.symbol)
+        self._events.append(event)
+
+    def _advance(self, order: Order, event: OrderEvent) -> None:
+        self.counts[order.state] -= 1
+        order.state = next_state(order.state, event)
+        self.counts[order.state] += 1
+        is_open = order.state not in TERMINAL_STATES
+        if not is_open:
+            order.reserved = ZERO
+            del self.open[event.client_id], self.resting[event.symbol][event.client_id]
+        self._execute(
+            "UPDATE orders SET state = ?, open = ?, filled = ?, reserved = ? WHERE client_id = ?",
+            (order.state, int(is_open), str(order.filled), str(order.reserved), event.client_id),
+        )
+
+    def _save_position(self, symbol: str) -> None:
+        position = self.position(symbol)
+        money = map(str, (position.quantity, position.entry_price, position.realized_pnl))
+        self._execute(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", (symbol, self.symbol_seq[symbol], *money)
+        )
+
+    def _save_account(self) -> None:
+        self._execute(
+            "UPDATE account SET next_sequence = ?, seq = ?, cash = ?",
+            (self._next_sequence, self.seq, str(self.cash)),
+        )
+
+    def _execute(self, statement: str, arguments: tuple[Any, ...]) -> None:
+        self._execute_many(statement, [arguments])
+
+    def _execute_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        assert self._connection is not None, "changes happen in a transaction"
+        self._connection.executemany(statement, rows)
+
+
+def _seed(connection: sqlite3.Connection, instance: str, quote: str, cash: Decimal) -> None:
+    connection.execute(
+        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?)", (instance, new_generation(), quote, str(cash))
+    )

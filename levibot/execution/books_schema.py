@@ -1,0 +1,60 @@
+"""Schema of the paper exchange's database."""
+
+from __future__ import annotations
+
+MIGRATIONS = (
+    (
+        """
+        CREATE TABLE account (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            instance TEXT NOT NULL,
+            generation TEXT NOT NULL,
+            next_sequence INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            quote TEXT NOT NULL,
+            cash TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE positions (
+            symbol TEXT PRIMARY KEY,
+            symbol_seq INTEGER NOT NULL,
+            quantity TEXT NOT NULL,
+            entry_price TEXT NOT NULL,
+            realized_pnl TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE orders (
+            client_id TEXT NOT NULL UNIQUE,
+            symbol TEXT NOT NULL,
+            state TEXT NOT NULL,
+            open INTEGER NOT NULL,
+            filled TEXT NOT NULL,
+            reserved TEXT NOT NULL,
+            oco TEXT NOT NULL,
+            intent BLOB NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX open_orders ON orders (client_id) WHERE open = 1",
+        "CREATE INDEX orders_by_state ON orders (state)",
+        """
+        CREATE TABLE events (
+            seq INTEGER PRIMARY KEY,
+            symbol TEXT NOT NULL,
+            symbol_seq INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            UNIQUE (symbol, symbol_seq)
+        ) STRICT
+        """,
+        """
+        CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
+        """,
+        """
+        CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+        BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
+        """,
+        "CREATE TABLE tombstones (client_id TEXT PRIMARY KEY) STRICT",
+    ),
+)

@@ -1,0 +1,299 @@
+"""The broker: takes orders and questions from engines and the supervisor, prices from the feed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from levibot.bus.messages import (
+    AccountRequest,
+    AccountSnapshot,
+    BrokerReply,
+    BrokerReport,
+    BrokerRequest,
+    CancelOrder,
+    Intent,
+    MarketEvent,
+    MarketSpec,
+    MarketStale,
+    NotReady,
+    OrderDenied,
+    OrderEvent,
+    OrderEvents,
+    Reconciled,
+    ReconcileRequest,
+    SubmitOrder,
+    Tick,
+)
+from levibot.clock import boot_ns, wall_ms
+from levibot.errors import FullDiskError, LockedStoreError
+from levibot.execution.books import Books
+from levibot.execution.checks import may_open_risk
+from levibot.execution.paper import PaperExchange
+from levibot.spec import engine_name
+
+Send = Callable[[bytes, BrokerReply], bool]
+
+_PATIENCE_NS = 1_000_000_000  # for the tick that an intent was decided on
+_RETRY_NS = 500_000_000  # after the disk refused a write
+_EVENTS_IN_ONE_MESSAGE = 1_000
+
+
+@dataclass
+class _Held:
+    """An intent that is ahead of the broker's own view of the market, or that the disk refused."""
+
+    sender: bytes
+    intent: Intent
+    deadline_ns: int
+
+
+class Broker:
+    """Wires requests, prices and followers to the paper exchange.
+
+    Parameters
+    ----------
+    books, exchange
+        The account, and what trades on it.
+    send
+        Sends a reply to an identity; False if there is no such peer.
+    symbols
+        That are served from the start.
+    report_failure
+        Told in words of each failure that was survived.
+
+    Raises
+    ------
+    DataStoreError
+        From any method: the books cannot be used any more. A full disk or a lock is survived.
+    """
+
+    def __init__(
+        self,
+        books: Books,
+        exchange: PaperExchange,
+        send: Send,
+        symbols: tuple[str, ...],
+        report_failure: Callable[[str], None],
+    ) -> None:
+        self._books = books
+        self._exchange = exchange
+        self._send = send
+        self._fail = report_failure
+        self.wanted = set(symbols)
+        self.paused = False
+        self._held: dict[str, _Held] = {}
+        self._stale: dict[str, str] = {}
+        self._disk_retry_ns = 0
+        self._account_followers: set[bytes] = set()
+        self._followers: dict[bytes, str] = {}
+
+    # ------------------------------------------------------------------ markets
+
+    def symbols(self) -> set[str]:
+        """Symbols whose prices are needed: those wanted, and those with a position or a resting order."""
+        held = {symbol for symbol, position in self._books.positions.items() if position.quantity}
+        resting = {symbol for symbol, orders in self._books.resting.items() if orders}
+        return self.wanted | held | resting
+
+    def without_market(self) -> set[str]:
+        """Symbols whose rules are not known yet."""
+        return {symbol for symbol in self.symbols() if not self._exchange.has_market(symbol)}
+
+    def set_market(self, market: MarketSpec) -> None:
+        """Learn the rules of a market."""
+        self._exchange.set_market(market)
+        self._survive(lambda: self._publish(self._exchange.resume(market.symbol)))
+
+    def on_tick(self, tick: Tick) -> None:
+        """Take in a price; an old or repeated one is skipped."""
+        newest = self._exchange.newest(tick.symbol)
+        if newest is not None and tick.epoch == newest.epoch and tick.seq <= newest.seq:
+            return
+        if self._stale:
+            self._stale.pop(tick.symbol, None)
+        if not self._disk_retry_ns or boot_ns() >= self._disk_retry_ns:
+            self._survive(lambda: self._publish(self._exchange.on_tick(tick)))
+        else:
+            self._exchange.note(tick)
+        if self._held:
+            self._release(tick.symbol)
+
+    def on_market_event(self, event: MarketEvent) -> None:
+        """Note that a market's prices stopped, or go on."""
+        if isinstance(event, MarketStale):
+            self._stale[event.symbol] = event.reason
+        else:
+            self._stale.pop(event.symbol, None)
+
+    def on_timer(self) -> None:
+        """Deal with intents that have waited long enough."""
+        now = boot_ns()
+        for held in list(self._held.values()):
+            if now < held.deadline_ns or held.intent.client_id not in self._held:
+                continue
+            del self._held[held.intent.client_id]
+            entry = may_open_risk(held.intent)
+            late = f"the broker has not seen tick {held.intent.market_seq} in time" if entry else None
+            self._submit(held.sender, held.intent, denied=late, wait=True)
+        if self._disk_retry_ns and now >= self._disk_retry_ns:
+            self._disk_retry_ns = 0
+            for symbol in [symbol for symbol, orders in self._books.resting.items() if orders]:
+                self._survive(lambda symbol=symbol: self._publish(self._exchange.resume(symbol)))  # type: ignore[misc]
+
+    # ------------------------------------------------------------------ requests
+
+    def handle(self, sender: bytes, request: BrokerRequest) -> None:
+        """Deal with one request of `sender`."""
+        match request:
+            case SubmitOrder(intent):
+                self._arrive(sender, intent)
+            case CancelOrder(symbol, client_id):
+                self._cancel(symbol, client_id)
+            case ReconcileRequest():
+                self._reconcile(sender, request)
+            case AccountRequest():
+                self._account(sender, request)
+
+    def report(self, refused: int) -> BrokerReport:
+        """The broker's part of a heartbeat."""
+        counts = {state: count for state, count in self._books.counts.items() if count}
+        return BrokerReport(self._books.seq, len(self._books.open), counts, refused)
+
+    def _arrive(self, sender: bytes, intent: Intent) -> None:
+        self.wanted.add(intent.symbol)
+        if intent.client_id in self._held:
+            return
+        newest = self._exchange.newest(intent.symbol)
+        if intent.market_seq > (newest.seq if newest else 0):
+            self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _PATIENCE_NS)
+        else:
+            self._submit(sender, intent)
+
+    def _release(self, symbol: str) -> None:
+        newest = self._exchange.newest(symbol)
+        for held in list(self._held.values()):
+            if newest and held.intent.symbol == symbol and held.intent.market_seq <= newest.seq:
+                del self._held[held.intent.client_id]
+                self._submit(held.sender, held.intent)
+
+    def _submit(self, sender: bytes, intent: Intent, *, denied: str | None = None, wait: bool = False) -> None:
+        entry = may_open_risk(intent)
+        if entry and denied is None:
+            denied = self._closed(intent.symbol)
+        failure = self._survive(lambda: self._publish(self._exchange.submit(intent, denied=denied, wait=wait)))
+        if failure is None:
+            return
+        if entry:
+            self._send(sender, OrderEvents([unnumbered_denial(intent, failure)]))
+        else:
+            self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _RETRY_NS)
+
+    def _closed(self, symbol: str) -> str | None:
+        if self.paused:
+            return "the broker is paused: no new risk"
+        if symbol in self._stale:
+            return f"the market data of {symbol} is stale: {self._stale[symbol]}"
+        return None
+
+    def _cancel(self, symbol: str, client_id: str) -> None:
+        held = self._held.pop(client_id, None)
+        if held is not None:
+            self._submit(held.sender, held.intent, denied="cancelled before it was placed")
+            return
+        self._survive(lambda: self._publish(self._exchange.cancel(symbol, client_id)))
+
+    def _reconcile(self, sender: bytes, request: ReconcileRequest) -> None:
+        symbol, books = request.symbol, self._books
+        self.wanted.add(symbol)
+        if not self._exchange.has_market(symbol):
+            self._send(sender, NotReady(request.request_id, "waiting for market"))
+            return
+        unknown = [
+            client_id
+            for client_id in request.open_ids
+            if client_id not in self._held and not books.knows(client_id)
+        ]
+        failure = self._survive(lambda: self._give_up(unknown))
+        if failure is not None:
+            self._send(sender, NotReady(request.request_id, failure))
+            return
+        self._followers[sender] = symbol
+        answer = Reconciled(
+            request_id=request.request_id,
+            symbol=symbol,
+            symbol_seq=books.symbol_seq.get(symbol, 0),
+            events=books.events_of(symbol, request.since),
+            position=books.position(symbol),
+            open_orders=[order.intent for order in books.resting.get(symbol, {}).values()],
+            unknown_ids=unknown,
+        )
+        self._send(sender, answer)
+
+    def _give_up(self, client_ids: list[str]) -> None:
+        if client_ids:
+            with self._books.transaction(0):
+                self._books.give_up(client_ids)
+
+    def _account(self, sender: bytes, request: AccountRequest) -> None:
+        books = self._books
+        self._account_followers.add(sender)
+        if request.since is None or request.since > books.seq:  # after another database was put in place
+            self._send(
+                sender,
+                AccountSnapshot(
+                    request_id=request.request_id,
+                    seq=books.seq,
+                    cash=books.cash,
+                    quote=books.quote,
+                    positions=list(books.positions.values()),
+                    open_orders=[order.intent for order in books.open.values()],
+                ),
+            )
+            return
+        missed = books.events_since(request.since)
+        for start in range(0, max(len(missed), 1), _EVENTS_IN_ONE_MESSAGE):
+            self._send(sender, OrderEvents(missed[start : start + _EVENTS_IN_ONE_MESSAGE]))
+
+    # ------------------------------------------------------------------ events out
+
+    def _publish(self, events: list[OrderEvent]) -> None:
+        if not events:
+            return
+        by_symbol: defaultdict[str, list[OrderEvent]] = defaultdict(list)
+        for event in events:
+            by_symbol[event.symbol].append(event)
+        for symbol, own in by_symbol.items():
+            # By its name, an engine that was there before this broker started gets its events too.
+            followers = {engine_name(symbol).encode()}
+            followers.update(identity for identity, followed in self._followers.items() if followed == symbol)
+            for identity in followers:
+                if not self._send(identity, OrderEvents(own)):
+                    self._followers.pop(identity, None)
+        for identity in list(self._account_followers):
+            if not self._send(identity, OrderEvents(events)):
+                self._account_followers.discard(identity)
+
+    def _survive(self, act: Callable[[], None]) -> str | None:
+        """Run `act`; None, or why the disk did not take it. What it would have changed is as before."""
+        try:
+            act()
+        except (FullDiskError, LockedStoreError) as error:
+            self._disk_retry_ns = boot_ns() + _RETRY_NS
+            self._fail(str(error))
+            return str(error)
+        return None
+
+
+def unnumbered_denial(intent: Intent, reason: str) -> OrderDenied:
+    """A denial that could not be journaled: it is no part of the history, so it has no numbers."""
+    return OrderDenied(
+        seq=0,
+        symbol_seq=0,
+        symbol=intent.symbol,
+        client_id=intent.client_id,
+        event_ms=intent.event_ms,
+        recorded_ms=wall_ms(),
+        reason=reason,
+    )

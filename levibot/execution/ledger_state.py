@@ -1,0 +1,144 @@
+"""Rows of a ledger's database: its schema, and the one row that is kept up to date with the history."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from levibot.bus.messages import Fill, Position, Side
+from levibot.execution.ids import new_generation
+from levibot.execution.position import after_fill, unrealized_pnl
+
+MIGRATIONS = (
+    (
+        """
+        CREATE TABLE ledger (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            symbol TEXT NOT NULL,
+            instance TEXT NOT NULL,
+            generation TEXT NOT NULL,
+            next_sequence INTEGER NOT NULL,
+            last_seq INTEGER NOT NULL,
+            quantity TEXT NOT NULL,
+            entry_price TEXT NOT NULL,
+            realized_pnl TEXT NOT NULL,
+            trade_count INTEGER NOT NULL,
+            day INTEGER NOT NULL,
+            day_open_pnl TEXT NOT NULL,
+            last_pnl TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE orders (
+            client_id TEXT NOT NULL UNIQUE,
+            role TEXT NOT NULL,
+            state TEXT NOT NULL,
+            open INTEGER NOT NULL,
+            recorded_ms INTEGER NOT NULL,
+            intent BLOB NOT NULL
+        ) STRICT
+        """,
+        "CREATE INDEX open_orders ON orders (client_id) WHERE open = 1",
+        """
+        CREATE TABLE events (
+            symbol_seq INTEGER PRIMARY KEY,
+            seq INTEGER NOT NULL,
+            client_id TEXT NOT NULL,
+            body BLOB NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+        BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
+        """,
+        """
+        CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
+        BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
+        """,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class LedgerState:
+    """Where a ledger stands; equals what its whole history adds up to.
+
+    Attributes
+    ----------
+    generation
+        Random part of the client ids.
+    next_sequence
+        Of the next client id.
+    last_seq
+        `symbol_seq` of the newest event.
+    position
+        Signed quantity, entry price, realised profit.
+    trade_count
+        Positions opened.
+    day
+        UTC days since 1970 of `day_open_pnl`; -1 before the first.
+    day_open_pnl
+        Total profit when the day began.
+    last_pnl
+        Newest total profit that was stored.
+    """
+
+    generation: str
+    next_sequence: int
+    last_seq: int
+    position: Position
+    trade_count: int
+    day: int
+    day_open_pnl: Decimal
+    last_pnl: Decimal
+
+    def after_fill(self, side: Side, fill: Fill) -> LedgerState:
+        """State with `fill` counted in."""
+        position = after_fill(self.position, side, fill)
+        before, after = self.position.quantity, position.quantity
+        opened = bool(after) and (not before or before * after < 0)
+        return replace(
+            self,
+            position=position,
+            trade_count=self.trade_count + opened,
+            last_pnl=position.realized_pnl + unrealized_pnl(position, fill.price),
+        )
+
+
+def seed(connection: sqlite3.Connection, symbol: str, instance: str) -> None:
+    """Write the row of a new ledger."""
+    connection.execute(
+        "INSERT INTO ledger VALUES (1, ?, ?, ?, 1, 0, '0', '0', '0', 0, -1, '0', '0')",
+        (symbol, instance, new_generation()),
+    )
+
+
+def save(connection: sqlite3.Connection, state: LedgerState) -> None:
+    """Write the row; amounts as text."""
+    position = state.position
+    connection.execute(
+        "UPDATE ledger SET generation = ?, next_sequence = ?, last_seq = ?, quantity = ?, entry_price = ?,"
+        " realized_pnl = ?, trade_count = ?, day = ?, day_open_pnl = ?, last_pnl = ?",
+        (
+            state.generation,
+            state.next_sequence,
+            state.last_seq,
+            str(position.quantity),
+            str(position.entry_price),
+            str(position.realized_pnl),
+            state.trade_count,
+            state.day,
+            str(state.day_open_pnl),
+            str(state.last_pnl),
+        ),
+    )
+
+
+def load(row: Sequence[Any]) -> LedgerState:
+    """State from a row of the table `ledger`."""
+    _, symbol, _, generation, sequence, last_seq, quantity, entry, realized, trades, day, day_open, last_pnl = row
+    position = Position(symbol, Decimal(quantity), Decimal(entry), Decimal(realized))
+    return LedgerState(generation, sequence, last_seq, position, trades, day, Decimal(day_open), Decimal(last_pnl))

@@ -1,0 +1,80 @@
+"""The states of an order, and what may follow, in one table."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from levibot.bus.messages import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderDenied,
+    OrderEvent,
+    OrderFilled,
+    OrderMessage,
+    OrderPartiallyFilled,
+    OrderRejected,
+    OrderSubmitted,
+    OrderUnknown,
+)
+from levibot.errors import GiveUpError
+
+
+class OrderState(StrEnum):
+    """Where an order stands."""
+
+    INTENT = "INTENT"  # journaled by the engine; nobody else need know of it
+    SUBMITTED = "SUBMITTED"  # journaled by the broker
+    ACCEPTED = "ACCEPTED"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    DENIED = "DENIED"
+    REJECTED = "REJECTED"
+    UNKNOWN = "UNKNOWN"  # the answer was lost: resolved by asking, never by sending again
+
+
+class IllegalTransitionError(GiveUpError):
+    """An event came that cannot follow the state of its order."""
+
+
+_S = OrderState
+_FILLS: dict[type[OrderMessage], OrderState] = {
+    OrderPartiallyFilled: _S.PARTIALLY_FILLED,
+    OrderFilled: _S.FILLED,
+    OrderCancelled: _S.CANCELLED,
+    OrderUnknown: _S.UNKNOWN,
+}
+
+TRANSITIONS: dict[OrderState, dict[type[OrderMessage], OrderState]] = {
+    _S.INTENT: {OrderSubmitted: _S.SUBMITTED, OrderDenied: _S.DENIED},
+    _S.SUBMITTED: {
+        **_FILLS,  # an exchange may report the fill before the acceptance
+        OrderAccepted: _S.ACCEPTED,
+        OrderDenied: _S.DENIED,
+        OrderRejected: _S.REJECTED,
+    },
+    _S.ACCEPTED: _FILLS,
+    _S.PARTIALLY_FILLED: _FILLS,
+    _S.UNKNOWN: {**_FILLS, OrderAccepted: _S.ACCEPTED, OrderRejected: _S.REJECTED},
+    _S.FILLED: {},
+    _S.CANCELLED: {},
+    _S.DENIED: {},
+    _S.REJECTED: {},
+}
+TERMINAL_STATES = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+
+def next_state(state: OrderState, event: OrderEvent) -> OrderState:
+    """State of an order in `state` after `event`.
+
+    Raises
+    ------
+    IllegalTransitionError
+        If the table does not allow it.
+    """
+    try:
+        return TRANSITIONS[state][type(event)]
+    except KeyError:
+        raise IllegalTransitionError(
+            f"order {event.client_id}: {type(event).__name__} cannot follow {state}"
+        ) from None

@@ -1,0 +1,186 @@
+"""SQLite files that hold state: durable, versioned, and honest about what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from levibot.errors import CorruptStoreError, DataStoreError, FullDiskError, LockedStoreError, NewerSchemaError
+
+Migrations = Sequence[Sequence[str]]  # statements that lead from version N to N + 1, N from 0
+
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_REFUSED_WRITES = {
+    sqlite3.SQLITE_IOERR_WRITE,  # a quota, or a file size limit
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+}
+_COMPANIONS = ("", "-wal", "-shm")
+
+
+class Store:
+    """An open database: one writer, every commit on disk before it returns.
+
+    Parameters
+    ----------
+    path
+        The file. It is created whole or not at all, so an empty one is damage, never a new start.
+    migrations
+        The schema, as the steps that lead to it.
+    seed
+        Writes the first rows of a new file.
+    lock_timeout
+        Seconds to wait for another process to let go of the file.
+
+    Raises
+    ------
+    CorruptStoreError, NewerSchemaError, LockedStoreError, FullDiskError
+        Each for exactly what its name says.
+    DataStoreError
+        If the file cannot be used for another reason, such as its permissions.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Migrations,
+        seed: Callable[[sqlite3.Connection], None],
+        *,
+        lock_timeout: float = 1.0,
+    ) -> None:
+        self.path = path
+        self.created = not path.exists()
+        with named_errors(path):
+            if self.created:
+                _create(path, migrations, seed)
+            self._connection = _connect(path, lock_timeout)
+            try:
+                self._migrate(migrations)
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _migrate(self, migrations: Migrations) -> None:
+        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(migrations):
+            raise NewerSchemaError(
+                self.path,
+                f"written by a newer LeviBot (schema {version}, known is {len(migrations)}): upgrade LeviBot",
+            )
+        if version == 0:
+            raise CorruptStoreError(self.path, "the file is empty, or not LeviBot's")
+        if version < len(migrations):
+            with self.transaction() as connection:
+                _apply(connection, migrations, version)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of it or nothing; on disk when the block has ended without an error."""
+        connection = self._connection
+        with named_errors(self.path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite has rolled back by itself when the disk was full
+                    connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, query: str, *arguments: Any) -> list[Any]:
+        """All rows of a query."""
+        with named_errors(self.path):
+            return self._connection.execute(query, arguments).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's and the system's errors into those that say what to do."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise  # the caller's mistake, not the file's
+    except sqlite3.DatabaseError as error:
+        raise _named(path, error) from error
+    except OSError as error:
+        raise DataStoreError(path, f"cannot be used: {error.strerror}") from error
+
+
+def _named(path: Path, error: sqlite3.DatabaseError) -> DataStoreError:
+    extended = getattr(error, "sqlite_errorcode", 0)
+    primary = extended & 0xFF
+    if primary in _CORRUPT:
+        return CorruptStoreError(path, f"the content is damaged ({error})")
+    if primary in _BUSY:
+        return LockedStoreError(path, f"another process holds the file ({error}): end that process")
+    if primary == sqlite3.SQLITE_FULL or extended in _REFUSED_WRITES:
+        return FullDiskError(path, f"the disk refused a write ({error}): free some space")
+    return DataStoreError(path, f"cannot be used ({error}): check the file, its folder and their permissions")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a corrupt database with its companions, and tell its new name."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    target = path.with_name(f"{path.name}.corrupt-{stamp}")
+    for companion in _COMPANIONS:
+        source = path.with_name(path.name + companion)
+        if source.exists():
+            source.rename(target.with_name(target.name + companion))
+    return target
+
+
+def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=lock_timeout, isolation_level=None)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _create(path: Path, migrations: Migrations, seed: Callable[[sqlite3.Connection], None]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".new")
+    for companion in (*_COMPANIONS, "-journal"):
+        draft.with_name(draft.name + companion).unlink(missing_ok=True)
+    connection = sqlite3.connect(draft, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")  # one fsync below, before it gets its name
+        connection.execute("BEGIN")
+        _apply(connection, migrations, 0)
+        seed(connection)
+        connection.execute("COMMIT")
+        _, pages, moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if pages != moved:
+            raise FullDiskError(path, "the disk refused a write: free some space")
+    finally:
+        connection.close()
+    _sync(draft)
+    draft.rename(path)
+    _sync(path.parent)
+
+
+def _apply(connection: sqlite3.Connection, migrations: Migrations, version: int) -> None:
+    for statements in migrations[version:]:
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
