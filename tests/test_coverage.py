@@ -1,4 +1,4 @@
-"""Lines that run only in a worker process count: the project's own coverage settings, on a package of three files."""
+"""Lines that run only in a worker process count: the project's own settings, on a package of two files."""
 
 from __future__ import annotations
 

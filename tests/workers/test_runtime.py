@@ -123,12 +123,19 @@ def gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("behaviour", ["beat", "stop_itself", "hold_the_interpreter"])
-def test_a_worker_dies_with_its_supervisor_whatever_it_is_stuck_in(host: Host, behaviour: str) -> None:
+@pytest.mark.parametrize(
+    ("behaviour", "stopped"),
+    [("beat", False), ("beat", True), ("hold_the_interpreter", False)],
+    ids=["running", "stopped", "in C code with the lock held"],
+)
+def test_a_worker_dies_with_its_supervisor_whatever_it_is_stuck_in(
+    host: Host, behaviour: str, stopped: bool
+) -> None:
     supervisor = host.start(behaviour)
     (pid,) = host.pids
     assert host.heartbeat().pid == pid
-    if behaviour == "stop_itself":
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, "the stopped state")
     supervisor.kill()
     wait_for(lambda: gone(pid), "the worker's end", seconds=2.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -46,12 +45,6 @@ def hold_the_interpreter(runtime: Runtime) -> None:
     ctypes.PyDLL(None).sleep(1000)
 
 
-def stop_itself(runtime: Runtime) -> None:
-    """Be stopped by a signal, as a debugger or an operator does it."""
-    runtime.beat(report)
-    os.kill(os.getpid(), signal.SIGSTOP)
-
-
 def fence(runtime: Runtime) -> None:
     """Wait for the fence, then beat."""
     runtime.status.waiting_for = "fence"
@@ -78,7 +71,7 @@ def give_up(runtime: Runtime) -> None:
 
 
 BEHAVIOURS: dict[str, Callable[[Runtime], None]] = {
-    function.__name__: function for function in (beat, hold_the_interpreter, stop_itself, fence, flood, give_up)
+    function.__name__: function for function in (beat, hold_the_interpreter, fence, flood, give_up)
 }
 
 
