@@ -4,6 +4,6 @@ Kept tiny: every worker imports the main module again.
 """
 
 if __name__ == "__main__":
-    from levibot.supervisor.daemon import main
+    from levibot.supervisor.startup import main
 
     main()

@@ -41,6 +41,8 @@ class Manager:
         Where trouble is told.
     condition
         Called with a name, whether it holds, and why: the risk manager's ground for REDUCING.
+    survived
+        Called with the worker's name for each error met while looking at it: the others go on.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Manager:
         alerts: Alerts,
         log: Logger,
         condition: Conditions,
+        survived: Callable[[str, Exception], None],
     ) -> None:
         self.workers: dict[str, Worker] = {}
         self._policies = policies
@@ -62,6 +65,7 @@ class Manager:
         self._alerts = alerts
         self._log = log
         self._condition = condition
+        self._survived = survived
         self._deaths: deque[float] = deque()
         self._stall = StallGuard(max(policies.engine.heartbeat_interval, sample_interval) * 1.5)
         self._save_timer: asyncio.TimerHandle | None = None
@@ -200,7 +204,10 @@ class Manager:
             now = boot_seconds()
             may_judge = self._stall.may_judge(now)
             for worker in list(self.workers.values())[turn % _SLICES :: _SLICES]:
-                self._look_at(worker, now, may_judge=may_judge)
+                try:
+                    self._look_at(worker, now, may_judge=may_judge)
+                except Exception as error:  # noqa: BLE001 -- one worker must not keep the others unwatched
+                    self._survived(worker.name, error)
             if turn % _SLICES == 0:
                 self._calm_down(now)
 

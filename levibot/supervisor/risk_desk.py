@@ -36,6 +36,7 @@ from levibot.supervisor.channels import Malformed
 PARTICIPANT = "risk"
 _MARKS_INTERVAL = 0.05  # prices are looked at so often, and before each decision: cheaper than at every tick
 _ACCOUNT_INTERVAL = 0.5
+_REFRESH_INTERVAL = 1.0
 _PATIENCE_NS = 1_000_000_000  # a request waits so long for the tick that the engine had seen
 
 
@@ -86,7 +87,7 @@ class RiskDesk:
         self._decode_frame = FrameDecoder()
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
-        self._account_seq: int | None = None
+        self._account_known = False
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
         self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
@@ -113,7 +114,7 @@ class RiskDesk:
     def broker_started(self) -> None:
         """A new broker process: what it knows counts, not what we remember."""
         self._risk.lost_broker()
-        self._account_seq = None
+        self._account_known = False
         self._ask_account()
 
     def feed_started(self) -> None:
@@ -123,15 +124,18 @@ class RiskDesk:
 
     async def run(self) -> None:
         """Look at prices, and ask for the account until it is known, for ever."""
-        asked = 0.0
+        refreshed = asked = 0.0
         while True:
             await asyncio.sleep(_MARKS_INTERVAL)
+            now = self._loop.time()
             if not self._lockstep:
                 self._read_marks()
             self._answer_parked()
-            self._risk.refresh(boot_ns())
-            if self._account_seq is None and self._loop.time() - asked > _ACCOUNT_INTERVAL:
-                asked = self._loop.time()
+            if now - refreshed > _REFRESH_INTERVAL:
+                refreshed = now
+                self._risk.refresh(boot_ns())
+            if not self._account_known and now - asked > _ACCOUNT_INTERVAL:
+                asked = now
                 self._ask_account()
 
     def close(self) -> None:
@@ -159,8 +163,7 @@ class RiskDesk:
         now = boot_ns()
         still: list[_Parked] = []
         for parked in self._parked:
-            tick = self._latest.get(parked.request.symbol)
-            seen = tick is not None and tick.seq >= parked.request.market_seq
+            seen = self._risk.has_seen(parked.request.symbol, parked.request.market_seq)
             if not seen and now - parked.since_ns < _PATIENCE_NS:
                 still.append(parked)
                 continue
@@ -182,26 +185,39 @@ class RiskDesk:
     # ------------------------------------------------------------------ prices
 
     def _read_marks(self) -> None:
+        """Take the newest price of each symbol; those in between are of no use here."""
+        newest: dict[str, Tick] = {}
         for frames in drain(self._marks, limit=10_000):
-            self._on_frame(frames)
+            message = self._decoded(frames)
+            if isinstance(message, Tick):
+                newest[message.symbol] = message
+        for tick in newest.values():
+            self._take(tick)
 
     def _on_frame(self, frames: list[bytes]) -> None:
+        """Lockstep: every message counts, in order, and is acknowledged when dealt with."""
+        message = self._decoded(frames)
+        if isinstance(message, Tick):
+            self._take(message)
+            self._answer_parked()
+        if message is not None:
+            send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
+
+    def _take(self, tick: Tick) -> None:
+        self._latest[tick.symbol] = tick
+        self._risk.on_tick(tick, boot_ns())
+
+    def _decoded(self, frames: list[bytes]) -> Tick | Bar | MarketEvent | None:
         try:
-            message = self._decode_frame(frames[0])
+            return self._decode_frame(frames[0])
         except MalformedMessageError as error:
             self._malformed("market", error)
-            return
-        if isinstance(message, Tick):
-            self._latest[message.symbol] = message
-            self._risk.on_tick(message)
-        if message.lockstep:
-            self._answer_parked()
-            send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
+            return None
 
     # ------------------------------------------------------------------ fills
 
     def _ask_account(self) -> None:
-        send(self._broker, encode(AccountRequest(0, self._account_seq)))
+        send(self._broker, encode(AccountRequest(0, None)))
         self._readers[1].poke()
 
     def _on_reply(self, frames: list[bytes]) -> None:
@@ -211,7 +227,7 @@ class RiskDesk:
             self._malformed("broker", error)
             return
         if isinstance(reply, AccountSnapshot):
-            self._account_seq = reply.seq
+            self._account_known = True
             self._risk.on_account_snapshot(reply, boot_ns())
             self._log.info("account_known", cash=str(reply.cash), positions=len(reply.positions), seq=reply.seq)
         elif isinstance(reply, OrderEvents):
@@ -220,15 +236,10 @@ class RiskDesk:
             self._log.debug("account_not_ready", reason=reply.reason)
 
     def _on_events(self, reply: OrderEvents) -> None:
-        for event in reply.events:
-            if self._account_seq is None or event.seq <= self._account_seq:
-                continue
-            if event.seq != self._account_seq + 1:
-                self._log.warning("account_events_missing", after=self._account_seq, got=event.seq)
-                self._ask_account()
-                return
-            self._account_seq = event.seq
-            self._risk.on_order_event(event, boot_ns())
+        if self._account_known and not self._risk.on_order_events(reply.events, boot_ns()):
+            self._log.warning("account_events_missing")
+            self._account_known = False
+            self._ask_account()
 
 
 def _kind(message: Tick | Bar | MarketEvent) -> Literal["tick", "bar", "market"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from levibot.config import Config, PolicyConfig
+from levibot.config import Config, EngineConfig, PolicyConfig
 from levibot.spec import Endpoints, WorkerSpec
 from levibot.supervisor.worker import Worker
 
@@ -22,6 +22,8 @@ class SpecFactory:
         Of this supervisor.
     served
         The symbols that feed and broker serve now.
+    engine_configs
+        Filled with the settings that each engine was last started with, by symbol.
     """
 
     config: Config
@@ -30,11 +32,14 @@ class SpecFactory:
     epoch: int
     grant_key: bytes
     served: Callable[[], list[str]]
+    engine_configs: dict[str, EngineConfig]
 
     def make(self, worker: Worker) -> WorkerSpec:
         """Spec for the next process of `worker`."""
         config, kind = self.config, worker.kind
         policy: PolicyConfig = getattr(config.policy, kind)
+        if worker.symbol is not None:
+            self.engine_configs[worker.symbol] = config.engine_of(worker.symbol)
         return WorkerSpec(
             kind=kind,
             worker=worker.name,
@@ -49,7 +54,7 @@ class SpecFactory:
             symbols=(worker.symbol,) if worker.symbol else tuple(self.served()),
             paused=worker.paused,
             lockstep=config.feed.lockstep,
-            engine=config.engine_of(worker.symbol) if worker.symbol else None,
+            engine=self.engine_configs[worker.symbol] if worker.symbol else None,
             feed=config.feed if kind == "feed" else None,
             paper=config.paper if kind == "broker" else None,
             grant_key=self.grant_key.hex() if kind == "broker" else "",

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import levibot
 import workers
+from levibot.clock import boot_seconds
+
+_KEEP_SECONDS = 1.0
 
 
 def code_fingerprint() -> str:
@@ -23,6 +26,23 @@ def code_fingerprint() -> str:
             for line in sorted(_modules(folder, package.__name__)):
                 digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
+
+
+class CodeGuard:
+    """Tells whether the code on disk is still that which this daemon started with."""
+
+    def __init__(self) -> None:
+        self._started_with = code_fingerprint()
+        self._checked_at = boot_seconds()
+        self._changed = False
+
+    def changed(self) -> bool:
+        """Whether any module has changed; looked up at most once a second."""
+        now = boot_seconds()
+        if now - self._checked_at > _KEEP_SECONDS:
+            self._checked_at = now
+            self._changed = code_fingerprint() != self._started_with
+        return self._changed
 
 
 def _modules(folder: Path, name: str) -> Iterator[str]:

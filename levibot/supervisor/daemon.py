@@ -1,0 +1,337 @@
+"""The daemon: wires the supervisor's parts together and runs them until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from typing import Any
+
+import zmq
+
+from levibot import __version__
+from levibot.bus.forwarder import Forwarder
+from levibot.bus.messages import Hello
+from levibot.clock import boot_ns, boot_seconds
+from levibot.config import Config, EngineConfig
+from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir
+from levibot.errors import LeviBotError, StopError
+from levibot.observability.alerts import Alerts
+from levibot.observability.logging import open_log
+from levibot.risk.manager import RiskManager
+from levibot.risk.policy import RiskPolicy
+from levibot.spec import engine_name
+from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
+from levibot.supervisor.console import ConsoleProcess
+from levibot.supervisor.history import RestartHistory
+from levibot.supervisor.identity import instance, new_epoch
+from levibot.supervisor.manager import Manager
+from levibot.supervisor.operations import SupervisorOperations
+from levibot.supervisor.orphans import clear_stale_holders
+from levibot.supervisor.process import ForkserverLauncher
+from levibot.supervisor.registry import Registry
+from levibot.supervisor.risk_desk import RiskDesk
+from levibot.supervisor.specs import SpecFactory
+from levibot.supervisor.version import CodeGuard
+from levibot.supervisor.worker import Surroundings
+
+_ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Daemon:
+    """One supervisor, from start to stop.
+
+    Parameters
+    ----------
+    loaded
+        The configuration and where it came from.
+    table
+        Show the live table on this terminal.
+    """
+
+    def __init__(self, loaded: LoadedConfig, *, table: bool) -> None:
+        self.loaded = loaded
+        self.stopping = False
+        self._table = table
+        self._again = False
+        self._failed: BaseException | None = None
+        self._stop = asyncio.Event()
+        self._started = boot_seconds()
+        config = loaded.config
+        self.log, self._log_file = open_log(
+            config.log_dir,
+            "supervisor",
+            level=config.logging.level,
+            retention_days=config.logging.retention_days,
+        )
+        self.errors: dict[str, int] = {}
+        self.alerts = Alerts(self.log)
+        self._code = CodeGuard()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._specs.config
+
+    async def run(self) -> bool:
+        """Run until asked to stop; True if the daemon is to be started again."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        for signum in _STOP_SIGNALS:
+            loop.add_signal_handler(signum, self.request_stop, signum.name)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        self._wire(loop)
+        tasks = [loop.create_task(self.manager.watch()), loop.create_task(self.desk.run())]
+        for task in tasks:
+            task.add_done_callback(self._on_task_end)
+        try:
+            await self._start(loop)
+            await self._stop.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await self._shut_down()
+        if self._failed is not None:
+            raise StopError(f"a task of the supervisor died: {self._failed!r}; see the supervisor's log")
+        return self._again
+
+    def request_stop(self, reason: str, *, again: bool = False) -> None:
+        """Begin one clean stop; more requests change nothing."""
+        if not self.stopping:
+            self.stopping = True
+            self._again = again
+            self.log.info("daemon_stopping", reason=reason)
+            self._stop.set()
+
+    # ------------------------------------------------------------------ what operations need
+
+    def engine_config(self, symbol: str) -> EngineConfig:
+        """Settings that the engine of `symbol` was last started with, or would be."""
+        return self._engine_configs.get(symbol) or self.config.engine_of(symbol)
+
+    def use_config(self, config: Config) -> None:
+        """Put another configuration in force, for what is started from now on."""
+        self._specs.config = config
+        self.manager.set_policies(config.policy)
+        self.risk.policy = RiskPolicy.of(config.risk)
+
+    async def add_symbol(self, symbol: str) -> None:
+        """Begin to trade a symbol."""
+        worker = self.manager.add_engine(symbol)
+        self.manager.tell_symbols(self.served_symbols())
+        if self._wanted(symbol):
+            await worker.start()
+
+    async def remove_symbol(self, symbol: str) -> None:
+        """End the engine of a symbol; an open position stays with the broker's protective orders."""
+        await self.manager.remove_engine(symbol)
+        self._engine_configs.pop(symbol, None)
+        self.manager.tell_symbols(self.served_symbols())
+
+    def served_symbols(self) -> list[str]:
+        """What the feed streams: every engine's symbol, and every symbol that holds a position."""
+        return list(dict.fromkeys([*self.manager.symbols, *self.positions()]))
+
+    def positions(self) -> dict[str, float]:
+        """Open positions by symbol: signed base amounts, from the broker's fills."""
+        held = self.risk.portfolio.positions
+        return {symbol: float(position.quantity) for symbol, position in held.items() if position.quantity}
+
+    def count_error(self, where: str, error: Exception) -> None:
+        """Count and log an error that was survived."""
+        self.errors[where] = self.errors.get(where, 0) + 1
+        self.log.error("error_survived", where=where, count=self.errors[where], exc_info=error)
+
+    def describe(self) -> dict[str, Any]:
+        """The daemon's own part of the status document."""
+        config, summary = self.config, self.risk.summary(boot_ns())
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "uptime_seconds": round(boot_seconds() - self._started, 3),
+            "mode": config.mode,
+            "exchange": config.exchange_id,
+            "account": config.exchange.account,
+            "source": config.feed.source,
+            "disclosure": _disclosure(config),
+            "config_path": str(self.loaded.path) if self.loaded.path else None,
+            "data_dir": str(config.supervisor.data_dir),
+            "market_ms": self.desk.market_ms,
+            "code_changed": self._code.changed(),
+            "shutting_down": self.stopping,
+            "risk_state": summary["state"],
+            "risk_reason": summary["reason"],
+            "equity": summary["equity_now"],
+            "errors": dict(self.errors),
+            "refused_writes": self._log_file.refused + self.registry.refused + self.history.refused,
+            "forkserver_pid": self._launcher.forkserver_pid,
+        }
+
+    # ------------------------------------------------------------------ start
+
+    def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
+        config = self.loaded.config
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_run_dir(config)
+        ends, epoch, key = endpoints(config), new_epoch(config.state_dir), secrets.token_bytes(32)
+        self._engine_configs: dict[str, EngineConfig] = {}
+        self.registry = Registry.open(config.state_dir / "registry.json")
+        window = max(config.policy.engine.restart_window, config.policy.feed.restart_window)
+        self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
+        self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json")
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._forwarder = Forwarder(ends.publishers, ends.subscribers)
+        self.manager = Manager(
+            config.policy,
+            sample_interval=config.supervisor.sample_interval,
+            unique_memory_interval=config.supervisor.unique_memory_interval,
+            registry=self.registry,
+            alerts=self.alerts,
+            log=self.log,
+            condition=self.risk.set_condition,
+            survived=self.count_error,
+        )
+        self._heartbeats = HeartbeatChannel(
+            loop, self._context, ends.heartbeat, self.manager.on_heartbeat, self.count_error
+        )
+        self._control = ControlChannel(loop, self._context, ends.control, self._on_hello, self.count_error)
+        self.desk = RiskDesk(
+            loop,
+            self._context,
+            ends,
+            self.risk,
+            lockstep=config.feed.lockstep,
+            log=self.log,
+            malformed=self.count_error,
+        )
+        self.manager.market_seen = self.desk.market_seen
+        self._launcher = ForkserverLauncher(self.log.warning)
+        self._specs = SpecFactory(
+            config, ends, instance(config.state_dir), epoch, key, self.served_symbols, self._engine_configs
+        )
+        self.manager.attach(
+            Surroundings(
+                launcher=self._launcher,
+                slots=asyncio.Semaphore(config.supervisor.starts_in_flight),
+                control=self._control,
+                history=self.history,
+                observer=self.manager,
+                log=self.log,
+                make_spec=self._specs.make,
+                code_changed=self._code.changed,
+            )
+        )
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        config = self.loaded.config
+        self.log.info(
+            "daemon_started",
+            pid=os.getpid(),
+            version=__version__,
+            mode=config.mode,
+            exchange=config.exchange_id,
+            config=str(self.loaded.path) if self.loaded.path else "embedded defaults",
+            disclosure=_disclosure(config),
+        )
+        for warning in self.loaded.warnings:
+            self.log.warning("configuration_warning", text=warning)
+        self._report_damage()
+        fences = config.state_dir / "fences"
+        for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
+            self.log.warning("stale_fence", stale_worker=holder.worker, outcome=holder.outcome, pid=holder.pid)
+        self.manager.add_infrastructure()
+        for symbol in config.symbols:
+            self.manager.add_engine(symbol)
+        await self.manager.start_wanted()
+        await self._serve_api(loop)
+
+    async def _serve_api(self, loop: asyncio.AbstractEventLoop) -> None:
+        def import_api() -> Any:
+            from levibot.api import app, server  # a quarter of a second, while workers start
+
+            return app.create_app, server.ApiServer
+
+        create_app, server_class = await loop.run_in_executor(None, import_api)
+        self._api = server_class()
+        path = api_socket(self.config)
+        await self._api.start(create_app(SupervisorOperations(self)), path, self.config.api.port)
+        self._console: ConsoleProcess | None = None
+        if self._table:
+            self._console = ConsoleProcess(path)
+            self._launcher.add_companion(self._console.pid)
+        else:
+            print(f"levibot {__version__} runs: {_disclosure(self.config)}; socket {path}", flush=True)
+
+    def _report_damage(self) -> None:
+        """A registry that was set aside no longer tells what the operator wanted: trade nothing new."""
+        if self.registry.set_aside is None:
+            return
+        for symbol in self.loaded.config.symbols:
+            self.registry.update(engine_name(symbol), paused=True)
+        self.registry.save()
+        self.alerts.raise_alert(
+            "registry_damaged",
+            "critical",
+            f"the registry was damaged ({self.registry.damage}) and set aside as {self.registry.set_aside}",
+            "all symbols start paused; check them, then `levibotctl resume SYMBOL`",
+        )
+
+    # ------------------------------------------------------------------ stop
+
+    async def _shut_down(self) -> None:
+        await self.manager.stop_all("daemon stops")
+        if (console := getattr(self, "_console", None)) is not None:
+            await asyncio.get_running_loop().run_in_executor(None, console.close)
+        if (api := getattr(self, "_api", None)) is not None:
+            await api.close()
+        self._forwarder.close()
+        self.desk.close()
+        self._heartbeats.close()
+        self._control.close()
+        self._context.term()
+        await self._launcher.close()
+        self.log.info("daemon_stopped", positions=self.positions())
+        self._log_file.close()
+
+    # ------------------------------------------------------------------ events
+
+    def _on_hello(self, hello: Hello) -> None:
+        self.manager.on_hello(hello)
+        if hello.worker == "broker":
+            self.desk.broker_started()
+        elif hello.worker == "feed":
+            self.desk.feed_started()
+
+    def _reload_on_signal(self) -> None:
+        async def reload() -> None:
+            try:
+                await SupervisorOperations(self).reload()
+            except LeviBotError as error:
+                self.log.error("reload_refused", error=str(error))
+
+        self._reload_task = asyncio.get_running_loop().create_task(reload())
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        """Without health or risk nothing may trade: stop, and let whoever started us start us again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.log.critical("task_died", exc_info=error)
+            self._failed = error
+            self.request_stop("a task of the supervisor died")
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception") or RuntimeError(context["message"])
+        if isinstance(error, Exception):
+            self.count_error("loop", error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _wanted(self, symbol: str) -> bool:
+        return self.registry.entry(engine_name(symbol)).desired == "up"
+
+
+def _disclosure(config: Config) -> str:
+    if config.feed.source == "simulated":
+        return "SIMULATED market (seeded, with a planted pattern), paper money"
+    return f"REPLAY of recorded data from {config.feed.path}, paper money"

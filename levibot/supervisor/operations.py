@@ -1,0 +1,216 @@
+"""What the HTTP interface may ask of the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
+from levibot.bus.messages import Acknowledged
+from levibot.clock import boot_ns
+from levibot.spec import engine_name
+from levibot.supervisor.reload import apply_reload
+from levibot.supervisor.states import Desired, Observed
+from levibot.supervisor.status import describe_worker, summarize
+from levibot.supervisor.worker import Worker
+
+if TYPE_CHECKING:
+    from levibot.supervisor.daemon import Daemon
+
+_ACKNOWLEDGE_TIME = 2.0
+_UNTIL_RELOAD = "holds until the next reload; write it into the configuration to keep it"
+
+
+class SupervisorOperations:
+    """Implements `levibot.api.operations.Operations` on a daemon.
+
+    Parameters
+    ----------
+    daemon
+        The daemon.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def symbols(self) -> Sequence[str]:
+        """See `Operations`."""
+        return self._daemon.manager.symbols
+
+    def unexpected(self, error: Exception) -> None:
+        """See `Operations`."""
+        self._daemon.count_error("api", error)
+
+    async def status(self) -> Document:
+        """See `Operations`."""
+        daemon = self._daemon
+        workers = [describe_worker(worker, daemon.history) for worker in daemon.manager.workers.values()]
+        engines = [entry for entry in workers if entry["kind"] == "engine"]
+        for entry in engines:
+            if entry["position"] is None:  # a dead engine's position is still there
+                entry["position"] = daemon.positions().get(entry["symbol"])
+        return {
+            **summarize(engines),
+            "engines": engines,
+            "workers": [entry for entry in workers if entry["kind"] != "engine"],
+            "daemon": daemon.describe(),
+            "alerts": await self.alerts(),
+        }
+
+    async def start(self, symbol: str) -> Document:
+        """See `Operations`."""
+        worker = self._engine(symbol)
+        if worker.observed in (Observed.STARTING, Observed.RUNNING):
+            raise AlreadySoError(f"{symbol} is started already", f"use `levibotctl restart {symbol}`")
+        self._desire(worker, Desired.UP)
+        await worker.start()
+        return self._outcome(worker)
+
+    async def stop(self, symbol: str) -> Document:
+        """See `Operations`."""
+        worker = self._engine(symbol)
+        if worker.observed is Observed.STOPPED:
+            raise AlreadySoError(f"{symbol} is stopped already")
+        self._desire(worker, Desired.DOWN)
+        await worker.stop("operator")
+        return {"position": self._daemon.positions().get(symbol, 0.0)}
+
+    async def restart(self, symbol: str) -> Document:
+        """See `Operations`."""
+        worker = self._engine(symbol)
+        self._desire(worker, Desired.UP)
+        await worker.restart("operator")
+        return self._outcome(worker)
+
+    async def pause(self, symbol: str) -> Document:
+        """See `Operations`."""
+        return await self._set_paused(symbol, True)
+
+    async def resume(self, symbol: str) -> Document:
+        """See `Operations`."""
+        return await self._set_paused(symbol, False)
+
+    async def add(self, symbol: str) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        if symbol in self._daemon.manager.engines:
+            raise AlreadySoError(f"{symbol} is traded already")
+        await self._daemon.add_symbol(symbol)
+        return {"message": f"{symbol} added; this {_UNTIL_RELOAD}"}
+
+    async def remove(self, symbol: str) -> Document:
+        """See `Operations`."""
+        self._engine(symbol)
+        await self._daemon.remove_symbol(symbol)
+        remaining = self._daemon.positions().get(symbol)
+        kept = f"; its position of {remaining:g} stays, guarded by its protective orders" if remaining else ""
+        return {"message": f"{symbol} removed{kept}; this {_UNTIL_RELOAD}"}
+
+    async def reset(self, symbol: str | None) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        workers = [self._engine(symbol)] if symbol else list(self._daemon.manager.workers.values())
+        for worker in workers:
+            worker.reset()
+        return {"workers": [worker.name for worker in workers]}
+
+    async def reload(self) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        return await apply_reload(self._daemon)
+
+    async def upgrade(self) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        self._daemon.request_stop("upgrade", again=True)
+        return {"ok": True, "message": "the daemon restarts; positions are kept"}
+
+    async def shutdown(self) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        self._daemon.request_stop("operator")
+        return {"ok": True, "positions": self._daemon.positions()}
+
+    async def kill(self, on: bool, reason: str) -> Document:
+        """See `Operations`."""
+        if on:
+            self._daemon.risk.engage_kill_switch(reason)
+        else:
+            self._daemon.risk.release_kill_switch()
+        self._daemon.log.warning("kill_switch", on=on, reason=reason)
+        return await self.live_status()
+
+    async def live_status(self) -> Document:
+        """See `Operations`."""
+        summary = self._daemon.risk.summary(boot_ns())
+        return {
+            "kill_switch": summary["kill_switch"],
+            "reason": summary["reason"],
+            "mode": self._daemon.config.mode,
+            "active": summary["state"] == "ACTIVE",
+        }
+
+    async def risk_summary(self) -> Document:
+        """See `Operations`."""
+        return self._daemon.risk.summary(boot_ns())
+
+    async def health(self) -> Document:
+        """See `Operations`."""
+        wrong = [
+            f"{worker.name} is {worker.observed}"
+            for worker in self._daemon.manager.workers.values()
+            if worker.observed in (Observed.BACKOFF, Observed.EXHAUSTED)
+        ]
+        return {"ok": not wrong, "wrong": wrong}
+
+    async def alerts(self) -> list[Document]:
+        """See `Operations`."""
+        return [
+            {
+                "key": alert.key,
+                "severity": alert.severity,
+                "message": alert.message,
+                "remedy": alert.remedy,
+                "raised_at": alert.raised_at_ms / 1000,
+            }
+            for alert in self._daemon.alerts.standing()
+        ]
+
+    # ------------------------------------------------------------------ parts
+
+    def _check_open(self) -> None:
+        if self._daemon.stopping:
+            raise ShuttingDownError("the daemon is shutting down", "start it again with `levibotctl start`")
+
+    def _engine(self, symbol: str) -> Worker:
+        self._check_open()
+        return self._daemon.manager.engines[symbol]
+
+    def _desire(self, worker: Worker, desired: Desired) -> None:
+        registry = self._daemon.registry
+        registry.update(worker.name, desired=desired)
+        registry.save()
+
+    def _outcome(self, worker: Worker) -> Document:
+        if worker.observed is Observed.STOPPED and worker.detail:
+            raise RefusedError(f"{worker.symbol} was not started", worker.detail)
+        return {}
+
+    async def _set_paused(self, symbol: str, paused: bool) -> Document:
+        worker = self._engine(symbol)
+        if worker.paused == paused:
+            raise AlreadySoError(f"{symbol} is {'paused' if paused else 'not paused'} already")
+        registry = self._daemon.registry
+        registry.update(engine_name(symbol), paused=paused)
+        registry.save()
+        acknowledged = await _settled(lambda: worker.set_paused(paused))
+        return {} if acknowledged else {"message": "the engine does not run; it will be so when it starts"}
+
+
+async def _settled(command: Callable[[], Awaitable[Acknowledged]]) -> bool:
+    """Whether a command was acknowledged within a short time."""
+    try:
+        return (await asyncio.wait_for(command(), _ACKNOWLEDGE_TIME)).ok
+    except (TimeoutError, asyncio.CancelledError):
+        return False

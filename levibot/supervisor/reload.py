@@ -1,0 +1,69 @@
+"""Applying a changed configuration: the difference, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from levibot.api.operations import Document
+from levibot.config import Config
+from levibot.config_file import load
+
+if TYPE_CHECKING:
+    from levibot.supervisor.daemon import Daemon
+
+# What is fixed for the life of the daemon: sockets, folders and identities hang on it.
+_FIXED = ("mode", "supervisor", "exchange", "api", "logging")
+
+
+async def apply_reload(daemon: Daemon) -> Document:
+    """Read the configuration again and apply what differs.
+
+    Raises
+    ------
+    ConfigError
+        If it is wrong; nothing has changed then.
+    """
+    new = load(daemon.loaded.path, os.environ).config
+    old = daemon.config
+    fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
+    if new.feed.source != old.feed.source or new.feed.lockstep != old.feed.lockstep:
+        fixed.append("feed.source or feed.lockstep")
+    running = set(daemon.manager.symbols)
+    added = [symbol for symbol in new.symbols if symbol not in running]
+    removed = [symbol for symbol in daemon.manager.symbols if symbol not in new.symbols]
+    changed = [
+        symbol
+        for symbol in new.symbols
+        if symbol in running and new.engine_of(symbol) != daemon.engine_config(symbol)
+    ]
+    daemon.use_config(_keep_fixed(new, old))
+    for symbol in removed:
+        await daemon.remove_symbol(symbol)
+    for symbol in added:
+        await daemon.add_symbol(symbol)
+    restarted = await _restart_changed(daemon, old, changed)
+    daemon.log.info("configuration_reloaded", added=added, removed=removed, restarted=restarted, fixed=fixed)
+    message = "reloaded"
+    if fixed:
+        message = f"reloaded, but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
+    return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
+
+
+async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> list[str]:
+    """Restart alone what runs on settings that are no longer in force."""
+    new = daemon.config
+    workers = [daemon.manager.engines[symbol] for symbol in symbols]
+    if new.feed != old.feed:
+        workers.append(daemon.manager.workers["feed"])
+    if new.paper != old.paper:
+        workers.append(daemon.manager.workers["broker"])
+    wanted = [worker for worker in workers if worker.wanted]
+    await asyncio.gather(*(worker.restart("configuration changed") for worker in wanted))
+    return [worker.symbol or worker.name for worker in wanted]
+
+
+def _keep_fixed(new: Config, old: Config) -> Config:
+    feed = new.feed.model_copy(update={"source": old.feed.source, "lockstep": old.feed.lockstep})
+    return new.model_copy(update={"feed": feed, **{name: getattr(old, name) for name in _FIXED}})

@@ -1,0 +1,54 @@
+"""From the command line to a running daemon, and to the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+from levibot.supervisor import forkserver
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> None:
+    """Entry point of ``python -m levibot``. Exit codes: 0 stopped as asked, 1 could not run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m levibot", description="The LeviBot daemon, in the foreground."
+    )
+    parser.add_argument("-c", "--config", type=Path, help="configuration file")
+    parser.add_argument("--table", action=argparse.BooleanOptionalAction, default=sys.stdout.isatty())
+    arguments = parser.parse_args()
+    forkserver.prestart()
+    if _run(arguments.config, table=arguments.table):
+        os.execv(sys.executable, [sys.executable, "-m", "levibot", *sys.argv[1:]])
+
+
+def _run(config_path: Path | None, *, table: bool) -> bool:
+    """Run a daemon to its end; tell whether it wants to be run again, on the code as it is then."""
+    # The forkserver loads its modules meanwhile, on another core.
+    from levibot.config_file import load
+    from levibot.errors import LeviBotError
+    from levibot.supervisor.daemon import Daemon
+    from levibot.supervisor.lock import acquire
+
+    try:
+        loaded = load(config_path, os.environ)
+        lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
+        _become_subreaper()
+        again = asyncio.run(Daemon(loaded, table=table).run())
+        lock.release()
+    except LeviBotError as error:
+        print(f"levibot: {error}", file=sys.stderr)
+        sys.exit(1)
+    return again
+
+
+def _become_subreaper() -> None:
+    """Inherit what workers leave behind, and the workers themselves if the forkserver dies."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
