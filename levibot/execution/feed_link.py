@@ -1,0 +1,164 @@
+"""The broker's side of the market data: prices of many symbols, and the rules of their markets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zmq
+
+from levibot.bus.codec import BAR, MARKET, TICK, Decoder, FrameDecoder, encode, topic
+from levibot.bus.messages import (
+    Acknowledge,
+    Bar,
+    FeedReply,
+    JoinLockstep,
+    MarketEvent,
+    MarketSpec,
+    Snapshot,
+    SnapshotRequest,
+    Tick,
+)
+from levibot.bus.sockets import make_socket, send
+from levibot.errors import MalformedMessageError
+
+_PARTICIPANT = "broker"
+_ASK_AGAIN_NS = 500_000_000
+
+
+@dataclass(frozen=True)
+class MarketListener:
+    """Who is told what.
+
+    Attributes
+    ----------
+    on_tick, on_event
+        Prices and market events, each once it has come.
+    on_market
+        Rules of a market.
+    refuse
+        What was wrong with a message that could not be used.
+    """
+
+    on_tick: Callable[[Tick], None]
+    on_event: Callable[[MarketEvent], None]
+    on_market: Callable[[MarketSpec], None]
+    refuse: Callable[[str], None]
+
+
+class FeedLink:
+    """SUB socket to the forwarder and DEALER to the feed.
+
+    Parameters
+    ----------
+    context
+        Of this process.
+    subscribers, feed
+        Endpoints.
+    lockstep
+        Whether the feed is to wait for our acknowledgements.
+    listener
+        Is told what comes.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        subscribers: str,
+        feed: str,
+        *,
+        lockstep: bool,
+        listener: MarketListener,
+    ) -> None:
+        self._listener = listener
+        self._lockstep = lockstep
+        self._subscribed: set[str] = set()
+        self._decode_frame = FrameDecoder()
+        self._decode_reply: Decoder[FeedReply] = Decoder(FeedReply)
+        self._request_id = 0
+        self._ask_at_ns = 0
+        self._epoch: int | None = None
+        self.market = make_socket(context, zmq.SUB, connect=subscribers)
+        self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=_PARTICIPANT.encode())
+        if lockstep:  # the feed waits for us with every symbol it has
+            for prefix in (TICK, BAR, MARKET):
+                self.market.setsockopt(zmq.SUBSCRIBE, prefix)
+
+    def subscribe(self, symbols: set[str]) -> None:
+        """Receive exactly these symbols."""
+        if self._lockstep or symbols == self._subscribed:
+            return
+        for option, changed in (
+            (zmq.SUBSCRIBE, symbols - self._subscribed),
+            (zmq.UNSUBSCRIBE, self._subscribed - symbols),
+        ):
+            for symbol in changed:
+                for prefix in (TICK, MARKET):
+                    self.market.setsockopt(option, topic(prefix, symbol))
+        self._subscribed = set(symbols)
+
+    def ask(self, unknown: set[str], known: set[str], now_ns: int) -> None:
+        """Ask for the rules of the `unknown` symbols, from time to time.
+
+        Under lockstep one of the `known` is asked for too: a feed that has started again knows no
+        participants, and publishes nothing that would tell us.
+        """
+        if now_ns < self._ask_at_ns:
+            return
+        self._ask_at_ns = now_ns + _ASK_AGAIN_NS
+        probe = sorted(known)[:1] if self._lockstep else []
+        for symbol in [*sorted(unknown), *probe]:
+            self._request_id += 1
+            send(self.feed, encode(SnapshotRequest(self._request_id, symbol, 1)))
+
+    def ask_soon(self) -> None:
+        """Ask at the next turn."""
+        self._ask_at_ns = 0
+
+    def on_reply(self, frames: list[bytes]) -> None:
+        """One message from the feed."""
+        try:
+            reply = self._decode_reply(frames[-1])
+        except MalformedMessageError as error:
+            self._listener.refuse(f"from the feed: {error}")
+            return
+        if not isinstance(reply, Snapshot):
+            return
+        if self._lockstep and reply.epoch != self._epoch:
+            self._epoch = reply.epoch
+            send(self.feed, encode(JoinLockstep(_PARTICIPANT, [])))
+        self._listener.on_market(reply.spec)
+        if reply.last_tick is not None:
+            self._tick(reply.last_tick)
+
+    def on_frame(self, frames: list[bytes]) -> None:
+        """One message from the forwarder."""
+        try:
+            message = self._decode_frame(frames[-1])
+        except MalformedMessageError as error:
+            self._listener.refuse(f"market data: {error}")
+            return
+        match message:
+            case Tick():
+                self._tick(message)
+                kind = Acknowledge(_PARTICIPANT, message.symbol, "tick", message.seq)
+            case Bar():
+                kind = Acknowledge(_PARTICIPANT, message.symbol, "bar", message.seq)
+            case _:
+                self._listener.on_event(message)
+                kind = Acknowledge(_PARTICIPANT, message.symbol, "market", message.seq)
+        if message.lockstep:
+            send(self.feed, encode(kind))
+
+    def close(self) -> None:
+        """Close both sockets."""
+        self.market.close(0)
+        self.feed.close(0)
+
+    def _tick(self, tick: Tick) -> None:
+        prices = (tick.bid, tick.ask, tick.last)
+        if all(map(math.isfinite, prices)) and max(prices) > 0:
+            self._listener.on_tick(tick)
+        else:
+            self._listener.refuse(f"market data: tick {tick.seq} of {tick.symbol} has no price: {prices}")

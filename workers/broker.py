@@ -1,0 +1,244 @@
+"""The broker worker: the only process that holds the account. Wiring; the logic is `levibot.execution`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import zmq
+
+from levibot.bus.codec import Decoder, encode
+from levibot.bus.messages import (
+    BrokerReply,
+    BrokerReport,
+    BrokerRequest,
+    MarketEvent,
+    MarketSpec,
+    Stop,
+    SymbolsChanged,
+    Tick,
+)
+from levibot.bus.sockets import AsyncReader, make_socket, send
+from levibot.clock import boot_ns
+from levibot.config import PaperConfig
+from levibot.errors import DataStoreError, MalformedMessageError
+from levibot.execution.books import Books
+from levibot.execution.broker import Broker
+from levibot.execution.feed_link import FeedLink, MarketListener
+from levibot.execution.gate import ClosedGate, check_form
+from levibot.execution.grants import GrantBook
+from levibot.execution.paper import PaperExchange
+from levibot.execution.position import quote_of
+from workers.runtime import Runtime
+
+_TURN = 0.05  # seconds between two turns without anything to do
+_FENCE_RETRY = 0.02
+_REOPEN_NS = 1_000_000_000
+_LOG_EVERY_NS = 1_000_000_000
+
+
+def main(runtime: Runtime) -> None:
+    """Run the broker until it is told to stop."""
+    asyncio.run(BrokerWorker(runtime).run())
+
+
+class BrokerWorker:
+    """Sockets, timers and the life of the database around one `Broker`.
+
+    Parameters
+    ----------
+    runtime
+        Of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        spec = runtime.spec
+        self._runtime = runtime
+        self._paper = spec.paper or PaperConfig()
+        self._grants = GrantBook(bytes.fromhex(spec.grant_key), spec.supervisor_epoch)
+        self._decode: Decoder[BrokerRequest] = Decoder(BrokerRequest)
+        self._books: Books | None = None
+        self._broker: Broker | None = None
+        self._gate = ClosedGate(self._reply)
+        self._wanted = spec.symbols
+        self._markets: dict[str, MarketSpec] = {}
+        self._reopen_ns = 0
+        self._refused = 0
+        self._logged_ns = 0
+        self._stop: Stop | None = None
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take the fence, then serve until `Stop`."""
+        runtime = self._runtime
+        loop = asyncio.get_running_loop()
+        control_fd = int(runtime.control.getsockopt(zmq.FD))
+        loop.add_reader(control_fd, self._wake.set)
+        runtime.status.waiting_for = "fence"
+        while self._stop is None and not runtime.fence.acquire():
+            await self._turn(_FENCE_RETRY)
+        if self._stop is None:
+            await self._serve(loop)
+        loop.remove_reader(control_fd)
+        if self._stop is not None:
+            runtime.acknowledge(self._stop)
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        context, endpoints = self._runtime.context, self._runtime.spec.endpoints
+        self._clients = make_socket(context, zmq.ROUTER, bind=endpoints.broker)
+        self._clients.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a follower that is gone is forgotten
+        listener = MarketListener(self._on_tick, self._on_event, self._on_market, self._refuse)
+        lockstep = self._runtime.spec.lockstep
+        self._link = FeedLink(context, endpoints.subscribers, endpoints.feed, lockstep=lockstep, listener=listener)
+        readers = [
+            AsyncReader(loop, self._clients, self._on_request),
+            AsyncReader(loop, self._link.feed, self._link.on_reply),
+            AsyncReader(loop, self._link.market, self._link.on_frame),
+        ]
+        try:
+            while self._stop is None:
+                self._keep_open()
+                self._keep_informed()
+                for reader in readers:
+                    reader.poke()  # sending can have swallowed an edge
+                await self._turn(_TURN)
+        finally:
+            for reader in readers:
+                reader.close()
+            self._link.close()
+            self._clients.close(0)
+            if self._books is not None:
+                self._books.close()
+
+    async def _turn(self, seconds: float) -> None:
+        runtime = self._runtime
+        runtime.status.turns += 1
+        self._wake.clear()
+        for command in runtime.commands():
+            if isinstance(command, Stop):
+                self._stop = command  # acknowledged when all is closed
+                continue
+            if isinstance(command, SymbolsChanged):
+                self._wanted = tuple(command.symbols)
+                if self._broker is not None:
+                    self._broker.wanted = set(command.symbols)
+            runtime.acknowledge(command)
+        if self._broker is not None:
+            self._broker.paused = runtime.status.paused
+            self._guard(self._broker.on_timer)
+        runtime.beat(self._report)
+        if self._stop is not None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    # ------------------------------------------------------------------ the database
+
+    def _keep_open(self) -> None:
+        now = boot_ns()
+        if self._broker is not None or now < self._reopen_ns:
+            return
+        self._reopen_ns = now + _REOPEN_NS
+        spec, status = self._runtime.spec, self._runtime.status
+        quote = quote_of(self._wanted[0]) if self._wanted else "USDT"
+        try:
+            self._books = Books(spec.state_dir / "broker.sqlite", spec.instance, quote, self._paper.cash)
+        except DataStoreError as error:
+            self._shut(error)
+            return
+        exchange = PaperExchange(self._books, self._paper, self._grants)
+        self._broker = Broker(self._books, exchange, self._reply, self._wanted, self._note_failure)
+        for market in self._markets.values():
+            self._broker.set_market(market)
+        status.ready, status.waiting_for = True, ""
+        self._runtime.log.info("broker_recovered", seq=self._books.seq, open_orders=len(self._books.open))
+
+    def _shut(self, error: DataStoreError) -> None:
+        status = self._runtime.status
+        if self._books is not None:
+            self._books.close()
+        self._broker = self._books = None
+        if self._gate.close(error):
+            status.fail(self._gate.reason)
+            self._runtime.log.error("broker_database_unusable", reason=self._gate.reason)
+        status.ready, status.waiting_for = False, self._gate.reason
+
+    def _guard(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except DataStoreError as error:
+            self._shut(error)
+
+    def _note_failure(self, reason: str) -> None:
+        self._runtime.status.last_error = reason[:500]
+        self._log_limited("broker_database_refused", reason)
+
+    # ------------------------------------------------------------------ messages
+
+    def _on_request(self, frames: list[bytes]) -> None:
+        sender, body = frames[0], frames[-1]
+        try:
+            request = check_form(self._decode(body))
+        except MalformedMessageError as error:
+            self._refuse(f"from {sender[:40]!r}: {error}")
+            return
+        broker = self._broker
+        if broker is None:
+            self._gate.handle(sender, request)
+        else:
+            self._guard(lambda: broker.handle(sender, request))
+
+    def _on_tick(self, tick: Tick) -> None:
+        status, broker = self._runtime.status, self._broker
+        status.market_ns = tick.received_ns
+        if broker is not None:
+            self._guard(lambda: broker.on_tick(tick))
+
+    def _on_event(self, event: MarketEvent) -> None:
+        if self._broker is not None:
+            self._broker.on_market_event(event)
+
+    def _on_market(self, market: MarketSpec) -> None:
+        broker = self._broker
+        self._markets[market.symbol] = market
+        if broker is not None:
+            self._guard(lambda: broker.set_market(market))
+
+    def _keep_informed(self) -> None:
+        broker = self._broker
+        if broker is None:
+            return
+        symbols, unknown = broker.symbols(), broker.without_market()
+        self._link.subscribe(symbols)
+        self._link.ask(unknown, symbols - unknown, boot_ns())
+        if not self._markets:
+            self._runtime.status.waiting_for = "feed"
+        elif self._runtime.status.waiting_for == "feed":
+            self._runtime.status.waiting_for = ""
+
+    def _reply(self, identity: bytes, reply: BrokerReply) -> bool:
+        self._runtime.status.decision_ns = boot_ns()
+        try:
+            return send(self._clients, identity, encode(reply))
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            return False
+
+    def _refuse(self, reason: str) -> None:
+        self._refused += 1
+        self._log_limited("message_refused", reason)
+
+    def _log_limited(self, event: str, reason: str) -> None:
+        now = boot_ns()
+        if now - self._logged_ns >= _LOG_EVERY_NS:
+            self._logged_ns = now
+            self._runtime.log.warning(event, reason=reason, refused_in_all=self._refused)
+
+    def _report(self) -> BrokerReport:
+        if self._broker is None:
+            return BrokerReport(seq=0, open_orders=0, orders={}, refused_messages=self._refused)
+        return self._broker.report(self._refused)
