@@ -1,0 +1,327 @@
+"""Leave to open risk: given by one object for the whole portfolio, or refused with a named reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from levibot import clock
+from levibot.bus.messages import (
+    AccountSnapshot,
+    Grant,
+    OrderEvent,
+    RiskAnswer,
+    RiskRefused,
+    RiskRequest,
+    RiskState,
+    Tick,
+)
+from levibot.config import RiskConfig
+from levibot.execution.grants import sign_grant
+from levibot.execution.position import ZERO, signed
+from levibot.risk.memory import DAY_MS, RiskMemory, Valuation
+from levibot.risk.policy import RiskPolicy
+from levibot.risk.portfolio import AccountBehindError, Portfolio
+from levibot.risk.reservations import Reservations
+
+KILL_SWITCH, DAILY_STOP = "kill_switch", "daily_stop"
+_STALE_MARK = "stale_mark"
+_QUANTITY_STEP = Decimal("1e-12")
+_COST_RESERVE = Decimal("1.005")  # of a buy: fee and slippage come on top of its notional
+
+
+@dataclass(frozen=True, slots=True)
+class RiskStatus:
+    """State of the portfolio, why, and since when (Unix ms)."""
+
+    state: RiskState
+    reason: str
+    since_ms: int
+
+
+class _RefusedError(Exception):
+    """A request is refused; `name` is counted, `detail` explains it."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+
+
+class RiskManager:
+    """Positions from the broker, prices from the feed, grants to the engines. It owns no socket.
+
+    ACTIVE grants; REDUCING and HALTED refuse, so that positions can only shrink. REDUCING follows
+    conditions and ends with them. HALTED follows latches: kill switch and daily stop hold over restarts,
+    and only the daily stop clears by itself, when the next UTC day of event time begins. HALTED closes no
+    position by itself: exits and protective orders go on as they are.
+
+    Parameters
+    ----------
+    config
+        The limits.
+    key
+        Secret that signs grants.
+    supervisor_epoch
+        This start of the supervisor.
+    path
+        ``risk.json``. A damaged one is set aside, and the kill switch is then on: whether it was is lost.
+    wall_ms
+        Unix time in milliseconds, for stamps that people read.
+
+    Raises
+    ------
+    NewerSchemaError
+        If a later LeviBot wrote `path`.
+    DataStoreError
+        If it cannot be read.
+    """
+
+    def __init__(
+        self,
+        config: RiskConfig,
+        key: bytes,
+        supervisor_epoch: int,
+        path: Path,
+        wall_ms: Callable[[], int] = clock.wall_ms,
+    ) -> None:
+        self.policy = RiskPolicy.of(config)
+        self.portfolio = Portfolio()
+        self.granted = 0
+        self.refusals: Counter[str] = Counter()  # by reason
+        self.bad_ticks = 0
+        self.memory = RiskMemory(path, wall_ms)
+        self._key = key
+        self._epoch = supervisor_epoch
+        self._wall_ms = wall_ms
+        self._reservations = Reservations()
+        self._conditions: dict[str, str] = {}
+        self._following = False  # the broker's account is known, and no event of it is missing
+        self._event_ms: int | None = None
+        self.status = RiskStatus("ACTIVE", "", wall_ms())
+        if self.memory.set_aside:
+            self.engage_kill_switch(f"{path.name} was damaged, it is now {self.memory.set_aside.name}")
+        self._update_status()
+
+    # ------------------------------------------------------------------ what happens
+
+    def on_tick(self, tick: Tick, now_ns: int) -> None:
+        """Take a price; the UTC day begins with the first tick of it, by event time."""
+        if not (0 < tick.bid < inf and 0 < tick.ask < inf):
+            self.bad_ticks += 1
+            return
+        if self._event_ms is None or tick.event_ms > self._event_ms:
+            self._event_ms = tick.event_ms
+            if self.memory.begin_day(tick.event_ms // DAY_MS):
+                self._unlatch(DAILY_STOP)
+        self.portfolio.mark(tick)
+        if tick.symbol in self.portfolio.positions:
+            self._value(now_ns)
+
+    def on_account_snapshot(self, snapshot: AccountSnapshot, now_ns: int) -> None:
+        """Take the whole account; from now on grants may be given."""
+        self.portfolio.restore(snapshot)
+        self._following = True
+        self.refresh(now_ns)
+
+    def on_order_events(self, events: Sequence[OrderEvent], now_ns: int) -> bool:
+        """Follow the account.
+
+        Returns
+        -------
+        bool
+            False if events are missing: no grant is given until the supervisor has asked the broker for a
+            snapshot (`AccountRequest` with `since` None).
+        """
+        for event in events:
+            self._reservations.release(event)
+            try:
+                self.portfolio.apply(event)
+            except AccountBehindError:
+                self._following = False
+                return False
+        self._value(now_ns)
+        return self._following
+
+    def lost_broker(self) -> None:
+        """The broker is gone: no grant until its next snapshot."""
+        self._following = False
+
+    def set_condition(self, name: str, active: bool, reason: str = "") -> None:
+        """Begin or end a condition that keeps the portfolio REDUCING, such as an unstable feed."""
+        if active:
+            self._conditions[name] = reason
+        else:
+            self._conditions.pop(name, None)
+        self._update_status()
+
+    def engage_kill_switch(self, reason: str) -> None:
+        """HALTED until the operator releases it, over restarts too."""
+        self._latch(KILL_SWITCH, reason)
+
+    def release_kill_switch(self) -> None:
+        """Undo `engage_kill_switch`; harmless if it is not engaged."""
+        self._unlatch(KILL_SWITCH)
+
+    def reset_day(self, now_ns: int) -> None:
+        """The operator's wish: clear the daily stop and count the day's loss from the equity of now."""
+        self.memory.forget_day()
+        self._unlatch(DAILY_STOP)
+        self._value(now_ns)
+
+    def refresh(self, now_ns: int) -> RiskStatus:
+        """Judge what time alone changes: ages of prices, lives of grants, a write that is due.
+
+        Call it about once a second; a decision does it too.
+        """
+        self._reservations.expire(now_ns)
+        unpriced = self.portfolio.unpriced(now_ns, self.policy.mark_max_age_ns)
+        self.set_condition(_STALE_MARK, bool(unpriced), f"no fresh price of {', '.join(unpriced)}")
+        self._value(now_ns)
+        self.memory.store_if_due(now_ns)
+        return self.status
+
+    # ------------------------------------------------------------------ what is asked
+
+    def decide(self, request: RiskRequest, now_ns: int) -> RiskAnswer:
+        """Grant or refuse an entry.
+
+        A grant counts as exposure at once: until its order has ended, or until no order can come of it
+        any more.
+        """
+        self.refresh(now_ns)
+        try:
+            price = self._price(request, now_ns)
+            quantity = self._size(request, price, now_ns)
+        except _RefusedError as refusal:
+            self.refusals[refusal.name] += 1
+            return RiskRefused(request.request_id, request.client_id, request.symbol, str(refusal))
+        grant = Grant(
+            request_id=request.request_id,
+            client_id=request.client_id,
+            symbol=request.symbol,
+            side=request.side,
+            max_quantity=quantity,
+            supervisor_epoch=self._epoch,
+            expires_ns=now_ns + self.policy.grant_life_ns,
+        )
+        self._reservations.hold(grant, price)
+        self.granted += 1
+        return sign_grant(self._key, grant)
+
+    def has_seen(self, symbol: str, tick_seq: int) -> bool:
+        """Whether the prices here are at least as new as those that an engine had seen."""
+        return self.portfolio.has_seen(symbol, tick_seq)
+
+    def summary(self, now_ns: int) -> dict[str, Any]:
+        """State of risk for people and programs; fractions, amounts in the quote asset, None: unknown."""
+        equity, day = self._equity(now_ns), self.memory.day_start
+        start, start_book = (day.equity, day.book_value) if day else (None, None)
+        book_value = self.portfolio.book_value if self._following else None
+        return {
+            "equity_now": _number(equity),
+            "equity_start_day": _number(start),
+            "realized_today_pct": _change(book_value, start_book, start),
+            "today_pct": _change(equity, start, start),
+            "positions_open": len(self.portfolio.positions),
+            "global_stop": self.status.state == "HALTED",
+            "kill_switch": KILL_SWITCH in self.memory.latches,
+            "state": self.status.state,
+            "reason": self.status.reason,
+            "since_ms": self.status.since_ms,
+            "grants_open": len(self._reservations),
+            "policy": self.policy.summary(),
+        }
+
+    # ------------------------------------------------------------------ the decision
+
+    def _price(self, request: RiskRequest, now_ns: int) -> Decimal:
+        """Price at which the request is sized: the dearer of the engine's and ours."""
+        if self.status.state != "ACTIVE":
+            raise _RefusedError(self.status.state.lower(), self.status.reason)
+        if not self._following:
+            raise _RefusedError("account_unknown", "the broker has not told its account yet")
+        if request.client_id in self._reservations or self.portfolio.knows(request.client_id):
+            raise _RefusedError("already_granted", f"order {request.client_id} has its grant")
+        if not (request.price.is_finite() and request.price > 0):
+            raise _RefusedError("bad_price", f"{request.price} is no price")
+        mark = self.portfolio.price(request.symbol, now_ns, self.policy.mark_max_age_ns)
+        if mark is None:
+            raise _RefusedError("no_mark", f"no fresh price of {request.symbol}")
+        return max(mark, request.price)
+
+    def _size(self, request: RiskRequest, price: Decimal, now_ns: int) -> Decimal:
+        symbol, portfolio = request.symbol, self.portfolio
+        held = portfolio.positions[symbol].quantity if symbol in portfolio.positions else ZERO
+        if held * signed(request.side, Decimal(1)) < 0:
+            raise _RefusedError("opposite_position", f"{held} is open: close it before the other side is opened")
+        open_symbols = {*portfolio.positions, *portfolio.opening_symbols, *self._reservations.symbols}
+        if symbol not in open_symbols and len(open_symbols) >= self.policy.max_positions:
+            raise _RefusedError("max_positions", f"{len(open_symbols)} are open or about to be")
+        equity = self._equity(now_ns)
+        if equity is None or equity <= 0:
+            raise _RefusedError("no_equity", f"equity is {'unknown' if equity is None else equity}")
+        exposure = abs(held) + portfolio.opening(symbol) + self._reservations.quantity(symbol)
+        room = self.policy.position_cap * equity - exposure * price
+        if room <= 0:
+            raise _RefusedError("position_cap", f"{exposure} {symbol} is all that the cap allows")
+        if request.side == "buy":
+            free = portfolio.cash - portfolio.opening_cost() - self._reservations.cost
+            room = min(room, free / _COST_RESERVE)
+        quantity = (room / price).quantize(_QUANTITY_STEP, ROUND_DOWN)
+        if quantity <= 0:
+            raise _RefusedError("no_cash", "the cash is spent, or promised to other orders")
+        return quantity
+
+    def _equity(self, now_ns: int) -> Decimal | None:
+        return self.portfolio.equity(now_ns, self.policy.mark_max_age_ns) if self._following else None
+
+    def _value(self, now_ns: int) -> None:
+        """Note what the portfolio is worth, and stop the day if it lost too much."""
+        equity = self._equity(now_ns)
+        if equity is None or self._event_ms is None:
+            return
+        book_value = self.portfolio.book_value
+        start = self.memory.value(Valuation(event_ms=self._event_ms, equity=equity, book_value=book_value)).equity
+        if start > 0 and equity / start - 1 <= -self.policy.daily_loss:
+            self._latch(DAILY_STOP, f"equity {equity:.2f} is {equity / start - 1:.2%} from the day's start")
+
+    # ------------------------------------------------------------------ the state
+
+    def _latch(self, name: str, reason: str) -> None:
+        if self.memory.latch(name, reason):
+            self._update_status()
+
+    def _unlatch(self, name: str) -> None:
+        self.memory.unlatch(name)
+        self._update_status()
+
+    def _update_status(self) -> None:
+        latches, now = self.memory.latches, self._wall_ms()
+        if latches:
+            causes = {name: latch.reason for name, latch in latches.items()}
+            since = round(min(latch.since.timestamp() for latch in latches.values()) * 1000)
+            self.status = RiskStatus("HALTED", _listed(causes), since)
+        else:
+            state: RiskState = "REDUCING" if self._conditions else "ACTIVE"
+            since = self.status.since_ms if state == self.status.state else now
+            self.status = RiskStatus(state, _listed(self._conditions), since)
+
+
+def _listed(causes: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in causes.items())
+
+
+def _number(value: Decimal | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _change(now: Decimal | None, start: Decimal | None, equity: Decimal | None) -> float | None:
+    """Change since the day began, as a fraction of its starting equity."""
+    if now is None or start is None or not equity:
+        return None
+    return float((now - start) / equity)

@@ -1,0 +1,153 @@
+"""What risk must remember over a restart: latches, the day's starting equity, the last equity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from levibot.config import Section
+from levibot.durable import read_document, set_aside, write_document
+from levibot.errors import CorruptStoreError, DataStoreError
+
+DAY_MS: Final = 86_400_000
+_SCHEMA: Final = 1
+_STORE_EVERY_NS = 10_000_000_000
+
+
+class Latch(Section):
+    """A stop that holds until it is cleared."""
+
+    reason: str
+    since: AwareDatetime
+
+
+class Valuation(Section):
+    """The portfolio at one moment of event time, in the quote asset."""
+
+    event_ms: int
+    equity: Decimal
+    book_value: Decimal  # positions at their entry prices
+
+    @property
+    def day(self) -> int:
+        """UTC day, counted from 1970-01-01."""
+        return self.event_ms // DAY_MS
+
+
+class DayStart(Section):
+    """What the portfolio was worth when the UTC day began."""
+
+    day: int  # counted from 1970-01-01
+    equity: Decimal
+    book_value: Decimal
+
+
+class _Content(Section):
+    latches: dict[str, Latch] = Field(default_factory=dict)
+    day_start: DayStart | None = None
+    last: Valuation | None = None
+
+
+class RiskMemory:
+    """``risk.json``: latches are written at once, the equity every ten seconds.
+
+    A full disk is counted in `refused`; memory goes on, and is written when there is room.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wall_ms
+        Unix time in milliseconds, for the stamps of latches.
+
+    Attributes
+    ----------
+    set_aside
+        Where a damaged file was moved to, if there was one.
+
+    Raises
+    ------
+    NewerSchemaError
+        If a later LeviBot wrote the file.
+    DataStoreError
+        If it cannot be read, or a damaged file cannot be set aside.
+    """
+
+    def __init__(self, path: Path, wall_ms: Callable[[], int]) -> None:
+        self.refused = 0
+        self._path = path
+        self._wall_ms = wall_ms
+        content, self.set_aside = _load(path)
+        self.latches = content.latches
+        self.day_start = content.day_start
+        self.last = content.last
+        self._written: _Content | None = content
+        self._stored_ns = 0
+
+    def latch(self, name: str, reason: str) -> bool:
+        """Set a latch; False if it was set before, which changes nothing."""
+        if name in self.latches:
+            return False
+        since = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
+        self.latches = {**self.latches, name: Latch(reason=reason, since=since)}
+        self._store()
+        return True
+
+    def unlatch(self, name: str) -> None:
+        """Clear a latch; harmless if it is not set."""
+        self.latches = {other: latch for other, latch in self.latches.items() if other != name}
+        self._store()
+
+    def begin_day(self, day: int) -> bool:
+        """Start a UTC day with the last equity that was known before it; False if it is no new one."""
+        if self.day_start is None or self.last is None or day <= self.day_start.day:
+            return False
+        self.day_start = DayStart(day=day, equity=self.last.equity, book_value=self.last.book_value)
+        self._store()
+        return True
+
+    def value(self, now: Valuation) -> DayStart:
+        """Take the newest equity, and return the start of the day; the very first is its own."""
+        self.last = now
+        if self.day_start is None:
+            self.day_start = DayStart(day=now.day, equity=now.equity, book_value=now.book_value)
+            self._store()
+        return self.day_start
+
+    def forget_day(self) -> None:
+        """Let the day start anew with the next equity."""
+        self.day_start = None
+
+    def store_if_due(self, now_ns: int) -> None:
+        """Write what has changed, if the last time is ten seconds ago or failed."""
+        if self._written is None or now_ns - self._stored_ns >= _STORE_EVERY_NS:
+            self._stored_ns = now_ns
+            self._store()
+
+    def _store(self) -> None:
+        content = _Content(latches=self.latches, day_start=self.day_start, last=self.last)
+        if content == self._written:
+            return
+        try:
+            write_document(self._path, {"schema": _SCHEMA, **content.model_dump(mode="json")})
+        except DataStoreError:
+            self.refused += 1
+            self._written = None
+        else:
+            self._written = content
+
+
+def _load(path: Path) -> tuple[_Content, Path | None]:
+    try:
+        document = read_document(path, _SCHEMA)
+        if document is None:
+            return _Content(), None
+        del document["schema"]
+        return _Content.model_validate(document), None
+    except (CorruptStoreError, ValidationError):
+        return _Content(), set_aside(path)
