@@ -247,7 +247,7 @@ class RiskManager:
             raise _RefusedError("account_unknown", "the broker has not told its account yet")
         if request.client_id in self._reservations or self.portfolio.knows(request.client_id):
             raise _RefusedError("already_granted", f"order {request.client_id} has its grant")
-        if not (request.price.is_finite() and request.price > 0):
+        if request.price <= 0:
             raise _RefusedError("bad_price", f"{request.price} is no price")
         mark = self.portfolio.price(request.symbol, now_ns, self.policy.mark_max_age_ns)
         if mark is None:
