@@ -7,7 +7,11 @@ only the process that needs one pays for it.
 from __future__ import annotations
 
 import gc
+import importlib
 import signal
+
+for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broker"):
+    importlib.import_module(module)
 
 # systemd signals the whole control group; only the supervisor decides when its workers end.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
