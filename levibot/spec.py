@@ -40,6 +40,7 @@ class WorkerSpec(Section):
     paused: bool = False
     lockstep: bool = False
     engine: EngineConfig | None = None
+    config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
     feed: FeedConfig | None = None
     paper: PaperConfig | None = None
     grant_key: str = ""  # hex, broker only: checks that a grant comes from this supervisor

@@ -8,7 +8,6 @@ import msgspec
 
 from levibot.bus.messages import Intent, RiskRequest
 
-
 Level = Literal["debug", "info", "warning", "error"]
 
 

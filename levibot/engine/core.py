@@ -34,6 +34,7 @@ from levibot.strategies.base import Signal, Strategy, TickStrategy, check_signal
 
 _ANSWER_DEADLINE_NS = 2_000_000_000
 _EXIT_RETRY_NS = 5_000_000_000
+_STORE_RETRY_NS = 30_000_000_000  # a full disk stays full for a while
 _SIDES: dict[int, Side] = {1: "buy", -1: "sell"}  # that opens a position of this sign
 
 
@@ -237,7 +238,7 @@ class DecisionCore:
     def _exit(self, position: Position, size: Decimal) -> None:
         client_id = self._new_client_id("exit")
         if client_id is None:
-            self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
+            self._exit_not_before_ns = self._now_ns + _STORE_RETRY_NS
             return
         self._send(exit_intent(client_id, position, size, self.market.event_ms, self.market.tick_seq))
 
@@ -364,7 +365,7 @@ class DecisionCore:
     def _intent_failed(self, item: inputs.IntentFailed) -> None:
         order = self._own.pop(item.client_id, None)
         if order is not None and order.role == "exit":
-            self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
+            self._exit_not_before_ns = self._now_ns + _STORE_RETRY_NS
         self._note("error", "intent_not_journaled", reason=item.reason[:300], role=order.role if order else "?")
 
     # ------------------------------------------------------------------ operator

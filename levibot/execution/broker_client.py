@@ -20,11 +20,12 @@ from levibot.bus.messages import (
     SubmitOrder,
 )
 from levibot.bus.sockets import drain, make_socket, send
+from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
 
 _ASK_AGAIN_NS = 500_000_000
-_CHECK_NS = 3_000_000_000
+_RETRY_STORE_NS = 30_000_000_000
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Recovered:
 class BrokerClient:
     """DEALER to the broker, and the ledger behind it.
 
-    A DEALER does not see its peer come back, so while an order is open the client asks how things stand
-    every few seconds; a missing event makes it ask at once.
+    A DEALER does not see its peer go and come back, and what was sent in between is lost. So the client
+    asks how things stand from time to time, and at once when an event is missing.
 
     Parameters
     ----------
@@ -73,6 +74,7 @@ class BrokerClient:
         self._request_id = 0
         self._reconciling = True
         self._ask_at_ns = 0
+        self._answered_ns = 0
         self.socket = make_socket(context, zmq.DEALER, connect=endpoint, identity=name.encode())
 
     def submit(self, intent: Intent) -> None:
@@ -96,17 +98,22 @@ class BrokerClient:
             self._reconciling = True
             self._ask_at_ns = 0
 
-    def ask(self, now_ns: int, *, in_flight: bool) -> int | None:
-        """Send a `ReconcileRequest` if one is due; return when to call again, None if none is."""
+    def ask(self, now_ns: int, check_after_ns: int) -> int:
+        """Send a `ReconcileRequest` if one is due; return when to call again.
+
+        Parameters
+        ----------
+        now_ns
+            Time of the call.
+        check_after_ns
+            How long after the last answer things are looked at again.
+        """
         if not self._reconciling:
-            if not in_flight:
-                self._ask_at_ns = 0
-                return None
-            if not self._ask_at_ns:
-                self._ask_at_ns = now_ns + _CHECK_NS
-            if now_ns < self._ask_at_ns:
-                return self._ask_at_ns
+            due_ns = self._answered_ns + check_after_ns
+            if now_ns < due_ns:
+                return due_ns
             self._reconciling = True
+            self._ask_at_ns = now_ns
         if now_ns >= self._ask_at_ns:
             self._ask_at_ns = now_ns + _ASK_AGAIN_NS
             self._request_id = now_ns  # an answer to an earlier incarnation can never match
@@ -149,11 +156,11 @@ class BrokerClient:
             outcome = self._ledger.reconcile(reply)
             self._request_id = 0
             self._reconciling = False
-            self._ask_at_ns = 0
+            self._answered_ns = boot_ns()
             self.not_ready_because = ""
             yield Recovered(outcome)
 
     def _reconcile_later(self) -> None:
         """What could not be stored is asked for again, slowly: a full disk stays full for a while."""
         self._reconciling = True
-        self._ask_at_ns += _CHECK_NS
+        self._ask_at_ns = boot_ns() + _RETRY_STORE_NS

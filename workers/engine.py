@@ -1,0 +1,394 @@
+"""An engine process: the decision core of one symbol on its sockets, its ledger and its clock.
+
+Start-up is recovery, and there is one path: fence, ledger, subscription, snapshot, reconciliation, ready.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from decimal import Decimal
+
+import zmq
+
+from levibot.bus.codec import Decoder, encode
+from levibot.bus.messages import (
+    Bar,
+    EngineReport,
+    Grant,
+    Pause,
+    Resume,
+    RiskAnswer,
+    Role,
+    Snapshot,
+    Stop,
+    Tick,
+)
+from levibot.bus.sockets import drain, make_socket, send
+from levibot.clock import boot_ns
+from levibot.engine import inputs
+from levibot.engine.commands import AskRisk, CancelIntent, Command, Note, SendIntent
+from levibot.engine.core import DecisionCore
+from levibot.engine.recording import Recorder
+from levibot.errors import DataStoreError, MalformedMessageError
+from levibot.execution.broker_client import BrokerClient, Recovered
+from levibot.execution.ledger import Ledger
+from levibot.market.subscription import MarketSubscription
+from levibot.strategies.base import Strategy
+from workers.engine_start import Preparation, make_strategy, open_recorder
+from workers.runtime import Runtime
+
+_HISTORY_BARS = 1_500
+_CHECK_IN_FLIGHT_NS = 3_000_000_000
+_CHECK_POSITION_NS = 10_000_000_000
+_CHECK_FLAT_NS = 60_000_000_000
+_STORE_RETRY_NS = 30_000_000_000
+
+
+def main(runtime: Runtime) -> None:
+    """Trade one symbol until told to stop."""
+    preparation = Preparation(runtime)
+    if not preparation.wait_for("fence", runtime.fence.acquire):
+        return
+    strategy = make_strategy(runtime)
+    ledger = preparation.wait_for("ledger", preparation.open_ledger)
+    if ledger is None:
+        return
+    try:
+        engine = Engine(runtime, strategy, ledger)
+        try:
+            stop = engine.run()
+        finally:
+            engine.close()
+    finally:
+        ledger.close()
+    runtime.acknowledge(stop)
+
+
+class Engine:
+    """Carries messages to the core, and commands from it.
+
+    Parameters
+    ----------
+    runtime
+        Of the worker.
+    strategy
+        Asked by the core.
+    ledger
+        Of the symbol, open.
+    """
+
+    def __init__(self, runtime: Runtime, strategy: Strategy, ledger: Ledger) -> None:
+        spec = runtime.spec
+        assert spec.engine is not None
+        self._runtime = runtime
+        self._status = runtime.status
+        self._log = runtime.log
+        self._ledger = ledger
+        self._ledger_words = "ok"
+        self._cycle_ns = int(spec.engine.cycle_interval * 1e9)
+        self._timer_ns = boot_ns() + self._cycle_ns
+        self._unstorable_until_ns = 0
+        self._hole_told = True  # the first snapshot is no repair
+        self._reconciled = False
+        self._ticks = 0
+        self._latency_us = 0
+        self._stop: Stop | None = None
+        first_request_id = (spec.incarnation << 32) + 1
+        self._recorder: Recorder | None = open_recorder(runtime, first_request_id)
+        self._core = DecisionCore(
+            spec.symbol,
+            spec.engine,
+            strategy,
+            self._new_client_id,
+            first_request_id=first_request_id,
+            paused=runtime.status.paused,
+        )
+        identity = spec.worker.encode()
+        self._market = MarketSubscription(
+            runtime.context,
+            spec.endpoints.subscribers,
+            spec.endpoints.feed,
+            symbol=spec.symbol,
+            bars=max(_HISTORY_BARS, strategy.warm_up_bars),
+            name=spec.worker,
+            lockstep=spec.lockstep,
+            refuse=self._refuse,
+        )
+        self._broker = BrokerClient(
+            runtime.context,
+            spec.endpoints.broker,
+            symbol=spec.symbol,
+            name=spec.worker,
+            ledger=ledger,
+            refuse=self._refuse,
+        )
+        self._risk = make_socket(runtime.context, zmq.DEALER, connect=spec.endpoints.risk, identity=identity)
+        self._decode_answer: Decoder[RiskAnswer] = Decoder(RiskAnswer)
+        self._poller = zmq.Poller()
+        for socket in (self._market.sub, self._market.feed, self._broker.socket, self._risk, runtime.control):
+            self._poller.register(socket, zmq.POLLIN)
+        if ledger.set_aside is not None:
+            self._ledger_words = f"was corrupt, set aside as {ledger.set_aside.name}, rebuilt from the broker"
+            self._fail("ledger_set_aside", f"corrupt ledger kept as {ledger.set_aside}")
+
+    def run(self) -> Stop:
+        """Turn until a stop comes; return it, to be acknowledged when all is closed."""
+        while self._stop is None:
+            self._poller.poll(self._sleep_ms())
+            self._turn()
+        self._handle(inputs.Paused(boot_ns()))  # withdraws an entry that is on its way
+        return self._stop
+
+    def close(self) -> None:
+        """Close sockets and recording."""
+        self._market.close()
+        self._broker.close()
+        self._risk.close()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    # ------------------------------------------------------------------ one turn
+
+    def _turn(self) -> None:
+        received = self._market.received + self._broker.received
+        self._take_commands()
+        self._take_orders()
+        depth = self._take_answers()
+        self._take_market()
+        now_ns = boot_ns()
+        deadline_ns = self._core.deadline_ns
+        if now_ns >= self._timer_ns or (deadline_ns is not None and now_ns >= deadline_ns):
+            self._timer_ns = now_ns + self._cycle_ns
+            self._handle(inputs.TimerFired(now_ns))
+        if self._status.ready and self._core.settled and not self._market.stream.waiting:
+            self._market.acknowledge()
+        if self._recorder is not None:
+            self._keep_recording(self._recorder)
+        status = self._status
+        status.turns += 1
+        status.queue_depth = depth + self._market.received + self._broker.received - received
+        status.dropped = self._market.stream.dropped
+        status.decision_ns = self._core.decided_ns
+        self._look_ready()
+        self._runtime.beat(self._report)
+
+    def _sleep_ms(self) -> int:
+        """Until the next thing that is due; also asks for what is missing."""
+        now_ns = boot_ns()
+        due = [self._timer_ns, self._broker.ask(now_ns, self._check_after_ns())]
+        snapshot_ns = self._market.ask(now_ns)
+        if snapshot_ns is not None:
+            due.append(snapshot_ns)
+        if self._core.deadline_ns is not None:
+            due.append(self._core.deadline_ns)
+        seconds = min((min(due) - now_ns) / 1e9, self._runtime.seconds_to_beat())
+        return max(0, math.ceil(seconds * 1000))
+
+    def _check_after_ns(self) -> int:
+        if self._core.in_flight:
+            return _CHECK_IN_FLIGHT_NS
+        return _CHECK_POSITION_NS if self._ledger.position.quantity else _CHECK_FLAT_NS
+
+    def _look_ready(self) -> None:
+        status = self._status
+        if status.ready:
+            return
+        if self._market.stream.waiting:
+            status.waiting_for = "feed"
+        elif not self._reconciled:
+            status.waiting_for = "broker"
+        else:
+            status.ready, status.waiting_for = True, ""
+            self._log.info("engine_ready", position=str(self._ledger.position.quantity))
+
+    # ------------------------------------------------------------------ what comes in
+
+    def _take_commands(self) -> None:
+        for command in self._runtime.commands():
+            match command:
+                case Stop():
+                    self._stop = command
+                    continue
+                case Pause():
+                    self._handle(inputs.Paused(boot_ns()))
+                case Resume():
+                    self._handle(inputs.Resumed(boot_ns()))
+            self._runtime.acknowledge(command)
+
+    def _take_market(self) -> None:
+        stream = self._market.stream
+        for message in self._market.drain():
+            now_ns = boot_ns()
+            if isinstance(message, Snapshot):
+                self._hole_told = False
+                self._handle(inputs.HistoryLoaded(now_ns, message.spec, message.bars, message.last_tick))
+                self._log.info("history_loaded", bars=len(message.bars), epoch=message.epoch, seq=message.seq)
+                continue
+            self._tell_hole(stream.waiting)
+            if isinstance(message, Tick):
+                self._ticks += 1
+                self._status.market_ns = message.received_ns
+                self._latency_us = max(0, (now_ns - message.received_ns) // 1000)
+                self._handle(inputs.TickKept(now_ns, message))
+            elif isinstance(message, Bar):
+                self._status.market_ns = now_ns
+                self._handle(inputs.BarClosed(now_ns, message))
+            else:
+                self._handle(inputs.MarketChanged(now_ns, message))
+        self._tell_hole(stream.waiting)
+
+    def _tell_hole(self, waiting: str) -> None:
+        if waiting and not self._hole_told:
+            self._hole_told = True
+            self._handle(inputs.HoleFound(boot_ns(), waiting))
+
+    def _take_answers(self) -> int:
+        count = 0
+        for frames in drain(self._risk):
+            count += 1
+            try:
+                answer = self._decode_answer(frames[-1])
+            except MalformedMessageError as error:
+                self._refuse(f"from risk: {error}")
+                continue
+            if isinstance(answer, Grant):
+                self._handle(inputs.GrantReceived(boot_ns(), answer))
+            else:
+                self._handle(inputs.RefusalReceived(boot_ns(), answer))
+        return count
+
+    def _take_orders(self) -> None:
+        for message in self._broker.drain():
+            if isinstance(message, Recovered):
+                self._take_recovery(message)
+            else:
+                self._handle(inputs.OrderChanged(boot_ns(), message, self._ledger.position))
+
+    def _take_recovery(self, recovered: Recovered) -> None:
+        outcome = recovered.outcome
+        drift = f"the broker holds {outcome.drift} more than the ledger" if outcome.drift else ""
+        if outcome.broker_behind:
+            drift = "the broker has lost events that the ledger knows: restore its database"
+        if drift or not self._reconciled or outcome.applied or outcome.never_sent:
+            self._log.info(
+                "reconciled",
+                events=outcome.applied,
+                never_sent=outcome.never_sent,
+                drift=drift,
+                position=str(self._ledger.position.quantity),
+            )
+        if drift:
+            self._ledger_words = drift
+        elif self._ledger.set_aside is None:
+            self._ledger_words = "ok"
+        open_orders = [
+            inputs.OpenOrder(client_id, intent.role, intent.side)
+            for client_id, (intent, _) in self._ledger.open_orders().items()
+        ]
+        self._reconciled = True
+        self._handle(inputs.PositionReconciled(boot_ns(), self._ledger.position, open_orders, drift))
+
+    # ------------------------------------------------------------------ what the core wants
+
+    def _handle(self, item: inputs.Input) -> None:
+        waiting = deque([item])
+        while waiting:
+            item = waiting.popleft()
+            if self._recorder is not None:
+                self._recorder.input(item)
+            commands = self._core.handle(item)
+            if self._recorder is not None:
+                self._recorder.commands(commands)
+            for command in commands:
+                failed = self._carry_out(command)
+                if failed is not None:
+                    waiting.append(failed)
+
+    def _carry_out(self, command: Command) -> inputs.IntentFailed | None:
+        match command:
+            case AskRisk(request=request):
+                send(self._risk, encode(request))
+            case SendIntent(intent=intent):
+                try:
+                    self._broker.submit(intent)
+                except DataStoreError as error:
+                    return inputs.IntentFailed(boot_ns(), intent.client_id, str(error))
+                self._log.info("order_sent", client_id=intent.client_id, side=intent.side, role=intent.role)
+            case CancelIntent(client_id=client_id):
+                self._broker.cancel(client_id)
+            case Note():
+                self._write(command)
+        return None
+
+    def _write(self, note: Note) -> None:
+        if note.level == "error":
+            self._status.fail(f"{note.event}: {note.fields.get('error') or next(iter(note.fields.values()), '')}")
+        getattr(self._log, note.level)(note.event, **note.fields)
+
+    def _new_client_id(self, role: Role) -> str | None:
+        client_id = None
+        now_ns = boot_ns()
+        if now_ns >= self._unstorable_until_ns:
+            try:
+                client_id = self._ledger.new_client_id(role)
+            except DataStoreError as error:
+                self._unstorable_until_ns = now_ns + _STORE_RETRY_NS
+                self._fail("client_id_not_stored", f"no {role}: {error}")
+        if self._recorder is not None:
+            self._recorder.client_id(client_id)
+        return client_id
+
+    def _keep_recording(self, recorder: Recorder) -> None:
+        recorder.flush()
+        if recorder.problem:
+            self._fail("recording_ended", recorder.problem)
+            recorder.close()
+            self._recorder = None
+
+    def _refuse(self, problem: str) -> None:
+        self._fail("message_refused", problem[:300])
+
+    def _fail(self, event: str, problem: str) -> None:
+        self._status.fail(f"{event}: {problem}")
+        self._log.error(event, error=problem)
+
+    # ------------------------------------------------------------------ what it tells
+
+    def _report(self) -> EngineReport:
+        core, market = self._core, self._core.market
+        signal, mark = core.signal, market.mark
+        position = self._ledger.position if self._reconciled else None
+        daily = total = None
+        if mark is not None and position is not None:
+            price = Decimal(repr(mark))
+            total = self._ledger.total_pnl(price)
+            daily = self._daily_pnl(price, market.event_ms)
+        return EngineReport(
+            price=mark,
+            signal=signal.direction if signal else None,
+            probability=signal.probability if signal else None,
+            confidence=signal.confidence if signal else None,
+            position=position.quantity if position else None,
+            entry_price=position.entry_price if position else None,
+            daily_pnl=daily,
+            total_pnl=total,
+            trade_count=self._ledger.trade_count,
+            signals=dict(core.signals),
+            ticks=self._ticks,
+            conflated=self._market.conflated,
+            tick_latency_us=self._latency_us,
+            bar_ms=market.bar_ms or None,
+            ledger=self._ledger_words,
+        )
+
+    def _daily_pnl(self, mark: Decimal, event_ms: int) -> Decimal | None:
+        now_ns = boot_ns()
+        if now_ns < self._unstorable_until_ns:
+            return None
+        try:
+            return self._ledger.daily_pnl(mark, event_ms)
+        except DataStoreError as error:  # the day's first value could not be stored
+            self._unstorable_until_ns = now_ns + _STORE_RETRY_NS
+            self._fail("daily_pnl_not_stored", str(error))
+            return None
