@@ -431,6 +431,7 @@ class FeedReport(Message, frozen=True, tag=True):
     symbols: dict[str, str]  # symbol → state in words
     event_ms: int | None
     ended: bool
+    refused_messages: int = 0
 
 
 class BrokerReport(Message, frozen=True, tag=True):

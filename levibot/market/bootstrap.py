@@ -1,0 +1,102 @@
+"""Opening the markets that are wanted: one after the other, each on its own if it fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from levibot.errors import BackOffError, MarketDataError, RetryError
+from levibot.market.recording import Market
+from levibot.market.source import Source
+
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts
+
+
+class Bootstrapper:
+    """Keeps the set of open markets equal to the set of wanted ones.
+
+    Parameters
+    ----------
+    source
+        Where markets are opened.
+    opened
+        Called with each symbol that was opened.
+    failed
+        Called with each symbol that could not be opened, and why.
+    closed
+        Called with each symbol that is wanted no longer.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        opened: Callable[[str, Market], None],
+        failed: Callable[[str, Exception], None],
+        closed: Callable[[str], None],
+    ) -> None:
+        self.states: dict[str, str] = {}  # symbol → opening, live, or why not
+        self._source = source
+        self._opened = opened
+        self._failed = failed
+        self._closed = closed
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+        self._unattempted: set[str] = set()
+
+    @property
+    def attempted(self) -> bool:
+        """Whether each wanted symbol has been tried at least once."""
+        return not self._unattempted
+
+    def want(self, symbols: Iterable[str]) -> None:
+        """Open what is new among `symbols`, and what failed for good; close what is not among them."""
+        wanted = sorted(set(symbols))
+        for symbol in set(self.states) - set(wanted):
+            self._drop(symbol)
+        for symbol in wanted:
+            if symbol not in self.states or (self._tasks[symbol].done() and self.states[symbol] != "live"):
+                self.states[symbol] = "opening"
+                self._unattempted.add(symbol)
+                self._tasks[symbol] = asyncio.create_task(self._open(symbol))
+
+    async def stop(self) -> None:
+        """End all attempts."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _drop(self, symbol: str) -> None:
+        self._tasks.pop(symbol).cancel()
+        self._unattempted.discard(symbol)
+        del self.states[symbol]
+        self._source.close(symbol)
+        self._closed(symbol)
+
+    async def _open(self, symbol: str) -> None:
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                async with self._one_at_a_time:
+                    market = await self._source.open(symbol)
+            except (RetryError, BackOffError, OSError) as error:
+                self._fail(symbol, error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+            except MarketDataError as error:
+                self._fail(symbol, error)
+                return
+            except Exception as error:  # noqa: BLE001  # whatever it is, the other symbols go on; reported
+                self._fail(symbol, error)
+                return
+            else:
+                self.states[symbol] = "live"
+                self._unattempted.discard(symbol)
+                self._opened(symbol, market)
+                return
+
+    def _fail(self, symbol: str, error: Exception) -> None:
+        text = str(error) if isinstance(error, MarketDataError) else f"{type(error).__name__}: {error}"
+        self.states[symbol] = f"failed: {text}"
+        self._unattempted.discard(symbol)
+        self._failed(symbol, error)

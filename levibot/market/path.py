@@ -1,0 +1,129 @@
+"""Ticks inside a bar: from candles to a stream of quotes and closed bars, in event time."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.gaps import Hole
+
+SPREAD = 0.0001  # of the price, where the source has no book
+
+
+class Quote(NamedTuple):
+    """One price update of a source."""
+
+    event_ms: int
+    bid: float
+    ask: float
+    last: float
+    volume: float
+
+
+class Ended(NamedTuple):
+    """The source has no more data."""
+
+    event_ms: int
+
+
+Item = Quote | Candle | Hole | Ended
+TimedItem = tuple[int, Item]  # when it happens, event time in ms
+
+
+class Grid(NamedTuple):
+    """When ticks happen: every `step_ms` of event time, `phase_ms` after the multiples of it."""
+
+    step_ms: float
+    phase_ms: float = 0.0
+
+    def between(self, after_ms: int, before_ms: int) -> Iterator[int]:
+        """Tick times t with after_ms <= t < before_ms."""
+        index = math.ceil((after_ms - self.phase_ms) / self.step_ms)
+        while (at := int(index * self.step_ms + self.phase_ms)) < before_ms:
+            if at >= after_ms:
+                yield at
+            index += 1
+
+
+def staggered(symbol: str, step_ms: float) -> Grid:
+    """Grid of a symbol; symbols differ in phase, so that ticks spread over the step as on an exchange."""
+    return Grid(step_ms, zlib.crc32(symbol.encode()) / 2**32 * step_ms)
+
+
+# The four points of a bar's path, as offsets from its opening time.
+_CORNERS_MS = (0, MINUTE_MS // 3, 2 * MINUTE_MS // 3, MINUTE_MS - 1)
+
+
+def corners(candle: Candle) -> tuple[float, float, float, float]:
+    """Open, the extreme nearer to it, the other extreme, close."""
+    if candle.high - candle.open <= candle.open - candle.low:
+        return candle.open, candle.high, candle.low, candle.close
+    return candle.open, candle.low, candle.high, candle.close
+
+
+def price_at(candle: Candle, offset_ms: int) -> float:
+    """Price on the path of a bar, `offset_ms` after it opened."""
+    points = corners(candle)
+    leg = min(2, offset_ms * 3 // MINUTE_MS)
+    start, end = _CORNERS_MS[leg], _CORNERS_MS[leg + 1]
+    part = min(1.0, (offset_ms - start) / (end - start))
+    return points[leg] + (points[leg + 1] - points[leg]) * part
+
+
+class PathMaker:
+    """Turns the candles of one symbol into quotes and closed bars.
+
+    Parameters
+    ----------
+    grid
+        When ticks happen; None: four to a bar, at the corners of its path (for lockstep).
+    decimals
+        Decimals of the price tick.
+    """
+
+    def __init__(self, grid: Grid | None, decimals: int) -> None:
+        self._grid = grid
+        self._decimals = decimals
+        self._tick = 10.0**-decimals
+
+    def play(self, items: Iterable[Candle | Hole], after_ms: int) -> Iterator[TimedItem]:
+        """What happens after `after_ms`, in order; a bar closes before the next one opens.
+
+        Minutes that were filled have no ticks: nothing was traded, and whoever waits for prices must see
+        that there are none.
+        """
+        end_ms = after_ms
+        for item in items:
+            if isinstance(item, Hole):
+                end_ms = item.until_ms  # a hole is known, and filled, when it is over
+            elif not item.synthetic:
+                yield from self._ticks(item, after_ms)
+                end_ms = item.close_ms
+            yield end_ms, item
+        yield end_ms, Ended(end_ms)
+
+    def _ticks(self, candle: Candle, after_ms: int) -> Iterator[TimedItem]:
+        if self._grid is None:
+            for offset, price in zip(_CORNERS_MS, corners(candle), strict=True):
+                at = candle.open_ms + offset
+                if at > after_ms:
+                    yield at, self._quote(at, price, candle.volume / 4)
+            return
+        times = list(self._grid.between(candle.open_ms, candle.close_ms))
+        for at in times:
+            if at > after_ms:
+                price = price_at(candle, at - candle.open_ms)
+                yield at, self._quote(at, price, candle.volume / len(times))
+
+    def _quote(self, at_ms: int, price: float, volume: float) -> Quote:
+        decimals = self._decimals
+        last = round(price, decimals)
+        half = max(self._tick, last * SPREAD) / 2
+        bid = round(last - half, decimals)
+        ask = round(last + half, decimals)
+        if bid >= ask:
+            ask = round(bid + self._tick, decimals)
+        return Quote(at_ms, bid, ask, last, volume)

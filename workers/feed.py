@@ -1,0 +1,218 @@
+"""The feed worker: market data for all symbols. Wiring; the logic is `levibot.market`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import zmq
+
+from levibot.bus.messages import FeedReport, Stop, SymbolsChanged
+from levibot.bus.sockets import AsyncReader, make_socket, send
+from levibot.clock import boot_ns
+from levibot.config import FeedConfig
+from levibot.errors import CorruptStoreError, DataStoreError
+from levibot.market.bootstrap import Bootstrapper
+from levibot.market.lockstep import LockstepPlayback
+from levibot.market.playback import Playback
+from levibot.market.progress import ProgressStore
+from levibot.market.publisher import Publisher
+from levibot.market.recording import Market, Opening
+from levibot.market.snapshots import SnapshotDesk
+from levibot.market.source import open_recording, settings_key
+from workers.runtime import Runtime
+
+_TURN = 0.25  # seconds between two turns without anything to do
+_FENCE_RETRY = 0.02
+_SAVE_NS = 1_000_000_000
+_LOG_EVERY_NS = 1_000_000_000
+
+
+def main(runtime: Runtime) -> None:
+    """Run the feed until it is told to stop."""
+    asyncio.run(FeedWorker(runtime).run())
+
+
+class FeedWorker:
+    """Sockets, timers and progress around one source.
+
+    Parameters
+    ----------
+    runtime
+        The common part of a worker.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._config = runtime.spec.feed or FeedConfig()
+        self._stop: Stop | None = None
+        self._wake = asyncio.Event()
+        self._refused = 0
+        self._logged_ns = 0
+        self._save_ns = 0
+        self._saving: asyncio.Task[None] | None = None
+        self._save_fails = False
+        self._progress = ProgressStore(runtime.spec.state_dir / "feed.json", settings_key(self._config))
+        self._source: Playback | None = None
+        self._markets: Bootstrapper | None = None
+
+    async def run(self) -> None:
+        """Take the fence, then publish and answer until `Stop`."""
+        runtime = self._runtime
+        control_fd = int(runtime.control.getsockopt(zmq.FD))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(control_fd, self._wake.set)
+        runtime.status.waiting_for = "fence"
+        try:
+            while self._stop is None and not runtime.fence.acquire():
+                await self._turn(_FENCE_RETRY)
+            if self._stop is None:
+                await self._serve(loop)
+        finally:
+            loop.remove_reader(control_fd)
+        if self._stop is not None:
+            runtime.acknowledge(self._stop)
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        runtime, spec = self._runtime, self._runtime.spec
+        runtime.status.waiting_for = "market data"
+        clients = make_socket(runtime.context, zmq.ROUTER, bind=spec.endpoints.feed)
+        stream = make_socket(runtime.context, zmq.PUB, connect=spec.endpoints.publishers)
+        self._publisher = Publisher(
+            boot_ns(), lambda frame: send(stream, frame), boot_ns, self._config.history_bars, spec.lockstep
+        )
+        self._source = source = self._make_source()
+        self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
+        self._desk = SnapshotDesk(
+            self._publisher, markets.states, lambda *frames: send(clients, *frames), source.heed, self._malformed
+        )
+        reader = AsyncReader(loop, clients, self._desk.take)
+        runtime.log.info("feed_started", source=source.disclosure, position_ms=source.position_ms)
+        markets.want(spec.symbols)
+        playing: asyncio.Task[None] | None = None
+        try:
+            while self._stop is None:
+                if markets.attempted:
+                    playing = playing or asyncio.create_task(source.run(self._publisher.publish))
+                    runtime.status.ready, runtime.status.waiting_for = True, ""
+                if playing is not None and playing.done():
+                    await playing  # it only ends by an error, which ends the worker
+                self._save_progress()
+                reader.poke()  # a send may have swallowed the edge
+                await self._turn(_TURN)
+        finally:
+            await self._end(markets, playing)
+            reader.close()
+            stream.close(0)
+            clients.close(0)
+
+    def _make_source(self) -> Playback:
+        config, spec = self._config, self._runtime.spec
+        recording = open_recording(config)
+        step_ms = None if spec.lockstep else config.speed * 1000 / config.tick_hz
+        opening = Opening(0, config.history_bars, config.max_gap_minutes, step_ms)
+        position_ms = self._load_progress()
+        if not spec.lockstep:
+            return Playback(recording, spec.symbols, opening, position_ms, config.speed)
+        return LockstepPlayback(
+            recording, spec.symbols, opening, position_ms, self._report_lockstep, self._publisher.repeat
+        )
+
+    async def _turn(self, seconds: float) -> None:
+        runtime = self._runtime
+        runtime.status.turns += 1
+        while commands := list(runtime.commands()):
+            for command in commands:
+                if isinstance(command, Stop):
+                    self._stop = command  # acknowledged after a clean end
+                    return
+                if isinstance(command, SymbolsChanged) and self._markets is not None:
+                    self._markets.want(command.symbols)
+                runtime.acknowledge(command)
+        if self._markets is not None:
+            runtime.status.market_ns = self._publisher.last_ns
+        runtime.beat(self._report)
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(min(seconds, runtime.seconds_to_beat())):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _report(self) -> FeedReport:
+        source, markets = self._source, self._markets
+        if source is None or markets is None:
+            return FeedReport(0, {}, None, False)
+        return FeedReport(
+            self._publisher.published, dict(markets.states), source.position_ms, source.ended, self._refused
+        )
+
+    def _opened(self, symbol: str, market: Market) -> None:
+        source = self._source
+        if source is None:
+            return
+        for warning in market.warnings:
+            self._runtime.log.warning("data_skipped", symbol=symbol, detail=warning)
+        self._publisher.open(symbol, market, source.position_ms or 0)
+        source.begin(symbol, market)
+        self._desk.settle(symbol)
+        self._wake.set()
+        self._runtime.log.info("market_opened", symbol=symbol, bars=len(market.history), gaps=len(market.holes))
+
+    def _failed(self, symbol: str, error: Exception) -> None:
+        self._runtime.status.fail(f"{symbol}: {error}")
+        self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=error)
+        self._desk.settle(symbol)
+        self._wake.set()
+
+    def _closed(self, symbol: str) -> None:
+        self._publisher.close(symbol)
+        self._desk.settle(symbol)
+        self._runtime.log.info("market_closed", symbol=symbol)
+
+    def _malformed(self, reason: str) -> None:
+        """Count junk apart from errors: whoever sends it must not get the feed restarted."""
+        self._refused += 1
+        if boot_ns() - self._logged_ns > _LOG_EVERY_NS:
+            self._logged_ns = boot_ns()
+            self._runtime.log.warning("malformed_request", reason=reason, refused=self._refused)
+
+    def _report_lockstep(self, text: str) -> None:
+        self._runtime.status.fail(f"lockstep: {text}")
+        self._runtime.log.error("lockstep_incomplete", detail=text)
+
+    def _load_progress(self) -> int | None:
+        try:
+            return self._progress.load()
+        except CorruptStoreError as error:
+            self._runtime.status.fail(str(error))
+            self._runtime.log.error("progress_corrupt", error=str(error))
+            return None
+
+    def _save_progress(self) -> None:
+        position_ms = self._source.position_ms if self._source is not None else None
+        if position_ms is None or boot_ns() < self._save_ns or (self._saving and not self._saving.done()):
+            return
+        self._save_ns = boot_ns() + _SAVE_NS
+        self._saving = asyncio.create_task(self._save(position_ms))
+
+    async def _save(self, position_ms: int) -> None:
+        """Store the position in a thread: a slow disk must not hold up ticks."""
+        try:
+            await asyncio.to_thread(self._progress.save, position_ms)
+        except DataStoreError as error:
+            if not self._save_fails:
+                self._runtime.status.fail(str(error))
+                self._runtime.log.error("progress_not_saved", error=str(error))
+            self._save_fails = True
+        else:
+            self._save_fails = False
+
+    async def _end(self, markets: Bootstrapper, playing: asyncio.Task[None] | None) -> None:
+        await markets.stop()
+        if playing is not None:
+            playing.cancel()
+            await asyncio.gather(playing, return_exceptions=True)
+        if self._saving is not None:
+            await self._saving
+        if self._source is not None and self._source.position_ms is not None:
+            await self._save(self._source.position_ms)
