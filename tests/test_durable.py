@@ -121,3 +121,8 @@ def test_damaged_files_are_set_aside_without_overwriting_each_other(tmp_path: Pa
     assert [target.read_bytes() for target in targets] == [b"1", b"2", b"3"]
     assert all(target.name.startswith("state.corrupt-2") for target in targets)
     assert not path.exists()
+
+
+def test_a_file_that_cannot_be_set_aside_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataStoreError, match="cannot be written"):
+        set_aside(tmp_path / "missing")

@@ -179,6 +179,14 @@ def test_buys_never_promise_the_same_cash_twice(tmp_path: Path) -> None:
     assert refused(desk.ask("d", ETH)) == "no_cash"
 
 
+def test_a_short_entry_is_capped_and_takes_no_cash(desk: Desk) -> None:
+    desk.know("10000", orders=(intent("o", ETH, side="sell", quantity="5", limit_price="110"),))
+    assert granted(desk.ask("a", side="sell")).max_quantity == 20
+    assert granted(desk.ask("b", ETH, side="sell")).max_quantity == 15
+    assert refused(desk.ask("c", side="sell")) == "position_cap"
+    assert desk.risk.portfolio.opening_cost() == 0
+
+
 def test_without_equity_nothing_is_opened(desk: Desk) -> None:
     desk.know("-1")
     assert refused(desk.ask("a")) == "no_equity"

@@ -18,7 +18,8 @@ from levibot.supervisor.version import code_fingerprint
 def fingerprint_of(root: Path) -> str:
     """Fingerprint that a daemon started from `root` computes."""
     code = "from levibot.supervisor.version import code_fingerprint; print(code_fingerprint())"
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environment = {**kept, "PYTHONPATH": str(root)}  # what runs in a copy covers no line of ours
     done = subprocess.run(
         [sys.executable, "-P", "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True
     )
