@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("levibot", deadline=None)  # a slow machine is no failure
+settings.load_profile("levibot")
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ asks = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(asks=asks)
 def test_whatever_is_asked_limits_hold_even_if_every_grant_is_used(
     tmp_path_factory: pytest.TempPathFactory, asks: list[tuple[int, float, str, Decimal]]
