@@ -15,7 +15,15 @@ from levibot.config import Config, Section
 from levibot.config_environment import Override, apply_overrides, read_overrides
 from levibot.config_errors import Source, describe
 from levibot.errors import ConfigError
-from levibot.locations import anchored, choose_run_dir, find_file, prepare_run_dir, read_file
+from levibot.locations import (
+    API_SOCKET,
+    SUBSCRIBERS_SOCKET,
+    anchored,
+    choose_run_dir,
+    find_file,
+    prepare_run_dir,
+    read_file,
+)
 from levibot.spec import Endpoints
 
 
@@ -100,22 +108,22 @@ def endpoints(config: Config, environ: Mapping[str, str] = os.environ) -> Endpoi
     folder = run_dir(config, environ)
 
     def ipc(name: str) -> str:
-        return f"ipc://{folder / name}.sock"
+        return f"ipc://{folder / name}"
 
     return Endpoints(
-        publishers=ipc("market-in"),
-        subscribers=ipc("market-out"),
-        feed=ipc("feed"),
-        broker=ipc("broker"),
-        risk=ipc("risk"),
-        heartbeat=ipc("heartbeat"),
-        control=ipc("control"),
+        publishers=ipc("market-in.sock"),
+        subscribers=ipc(SUBSCRIBERS_SOCKET),
+        feed=ipc("feed.sock"),
+        broker=ipc("broker.sock"),
+        risk=ipc("risk.sock"),
+        heartbeat=ipc("heartbeat.sock"),
+        control=ipc("control.sock"),
     )
 
 
 def api_socket(config: Config, environ: Mapping[str, str] = os.environ) -> Path:
     """Unix socket of the HTTP interface."""
-    return run_dir(config, environ) / "api.sock"
+    return run_dir(config, environ) / API_SOCKET
 
 
 def _with_absolute_paths(config: Config, base: Path, overrides: tuple[Override, ...]) -> Config:

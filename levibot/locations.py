@@ -25,7 +25,8 @@ DEFAULT_DATA_DIR = Path("var")
 _SYSTEM_FILE = Path("/etc/levibot/supervisor.toml")
 _LONGEST_ADDRESS = 107  # bytes; the kernel takes no longer path of a unix socket
 _LONGEST_SOCKET_NAME = 20
-_API_SOCKET = "api.sock"
+API_SOCKET = "api.sock"
+SUBSCRIBERS_SOCKET = "market-out.sock"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Locations:
     @property
     def api_socket(self) -> Path:
         """Unix socket of the HTTP interface."""
-        return self.run_dir / _API_SOCKET
+        return self.run_dir / API_SOCKET
 
     @property
     def log_dir(self) -> Path:

@@ -1,0 +1,109 @@
+"""The command group, and how errors become texts and exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from levibot import __version__
+from levibot.api.client import ApiError, NotRunningError
+from levibot.cli.target import Target
+from levibot.errors import LeviBotError, UnknownSymbolError
+
+OK, ERROR, USAGE, NOT_RUNNING, NO_SUCH_SYMBOL = range(5)
+_INTERRUPTED = 130
+
+_COMMANDS = {
+    "run": "levibot.cli.start:run",
+    "start": "levibot.cli.start:start",
+    "stop": "levibot.cli.stop:stop",
+    "restart": "levibot.cli.engines:restart",
+    "pause": "levibot.cli.engines:pause",
+    "resume": "levibot.cli.engines:resume",
+    "status": "levibot.cli.status:status",
+    "logs": "levibot.cli.logs:logs",
+    "add": "levibot.cli.engines:add",
+    "remove": "levibot.cli.engines:remove",
+    "reset": "levibot.cli.engines:reset",
+    "reload": "levibot.cli.daemon:reload",
+    "upgrade": "levibot.cli.daemon:upgrade",
+    "kill": "levibot.cli.daemon:kill",
+    "tap": "levibot.cli.tap:tap",
+    "config": "levibot.cli.config:config",
+    "completion": "levibot.cli.completion:completion",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports the module of a command only when that command is wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of a user's day."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name, imported."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="Configuration file. Default: $LEVIBOT_CONFIG, ./supervisor.toml, /etc/levibot/supervisor.toml.",
+)
+@click.version_option(__version__, prog_name="levibotctl")
+@click.pass_context
+def levibotctl(context: click.Context, config_path: Path | None) -> None:
+    """Run and watch LeviBot: one process for each symbol, under one supervisor.
+
+    Exit codes: 0 ok, 1 error, 2 usage, 3 the daemon is not running, 4 no such symbol.
+    """
+    context.obj = Target(config_path)
+
+
+def main() -> None:
+    """Entry point: run one command and exit."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run one command; its errors are printed, and told by the exit code."""
+    try:
+        code = levibotctl.main(arguments, prog_name="levibotctl", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _INTERRUPTED
+    except LeviBotError as error:
+        return report(error)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {where}{error.strerror or error}", err=True)
+        return ERROR
+    return code if isinstance(code, int) else OK
+
+
+def report(error: LeviBotError) -> int:
+    """Print an error for the user; its exit code."""
+    click.echo(f"Error: {error}", err=True)
+    return exit_code(error)
+
+
+def exit_code(error: LeviBotError) -> int:
+    """Exit code that tells a script what went wrong."""
+    if isinstance(error, NotRunningError):
+        return NOT_RUNNING
+    if isinstance(error, UnknownSymbolError) or (isinstance(error, ApiError) and error.code == 404):
+        return NO_SUCH_SYMBOL
+    return ERROR

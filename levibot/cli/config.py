@@ -1,0 +1,100 @@
+"""`config`: check, show and describe the configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from levibot.cli.target import Target
+from levibot.errors import ConfigError
+
+
+@click.group()
+def config() -> None:
+    """Check, show and describe the configuration."""
+
+
+@config.command()
+@click.pass_obj
+def check(target: Target) -> None:
+    """Tell whether the configuration is valid, its strategies included."""
+    from levibot.config_file import load
+
+    loaded = load(target.config_path, os.environ)
+    _check_strategies(loaded.config, loaded.path)
+    if (path := loaded.config.feed.path) is not None and not path.exists():
+        raise ConfigError(f"feed.path: {path} does not exist; correct it")
+    for warning in loaded.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    where = loaded.path or "the embedded defaults"
+    changed = f", changed by {', '.join(o.variable for o in loaded.overrides)}" if loaded.overrides else ""
+    click.echo(f"ok: {where}{changed}; {len(loaded.config.symbols)} symbols, source {loaded.config.feed.source}")
+
+
+@config.command()
+@click.pass_obj
+def show(target: Target) -> None:
+    """Print all settings in force as TOML: defaults, file and environment together."""
+    from levibot.config_file import load
+
+    loaded = load(target.config_path, os.environ)
+    click.echo(f"# from {loaded.path or 'the embedded defaults'}")
+    for override in loaded.overrides:
+        click.echo(f"# {'.'.join(override.path)} from {override.variable}")
+    settings = loaded.config.model_dump(exclude={"overrides"})
+    overrides = loaded.config.model_dump(include={"overrides"}, exclude_unset=True)
+    overrides = overrides if loaded.config.overrides else {}
+    click.echo("\n".join(_toml({**settings, **overrides}, ())))
+
+
+@config.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    from levibot.config_schema import schema_text
+
+    click.echo(schema_text(), nl=False)
+
+
+def _check_strategies(settings: Any, path: Path | None) -> None:
+    from levibot.strategies.loader import load_strategy
+
+    folders = [Path.cwd(), *([path.parent] if path is not None else [])]
+    for symbol in settings.symbols:
+        engine = settings.engine_of(symbol)
+        try:
+            load_strategy(engine.strategy, engine.strategy_options, folders)
+        except ConfigError as error:
+            raise ConfigError(f"{symbol}: {error}") from error
+
+
+def _toml(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    """Lines of a table; keys that are not set are left out, since TOML has no word for that."""
+    inner = {key: value for key, value in table.items() if isinstance(value, Mapping) and value}
+    plain = {key: value for key, value in table.items() if key not in inner and value is not None}
+    if path and (plain or not inner):
+        yield ""
+        yield f"[{'.'.join(map(_key, path))}]"
+    for key, value in plain.items():
+        yield f"{_key(key)} = {_toml_value(value)}"
+    for key, value in inner.items():
+        yield from _toml(value, (*path, key))
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    if isinstance(value, Path | Decimal):
+        return json.dumps(str(value))
+    return json.dumps(value, ensure_ascii=False)  # for text, numbers and truth values the same as TOML
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)

@@ -1,0 +1,49 @@
+"""Commands about the daemon as a whole, while it runs."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from levibot.cli.readiness import wait_until_ready
+from levibot.cli.target import Target
+from levibot.errors import StopError
+
+
+@click.command()
+@click.pass_obj
+def reload(target: Target) -> None:
+    """Apply what changed in the configuration file."""
+    answer = target.client().post("/daemon/reload")
+    for what in ("added", "removed", "changed", "restarted"):
+        if answer.get(what):
+            click.echo(f"{what}: {', '.join(answer[what])}")
+    click.echo(answer.get("message") or "reloaded")
+
+
+@click.command()
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the engines.")
+@click.pass_obj
+def upgrade(target: Target, timeout: float) -> None:
+    """Restart the whole daemon on the code that is installed now. Positions are kept."""
+    click.echo(target.client().post("/daemon/upgrade").get("message") or "the daemon restarts")
+    asked = time.monotonic()
+
+    def is_new(daemon: dict[str, float]) -> bool:
+        return daemon["uptime_seconds"] < time.monotonic() - asked
+
+    wait_until_ready(target, is_new, lambda: None, timeout)
+    click.echo(f"all engines are ready after {time.monotonic() - asked:.2f} s")
+
+
+@click.command()
+@click.argument("switch", type=click.Choice(["on", "off"]))
+@click.option("--reason", default="operator", show_default=True, help="Kept with the switch, and shown.")
+@click.pass_obj
+def kill(target: Target, switch: str, reason: str) -> None:
+    """Kill switch: while it is on, nothing new is opened. It survives restarts."""
+    answer = target.client().post("/live/kill", on="true" if switch == "on" else "false", reason=reason)
+    if bool(answer["kill_switch"]) != (switch == "on"):
+        raise StopError("the daemon did not set the kill switch; see `levibotctl logs supervisor`")
+    click.echo(f"kill switch {switch}" + (f": {answer['reason']}" if answer.get("reason") else ""))

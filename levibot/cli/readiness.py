@@ -1,0 +1,134 @@
+"""Waiting until every engine of a daemon is ready."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from levibot.api.client import ApiError, NotRunningError
+from levibot.cli.target import Target
+from levibot.errors import RetryError
+
+_POLL = 0.02
+_NOT_WANTED = ("stopped", "stopping")
+
+
+class NotReadyError(RetryError):
+    """The daemon runs, but some of it is not ready in time."""
+
+
+def wait_until_ready(
+    target: Target,
+    is_ours: Callable[[dict[str, Any]], bool],
+    check: Callable[[], None],
+    timeout: float,
+) -> dict[str, Any]:
+    """Poll until every engine that should run is ready; the status document then.
+
+    Parameters
+    ----------
+    target
+        The daemon.
+    is_ours
+        Told the daemon's part of the document; whether it is the one waited for.
+    check
+        Called between polls; raises if there is nothing to wait for any more.
+    timeout
+        Seconds.
+
+    Raises
+    ------
+    NotReadyError
+        If some engines are not ready in time; the text says which, and why.
+    """
+    end = time.monotonic() + timeout
+    document: dict[str, Any] | None = None
+    with _Progress() as progress:
+        while True:
+            latest = _ask(target)
+            if latest is not None and is_ours(latest["daemon"]):
+                document = latest
+                missing = _not_ready(document)
+                progress.show(len(_wanted(document)) - len(missing), len(_wanted(document)))
+                if not missing:
+                    return document
+                if all(engine["status"] == "exhausted" for engine in missing):
+                    raise NotReadyError(_explain(missing))
+            check()
+            if time.monotonic() > end:
+                raise NotReadyError(_late(document, timeout))
+            time.sleep(_POLL)
+
+
+def _ask(target: Target) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = target.client(timeout=5.0).get("/engines/status")
+    except NotRunningError:
+        return None
+    except ApiError as error:
+        if error.code == 504:  # busy starting
+            return None
+        raise
+    return document
+
+
+def _wanted(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [engine for engine in document["engines"] if engine["status"] not in _NOT_WANTED]
+
+
+def _not_ready(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [engine for engine in _wanted(document) if not engine["ready"]]
+
+
+def _late(document: dict[str, Any] | None, timeout: float) -> str:
+    if document is None:
+        return f"the daemon does not answer after {timeout:g} s; see `levibotctl logs supervisor`"
+    return f"after {timeout:g} s, {_explain(_not_ready(document))}"
+
+
+def _explain(missing: list[dict[str, Any]]) -> str:
+    lines = [f"{len(missing)} engine(s) not ready; the daemon runs on:"]
+    for engine in missing:
+        reasons = [
+            f"waits for {engine['waiting_for']}" if engine["waiting_for"] else "",
+            engine["detail"] or "",
+            f"last error: {engine['last_error']}" if engine["last_error"] else "",
+        ]
+        lines.append(f"  {engine['symbol']}: {'; '.join([engine['status'], *filter(None, reasons)])}")
+    lines.append(f"see `levibotctl logs {missing[0]['symbol']}`")
+    return "\n".join(lines)
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def show(self, ready: int, wanted: int) -> None:
+        """Draw how many engines are ready."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("engines ready"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("ready", total=wanted)
+            self._bar.start()
+        self._bar.update(self._task, completed=ready, total=wanted)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,99 @@
+"""`run` and `start`: the daemon in the foreground, or in the background."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from levibot.api.client import NotRunningError
+from levibot.cli.engines import for_each
+from levibot.cli.readiness import wait_until_ready
+from levibot.cli.target import Target, complete_symbol
+from levibot.errors import StopError
+
+_LAST_LINES = 15
+
+
+@click.command()
+@click.option("--table/--no-table", default=None, help="Live table; default: on a terminal.")
+@click.pass_obj
+def run(target: Target, table: bool | None) -> None:
+    """Run the daemon in the foreground; Ctrl-C stops it."""
+    command = _daemon_command(target)
+    if table is not None:
+        command.append("--table" if table else "--no-table")
+    sys.stdout.flush()
+    # Not in this process: every worker would import the console script again as its main module.
+    os.execv(sys.executable, command)
+
+
+@click.command()
+@click.argument("symbols", metavar="[SYMBOL]...", nargs=-1, shell_complete=complete_symbol)
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the engines.")
+@click.pass_context
+def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
+    """Start the daemon in the background, or start stopped engines of a running one.
+
+    Returns when every engine is ready, or says which is not and why.
+    """
+    target: Target = context.obj
+    if symbols:
+        context.exit(for_each(target.client(), "start", symbols))
+    _start_daemon(target, timeout)
+
+
+def _start_daemon(target: Target, timeout: float) -> None:
+    _refuse_second(target)
+    output = target.locations.log_dir / "daemon.out"
+    output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    began = time.monotonic()
+    with output.open("ab") as stream:
+        offset = stream.tell()
+        process = subprocess.Popen(
+            [*_daemon_command(target), "--no-table"],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+
+    def check() -> None:
+        if process.poll() is not None:
+            raise StopError(_last_words(target, process.returncode, output, offset))
+
+    document = wait_until_ready(target, lambda daemon: daemon["pid"] == process.pid, check, timeout)
+    took = time.monotonic() - began
+    from levibot.cli.view import print_status
+
+    print_status(document)
+    click.echo(f"all engines are ready after {took:.2f} s; the daemon runs as process {process.pid}")
+
+
+def _daemon_command(target: Target) -> list[str]:
+    path = target.locations.config_path
+    return [sys.executable, "-m", "levibot", *(["-c", str(path)] if path is not None else [])]
+
+
+def _refuse_second(target: Target) -> None:
+    try:
+        pid = target.client().get("/engines/status")["daemon"]["pid"]
+    except NotRunningError:
+        return
+    raise StopError(f"already running as process {pid}; see `levibotctl status`, or `levibotctl stop` it first")
+
+
+def _last_words(target: Target, code: int, output: Path, offset: int) -> str:
+    from levibot.config_file import load
+
+    load(target.config_path, os.environ)  # a wrong configuration is the likeliest reason; this says so
+    with output.open("rb") as stream:
+        stream.seek(offset)
+        lines = stream.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]
+    said = "\n".join(f"  {line}" for line in lines) or "  (nothing)"
+    ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return f"the daemon {ended} before it was ready. It said:\n{said}\nsee {output}"

@@ -1,0 +1,59 @@
+"""`stop`: engines, or the whole daemon."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping
+
+import click
+
+from levibot.api.client import ApiError, NotRunningError
+from levibot.cli.engines import for_each
+from levibot.cli.target import Target, complete_symbol
+from levibot.errors import StopError
+
+
+@click.command()
+@click.argument("symbols", metavar="[SYMBOL]...", nargs=-1, shell_complete=complete_symbol)
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the daemon's end.")
+@click.pass_context
+def stop(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
+    """Stop engines, or without SYMBOL everything. Says what positions remain."""
+    target: Target = context.obj
+    if symbols:
+        context.exit(for_each(target.client(), "stop", symbols))
+    _stop_daemon(target, timeout)
+
+
+def _stop_daemon(target: Target, timeout: float) -> None:
+    client = target.client()
+    document = client.get("/engines/status")
+    pid = int(document["daemon"]["pid"])
+    held = {engine["symbol"]: engine["position"] for engine in document["engines"] if engine["position"]}
+    try:
+        process = os.pidfd_open(pid)  # from before the request, so that it is this process and no later one
+    except ProcessLookupError:
+        process = -1
+    try:
+        held = client.post("/daemon/stop").get("positions", held)
+    except NotRunningError:
+        pass  # it was on its way out
+    except ApiError as error:
+        if error.code != 503:  # stopping already
+            raise
+    if process >= 0:
+        try:
+            ended = select.select([process], [], [], timeout)[0]
+        finally:
+            os.close(process)
+        if not ended:
+            raise StopError(f"the daemon (process {pid}) still stops after {timeout:g} s; see its log")
+    click.echo(f"stopped; {_remaining(held)}")
+
+
+def _remaining(held: Mapping[str, object]) -> str:
+    if not held:
+        return "no positions remain"
+    listed = ", ".join(f"{symbol} {float(str(quantity)):+g}" for symbol, quantity in held.items())
+    return f"positions remain, with their protective orders kept for the next start: {listed}"
