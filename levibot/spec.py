@@ -43,6 +43,7 @@ class WorkerSpec(Section):
     config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
     feed: FeedConfig | None = None
     paper: PaperConfig | None = None
+    leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
     grant_key: str = ""  # hex, broker only: checks that a grant comes from this supervisor
 
     @property

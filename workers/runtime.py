@@ -102,7 +102,7 @@ class Runtime:
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        _leash_to_parent()
+        _leash_to_parent(spec.leash)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stop comes by the control channel
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.spec = spec
@@ -192,20 +192,23 @@ def process_start_ticks(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def _leash_to_parent() -> None:
+def _leash_to_parent(leash: Path | None) -> None:
     """Let the kernel kill this process when the supervisor is gone.
 
-    The supervisor holds the other end of a pipe. A signal armed on our end comes when that closes, even
-    while this process is stopped or stuck in C code, where a watching thread would not run.
+    The supervisor holds a FIFO open for writing, and never writes. A signal armed on our end comes when
+    the last writer is gone, even while this process is stopped or stuck in C code, where a watching thread
+    would not run. The pipe through which the process was started will not do: the kernel signals readers
+    after a write too, and a busy writer may get round to that when the signal is armed already.
     """
+    if leash is not None:
+        fd = os.open(leash, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     parent = multiprocess.parent_process()
     if parent is None:
-        raise RuntimeError("a worker runs only under a supervisor")
-    fd = parent.sentinel
-    fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([fd], [], [], 0)[0]:  # it died before the signal was armed
+        raise RuntimeError("a worker runs only as a child of a supervisor")
+    if select.select([parent.sentinel], [], [], 0)[0]:  # it died before the signal was armed
         os._exit(1)
 
 

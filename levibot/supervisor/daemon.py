@@ -11,6 +11,8 @@ from typing import Any
 import zmq
 
 from levibot import __version__
+from levibot.api.app import create_app
+from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import Hello
 from levibot.clock import boot_ns, boot_seconds
@@ -26,6 +28,7 @@ from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.identity import instance, new_epoch
+from levibot.supervisor.leash import Leash
 from levibot.supervisor.manager import Manager
 from levibot.supervisor.operations import SupervisorOperations
 from levibot.supervisor.orphans import clear_stale_holders
@@ -57,6 +60,8 @@ class Daemon:
         self._table = table
         self._again = False
         self._failed: BaseException | None = None
+        self._api = ApiServer()
+        self._console: ConsoleProcess | None = None
         self._stop = asyncio.Event()
         self._started = boot_seconds()
         config = loaded.config
@@ -174,7 +179,7 @@ class Daemon:
     def _wire(self, loop: asyncio.AbstractEventLoop) -> None:
         config = self.loaded.config
         config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        make_run_dir(config)
+        self._leash = Leash(make_run_dir(config) / "leash")
         ends, epoch, key = endpoints(config), new_epoch(config.state_dir), secrets.token_bytes(32)
         self._engine_configs: dict[str, EngineConfig] = {}
         self.registry = Registry.open(config.state_dir / "registry.json")
@@ -209,7 +214,14 @@ class Daemon:
         self.manager.market_seen = self.desk.market_seen
         self._launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
-            config, ends, instance(config.state_dir), epoch, key, self.served_symbols, self._engine_configs
+            config,
+            ends,
+            instance(config.state_dir),
+            epoch,
+            key,
+            self._leash.path,
+            self.served_symbols,
+            self._engine_configs,
         )
         self.manager.attach(
             Surroundings(
@@ -245,19 +257,11 @@ class Daemon:
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
         await self.manager.start_wanted()
-        await self._serve_api(loop)
+        await self._serve_api()
 
-    async def _serve_api(self, loop: asyncio.AbstractEventLoop) -> None:
-        def import_api() -> Any:
-            from levibot.api import app, server  # a quarter of a second, while workers start
-
-            return app.create_app, server.ApiServer
-
-        create_app, server_class = await loop.run_in_executor(None, import_api)
-        self._api = server_class()
+    async def _serve_api(self) -> None:
         path = api_socket(self.config)
         await self._api.start(create_app(SupervisorOperations(self)), path, self.config.api.port)
-        self._console: ConsoleProcess | None = None
         if self._table:
             self._console = ConsoleProcess(path)
             self._launcher.add_companion(self._console.pid)
@@ -282,16 +286,16 @@ class Daemon:
 
     async def _shut_down(self) -> None:
         await self.manager.stop_all("daemon stops")
-        if (console := getattr(self, "_console", None)) is not None:
-            await asyncio.get_running_loop().run_in_executor(None, console.close)
-        if (api := getattr(self, "_api", None)) is not None:
-            await api.close()
+        if self._console is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._console.close)
+        await self._api.close()
         self._forwarder.close()
         self.desk.close()
         self._heartbeats.close()
         self._control.close()
         self._context.term()
         await self._launcher.close()
+        self._leash.close()
         self.log.info("daemon_stopped", positions=self.positions())
         self._log_file.close()
 

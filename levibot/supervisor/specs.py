@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from levibot.config import Config, EngineConfig, PolicyConfig
 from levibot.spec import Endpoints, WorkerSpec
@@ -18,7 +19,7 @@ class SpecFactory:
     ----------
     config
         The configuration in force; replaced by a reload.
-    endpoints, instance, epoch, grant_key
+    endpoints, instance, epoch, grant_key, leash
         Of this supervisor.
     served
         The symbols that feed and broker serve now.
@@ -31,6 +32,7 @@ class SpecFactory:
     instance: str
     epoch: int
     grant_key: bytes
+    leash: Path
     served: Callable[[], list[str]]
     engine_configs: dict[str, EngineConfig]
 
@@ -53,6 +55,7 @@ class SpecFactory:
             logging=config.logging,
             symbols=(worker.symbol,) if worker.symbol else tuple(self.served()),
             paused=worker.paused,
+            leash=self.leash,
             lockstep=config.feed.lockstep,
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
             feed=config.feed if kind == "feed" else None,

@@ -29,7 +29,7 @@ def main() -> None:
 
 def _run(config_path: Path | None, *, table: bool) -> bool:
     """Run a daemon to its end; tell whether it wants to be run again, on the code as it is then."""
-    # The forkserver loads its modules meanwhile, on another core.
+    # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
     from levibot.errors import LeviBotError
     from levibot.supervisor.daemon import Daemon
