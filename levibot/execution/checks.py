@@ -9,7 +9,7 @@ import msgspec
 
 from levibot.bus.messages import Intent, MarketSpec, Position
 from levibot.execution.position import quote_of, signed
-from levibot.execution.precision import fee_of, floor_to, size_refusal
+from levibot.execution.precision import fee_of, floor_to, plain, size_refusal
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def reduce_refusal(order: Intent, position: Position) -> str | None:
     """Why a reduce-only order has nothing to do, or None."""
     if reducible(order, position):
         return None
-    return f"nothing to reduce: the position is {position.quantity}"
+    return f"nothing to reduce: the position is {plain(position.quantity)}"
 
 
 def _exit_refusal(order: Intent, situation: Situation) -> str | None:
@@ -138,7 +138,7 @@ def _entry_refusal(order: Intent, situation: Situation) -> str | None:
         return "no price"
     after = held + signed(order.side, order.quantity)
     if after < 0 and order.side == "sell" and not market.can_short:
-        return f"no short on spot: the position is {held}"
+        return f"no short on spot: the position is {plain(held)}"
     return (
         size_refusal(order.quantity, situation.price, market)
         or _protection_refusal(order, situation.price, market)
@@ -149,9 +149,9 @@ def _entry_refusal(order: Intent, situation: Situation) -> str | None:
 def _protection_refusal(order: Intent, price: Decimal, market: MarketSpec) -> str | None:
     sign = signed(order.side, Decimal(1))
     if order.stop_loss is not None and (price - order.stop_loss) * sign <= 0:
-        return f"stop_loss {order.stop_loss} would fire at once: the price is {price}"
+        return f"stop_loss {plain(order.stop_loss)} would fire at once: the price is {plain(price)}"
     if order.take_profit is not None and (order.take_profit - price) * sign <= 0:
-        return f"take_profit {order.take_profit} would fire at once: the price is {price}"
+        return f"take_profit {plain(order.take_profit)} would fire at once: the price is {plain(price)}"
     for name, trigger in (("stop_loss", order.stop_loss), ("take_profit", order.take_profit)):
         reason = size_refusal(order.quantity, trigger, market) if trigger is not None else None
         if reason:
@@ -170,8 +170,8 @@ def _cash_refusal(order: Intent, price: Decimal, situation: Situation) -> str | 
     rate = max(market.maker_fee, market.taker_fee)
     affordable = max(floor_to(situation.cash / (price * (1 + rate)), market.amount_step), Decimal(0))
     return (
-        f"not enough {situation.quote}: {needed} needed, {situation.cash} free:"
-        f" at {price} at most {affordable} {market.base} would pass"
+        f"not enough {situation.quote}: {plain(needed)} needed, {plain(situation.cash)} free:"
+        f" at {plain(price)} at most {plain(affordable)} {market.base} would pass"
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from levibot.bus.messages import (
     AccountRequest,
     BrokerReply,
     BrokerRequest,
     CancelOrder,
+    Intent,
     NotReady,
     OrderEvents,
     ReconcileRequest,
@@ -21,30 +23,55 @@ from levibot.symbols import is_canonical
 
 
 def check_form(request: BrokerRequest) -> BrokerRequest:
-    """The request, if ids and symbols in it have their form.
+    """The request, if all in it has its form and a size that can be reckoned with.
 
     Raises
     ------
     MalformedMessageError
         If not.
     """
+    problem = _problem(request)
+    if problem:
+        raise MalformedMessageError(f"{type(request).__name__}: {problem}")
+    return request
+
+
+def _problem(request: BrokerRequest) -> str | None:
     match request:
         case SubmitOrder(intent):
-            symbol, ids = intent.symbol, [intent.client_id]
+            return _of_names(intent.symbol, [intent.client_id]) or _of_amounts(intent)
         case CancelOrder(symbol, client_id):
-            ids = [client_id]
-        case ReconcileRequest(symbol=symbol, open_ids=ids):
-            pass
-        case AccountRequest():
-            return request
+            return _of_names(symbol, [client_id])
+        case ReconcileRequest(symbol=symbol, open_ids=ids, since=since):
+            return _of_names(symbol, ids) or _of_sequence(since)
+        case AccountRequest(since=since):
+            return _of_sequence(since or 0)
+
+
+def _of_names(symbol: str, client_ids: list[str]) -> str | None:
     if not is_canonical(symbol):
-        raise MalformedMessageError(f"{type(request).__name__} of {symbol!r:.60}, which is no symbol")
-    for client_id in ids:
+        return f"{symbol!r:.60} is no symbol; expected BASE/QUOTE"
+    for client_id in client_ids:
         if not is_valid(client_id):
-            raise MalformedMessageError(
-                f"{type(request).__name__} with client id {client_id!r:.60}; expected 1 to 32 of A-Z, a-z, 0-9, -"
-            )
-    return request
+            return f"client id {client_id!r:.60}; expected 1 to 32 of A-Z, a-z, 0-9, -"
+    return None
+
+
+def _of_amounts(intent: Intent) -> str | None:
+    for name in intent.__struct_fields__:
+        amount = getattr(intent, name)
+        if isinstance(amount, Decimal) and not _is_reckonable(amount):
+            return f"{name} is out of range; expected at most 28 digits, from 1E-18 to 1E+18"
+    return None
+
+
+def _is_reckonable(amount: Decimal) -> bool:
+    _, digits, exponent = amount.as_tuple()
+    return isinstance(exponent, int) and len(digits) <= 28 and exponent >= -18 and amount.adjusted() <= 18
+
+
+def _of_sequence(since: int) -> str | None:
+    return None if 0 <= since < 2**63 else f"since is {since}; expected a sequence number"
 
 
 class ClosedGate:

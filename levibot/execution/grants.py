@@ -9,6 +9,7 @@ import msgspec
 
 from levibot.bus.codec import encode
 from levibot.bus.messages import Grant, Intent
+from levibot.execution.precision import plain
 
 
 def sign_grant(key: bytes, grant: Grant) -> Grant:
@@ -90,5 +91,5 @@ def _mismatch(grant: Grant, intent: Intent, quantity: Decimal) -> str | None:
     if grant.side != intent.side:
         return f"the grant is for a {grant.side}"
     if quantity > grant.max_quantity:
-        return f"the grant allows at most {grant.max_quantity}, asked was {quantity}"
+        return f"the grant allows at most {plain(grant.max_quantity)}, asked was {plain(quantity)}"
     return None

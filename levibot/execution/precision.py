@@ -24,14 +24,19 @@ def fee_of(cost: Decimal, rate: Decimal) -> Decimal:
     return (cost * rate).quantize(_FEE_STEP, ROUND_UP)
 
 
+def plain(value: Decimal) -> str:
+    """The amount as people write it: no exponent, no zeros at the end."""
+    return f"{value.normalize():f}"
+
+
 def size_refusal(quantity: Decimal, price: Decimal, market: MarketSpec) -> str | None:
     """Why the market takes no order of this size, and what it would take; None if it does."""
     by_cost = ceil_to(market.min_cost / price, market.amount_step)
     least = max(ceil_to(market.min_amount, market.amount_step), by_cost)
     if quantity < market.min_amount or not quantity:
-        problem = f"quantity {quantity} {market.base} is below min_amount {market.min_amount}"
+        problem = f"quantity {plain(quantity)} {market.base} is below min_amount {plain(market.min_amount)}"
     elif quantity * price < market.min_cost:
-        problem = f"cost {quantity * price} {market.quote} is below min_cost {market.min_cost}"
+        problem = f"cost {plain(quantity * price)} {market.quote} is below min_cost {plain(market.min_cost)}"
     else:
         return None
-    return f"{problem}: at {price} at least {least} {market.base} would pass"
+    return f"{problem}: at {plain(price)} at least {plain(least)} {market.base} would pass"
