@@ -277,12 +277,9 @@ class Worker:
             process.on_exit(lambda code: self._exited(life, code))
             self._around.log.info("worker_spawned", worker=self.name, pid=process.pid, incarnation=incarnation)
             self._around.observer.changed(self)
-            if not self._still_starting(incarnation):
+            if self.observed is Observed.STOPPING:  # asked to stop while the launcher was at work
                 process.kill_tree()
             await life.started.wait()
-
-    def _still_starting(self, incarnation: int) -> bool:
-        return self.incarnation == incarnation and self.observed is Observed.STARTING
 
     def _launch_failed(self, error: LaunchError) -> None:
         self._around.log.error("start_failed", worker=self.name, error=str(error))
