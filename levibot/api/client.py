@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 from pathlib import Path
@@ -22,17 +21,6 @@ class ApiError(GiveUpError):
     def __init__(self, code: int, detail: str, remedy: str) -> None:
         super().__init__(f"{detail}\n{remedy}" if remedy else detail)
         self.code = code
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class ApiClient:
@@ -73,25 +61,40 @@ class ApiClient:
         ApiError
             If the daemon refused, or does not answer in time.
         """
-        connection = _UnixConnection(self._path, self._timeout)
         try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            body = response.read()
-        except (FileNotFoundError, ConnectionError, http.client.HTTPException) as error:
+            status, body = _exchange(self._path, f"{method} {path}", self._timeout)
+        except (FileNotFoundError, ConnectionError) as error:
             raise NotRunningError("the daemon is not running; start it with `levibotctl start`") from error
         except TimeoutError as error:
             raise ApiError(504, f"the daemon does not answer within {self._timeout:g} s", _STUCK) from error
         except PermissionError as error:
             raise ApiError(403, f"{self._path}: permission denied", "run this as the daemon's user") from error
-        finally:
-            connection.close()
-        if response.status >= 400:
-            raise _error(response.status, body)
+        if status >= 400:
+            raise _error(status, body)
         return body
 
 
 _STUCK = "see `levibotctl logs supervisor`"
+
+
+def _exchange(path: Path, request: str, timeout: float) -> tuple[int, bytes]:
+    """Status and body. HTTP/1.0, so that the end of the stream is the end of the answer.
+
+    The standard library's client would do, but loading it takes as long as all the rest of a command.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.connect(str(path))
+        connection.sendall(f"{request} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = bytearray()
+        while part := connection.recv(1 << 16):
+            answer += part
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
+    if len(body) != int(headers.get(b"content-length", b"-1")):
+        raise ConnectionResetError("the answer was cut short")
+    return int(lines[0].split()[1]), body
 
 
 def symbol_path(prefix: str, symbol: str) -> str:
