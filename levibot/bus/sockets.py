@@ -102,11 +102,14 @@ class AsyncReader:
         self._handle = handle
         self._fd = int(socket.getsockopt(zmq.FD))
         self._closed = False
-        loop.add_reader(self._fd, self.poke)
-        loop.call_soon(self.poke)  # what came before the reader was there raises no edge
+        loop.add_reader(self._fd, self._read)
+        self.poke()  # what came before the reader was there raises no edge
 
     def poke(self) -> None:
-        """Read what waits. Call it after each send on the same socket: sending can swallow the edge."""
+        """Have what waits read soon. Call it after each send on the same socket: that can swallow the edge."""
+        self._loop.call_soon(self._read)
+
+    def _read(self) -> None:
         if self._closed:
             return
         try:
@@ -116,7 +119,7 @@ class AsyncReader:
                     return
         finally:  # also after `handle` raised: what still waits raises no edge
             if not self._closed and int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-                self._loop.call_soon(self.poke)
+                self.poke()
 
     def close(self) -> None:
         """Stop reading; the socket stays open."""

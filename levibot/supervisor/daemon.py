@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -31,7 +32,7 @@ from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.manager import Manager
 from levibot.supervisor.operations import SupervisorOperations
-from levibot.supervisor.orphans import clear_stale_holders
+from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
 from levibot.supervisor.process import ForkserverLauncher
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.risk_desk import RiskDesk
@@ -170,7 +171,10 @@ class Daemon:
             "risk_reason": summary["reason"],
             "equity": summary["equity_now"],
             "errors": dict(self.errors),
-            "refused_writes": self._log_file.refused + self.registry.refused + self.history.refused,
+            "refused_writes": self._log_file.refused
+            + self.registry.refused
+            + self.history.refused
+            + self.risk.memory.refused,
             "forkserver_pid": self._launcher.forkserver_pid,
         }
 
@@ -183,7 +187,8 @@ class Daemon:
         ends, epoch, key = endpoints(config), new_epoch(config.state_dir), secrets.token_bytes(32)
         self._engine_configs: dict[str, EngineConfig] = {}
         self.registry = Registry.open(config.state_dir / "registry.json")
-        window = max(config.policy.engine.restart_window, config.policy.feed.restart_window)
+        policies = (config.policy.engine, config.policy.feed, config.policy.broker)
+        window = max(policy.restart_window for policy in policies)
         self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
         self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -252,7 +257,7 @@ class Daemon:
         self._report_damage()
         fences = config.state_dir / "fences"
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
-            self.log.warning("stale_fence", stale_worker=holder.worker, outcome=holder.outcome, pid=holder.pid)
+            self._report_stale_holder(holder)
         self.manager.add_infrastructure()
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
@@ -268,19 +273,33 @@ class Daemon:
         else:
             print(f"levibot {__version__} runs: {_disclosure(self.config)}; socket {path}", flush=True)
 
+    def _report_stale_holder(self, holder: StaleHolder) -> None:
+        self.log.warning("stale_fence", stale_worker=holder.worker, outcome=holder.outcome, pid=holder.pid)
+        if holder.holds:
+            self.alerts.raise_alert(
+                f"fence:{holder.worker}",
+                "critical",
+                f"the fence of {holder.worker} is held by a process that cannot be identified or killed",
+                f"find it with `fuser {self.config.state_dir / 'fences' / holder.worker}.lock` and end it",
+            )
+
     def _report_damage(self) -> None:
-        """A registry that was set aside no longer tells what the operator wanted: trade nothing new."""
-        if self.registry.set_aside is None:
-            return
-        for symbol in self.loaded.config.symbols:
-            self.registry.update(engine_name(symbol), paused=True)
-        self.registry.save()
-        self.alerts.raise_alert(
-            "registry_damaged",
-            "critical",
-            f"the registry was damaged ({self.registry.damage}) and set aside as {self.registry.set_aside}",
-            "all symbols start paused; check them, then `levibotctl resume SYMBOL`",
-        )
+        """Say what was set aside. A registry that was no longer tells what the operator wanted: open nothing."""
+        if self.registry.set_aside is not None:
+            for symbol in self.loaded.config.symbols:
+                self.registry.update(engine_name(symbol), paused=True)
+            self.registry.save()
+            remedy = "all symbols start paused; check them, then `levibotctl resume SYMBOL`"
+            self._raise_damage("registry", self.registry.set_aside, remedy)
+        if self.history.set_aside is not None:
+            self._raise_damage("restart history", self.history.set_aside, "restart budgets may be too generous")
+        if self.risk.memory.set_aside is not None:
+            remedy = "the kill switch is on, as it may have been; `levibotctl kill off` when you have checked"
+            self._raise_damage("risk memory", self.risk.memory.set_aside, remedy)
+
+    def _raise_damage(self, what: str, set_aside: Path, remedy: str) -> None:
+        key = f"{what.replace(' ', '_')}_damaged"
+        self.alerts.raise_alert(key, "critical", f"the {what} was damaged; it is set aside as {set_aside}", remedy)
 
     # ------------------------------------------------------------------ stop
 

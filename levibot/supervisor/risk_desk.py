@@ -160,12 +160,16 @@ class RiskDesk:
 
     def _answer_parked(self) -> None:
         """Answer whom we can: nobody is judged by a price older than the one that it acts on."""
+        if not self._parked:
+            return
+        for frames in drain(self._broker):  # what was filled before the request counts for it
+            self._on_reply(frames)
         now = boot_ns()
-        still: list[_Parked] = []
-        for parked in self._parked:
+        waiting, self._parked = self._parked, []
+        for parked in waiting:
             seen = self._risk.has_seen(parked.request.symbol, parked.request.market_seq)
             if not seen and now - parked.since_ns < _PATIENCE_NS:
-                still.append(parked)
+                self._parked.append(parked)
                 continue
             if seen:
                 self._answer(parked, self._risk.decide(parked.request, now))
@@ -174,7 +178,6 @@ class RiskDesk:
                 reason = "no price: risk has not received the market data that the engine acts on"
                 refusal = RiskRefused(request.request_id, request.client_id, request.symbol, reason)
                 self._answer(parked, refusal)
-        self._parked = still
 
     def _answer(self, parked: _Parked, answer: Message) -> None:
         if isinstance(answer, RiskRefused):

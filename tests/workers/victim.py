@@ -84,7 +84,7 @@ def main() -> None:
     """Be the supervisor."""
     payload, behaviour = Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2]
     forkserver = multiprocess.get_context("forkserver")
-    forkserver.set_forkserver_preload(["workers.runtime", "levibot.supervisor.preload"])
+    forkserver.set_forkserver_preload(["levibot.supervisor.preload"])
     processes = [forkserver.Process(target=work, args=(payload, behaviour)) for _ in range(int(sys.argv[3]))]
     for process in processes:
         process.start()

@@ -1,0 +1,104 @@
+"""Judging workers: heartbeat and psutil together, with injected times."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from levibot.config import PolicyConfig
+from levibot.supervisor.health import ErrorWindow, StallGuard, Vitals, judge
+from levibot.supervisor.process import Sample
+
+POLICY = PolicyConfig()
+NOW = 1_000.0
+SAMPLE = Sample(rss_bytes=80_000_000, cpu_percent=1.0, descriptors=20, status="sleeping")
+WELL = Vitals(started=True, since=900.0, progress=999.0, market=999.5, market_there=999.5, errors=0, sample=SAMPLE)
+
+
+def cause(vitals: Vitals, now: float = NOW) -> str | None:
+    verdict = judge(vitals, POLICY, now)
+    return verdict.cause if verdict else None
+
+
+def test_a_worker_that_makes_progress_is_left_alone() -> None:
+    assert cause(WELL) is None
+
+
+def test_no_progress_for_longer_than_the_limit_is_a_hang() -> None:
+    assert cause(replace(WELL, progress=NOW - POLICY.hang_after)) is None
+    assert cause(replace(WELL, progress=NOW - POLICY.hang_after - 0.1)) == "hang"
+
+
+def test_a_hang_names_what_psutil_says_of_the_process() -> None:
+    stopped = replace(WELL, progress=NOW - 60, sample=replace(SAMPLE, status="stopped"))
+    verdict = judge(stopped, POLICY, NOW)
+    assert verdict is not None
+    assert "stopped" in verdict.reason
+    assert not verdict.graceful
+
+
+def test_a_worker_that_never_beat_hangs_from_its_hello_on() -> None:
+    assert cause(replace(WELL, progress=None, since=NOW - POLICY.hang_after - 1)) == "hang"
+
+
+def test_a_start_has_its_own_deadline() -> None:
+    slow = replace(WELL, started=False, progress=None, since=NOW - POLICY.hang_after - 1)
+    assert cause(slow) is None
+    assert cause(replace(slow, since=NOW - POLICY.start_timeout - 0.1)) == "start"
+
+
+def test_beating_without_market_data_that_others_receive_is_a_hang() -> None:
+    assert cause(replace(WELL, market=NOW - 2 * POLICY.hang_after - 1)) == "hang"
+
+
+def test_a_silent_market_is_no_engines_fault() -> None:
+    assert cause(replace(WELL, market=NOW - 500, market_there=NOW - 500)) is None
+    assert cause(replace(WELL, market=None, market_there=None)) is None
+
+
+def test_an_error_spike_replaces_the_worker_gracefully() -> None:
+    assert cause(replace(WELL, errors=POLICY.error_spike)) is None
+    verdict = judge(replace(WELL, errors=POLICY.error_spike + 1), POLICY, NOW)
+    assert verdict is not None
+    assert (verdict.cause, verdict.graceful) == ("errors", True)
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (replace(SAMPLE, rss_bytes=10**10), None),  # resident memory is shared memory too
+        (replace(SAMPLE, uss_bytes=int(POLICY.max_memory_mb * 1e6)), None),
+        (replace(SAMPLE, uss_bytes=int(POLICY.max_memory_mb * 1e6) + 1), "memory"),
+        (replace(SAMPLE, descriptors=POLICY.max_descriptors), None),
+        (replace(SAMPLE, descriptors=POLICY.max_descriptors + 1), "descriptors"),
+    ],
+)
+def test_size_limits(sample: Sample, expected: str | None) -> None:
+    assert cause(replace(WELL, sample=sample)) == expected
+
+
+def test_errors_leave_the_window_again() -> None:
+    window = ErrorWindow(300.0)
+    window.update(4, now=0.0)
+    window.update(9, now=200.0)
+    assert window.count(299.0) == 9
+    assert window.count(300.0) == 5
+    assert window.count(500.0) == 0
+
+
+def test_errors_of_the_process_before_do_not_count() -> None:
+    window = ErrorWindow(300.0)
+    window.update(9, now=0.0)
+    window.restart()
+    window.update(2, now=1.0)
+    assert window.count(2.0) == 2
+
+
+def test_after_a_stall_of_its_own_the_supervisor_is_patient() -> None:
+    guard = StallGuard(1.5)
+    assert guard.may_judge(10.0)
+    assert guard.may_judge(11.0)
+    assert not guard.may_judge(71.0), "heartbeats still wait in the socket"
+    assert not guard.may_judge(72.0)
+    assert guard.may_judge(72.6)
