@@ -104,7 +104,7 @@ class Broker:
     def set_market(self, market: MarketSpec) -> None:
         """Learn the rules of a market."""
         self._exchange.set_market(market)
-        self._survive(lambda: self._publish(self._exchange.resume(market.symbol)))
+        self._resume(market.symbol)
 
     def on_tick(self, tick: Tick) -> None:
         """Take in a price; an old or repeated one is skipped."""
@@ -140,7 +140,10 @@ class Broker:
         if self._disk_retry_ns and now >= self._disk_retry_ns:
             self._disk_retry_ns = 0
             for symbol in [symbol for symbol, orders in self._books.resting.items() if orders]:
-                self._survive(lambda symbol=symbol: self._publish(self._exchange.resume(symbol)))  # type: ignore[misc]
+                self._resume(symbol)
+
+    def _resume(self, symbol: str) -> None:
+        self._survive(lambda: self._publish(self._exchange.resume(symbol)))
 
     # ------------------------------------------------------------------ requests
 

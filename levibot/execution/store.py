@@ -23,7 +23,8 @@ _REFUSED_WRITES = {
     sqlite3.SQLITE_IOERR_TRUNCATE,
     sqlite3.SQLITE_IOERR_SHMSIZE,
 }
-_COMPANIONS = ("", "-wal", "-shm")
+_SUSPECT = "-suspect"  # damage was met in use: look at every page before the file is trusted again
+_COMPANIONS = ("", "-wal", "-shm", _SUSPECT)
 
 
 class Store:
@@ -64,6 +65,7 @@ class Store:
             self._connection = _connect(path, lock_timeout)
             try:
                 self._migrate(migrations)
+                self._check_suspect()
             except BaseException:
                 self._connection.close()
                 raise
@@ -81,11 +83,30 @@ class Store:
             with self.transaction() as connection:
                 _apply(connection, migrations, version)
 
+    def _check_suspect(self) -> None:
+        mark = self.path.with_name(self.path.name + _SUSPECT)
+        if not mark.exists():
+            return
+        (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise CorruptStoreError(self.path, f"the content is damaged ({found})")
+        mark.unlink()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            with named_errors(self.path):
+                yield
+        except CorruptStoreError:
+            with named_errors(self.path):
+                self.path.with_name(self.path.name + _SUSPECT).touch(mode=0o600)
+            raise
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """All of it or nothing; on disk when the block has ended without an error."""
         connection = self._connection
-        with named_errors(self.path):
+        with self._watched():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -97,7 +118,7 @@ class Store:
 
     def rows(self, query: str, *arguments: Any) -> list[Any]:
         """All rows of a query."""
-        with named_errors(self.path):
+        with self._watched():
             return self._connection.execute(query, arguments).fetchall()
 
     def close(self) -> None:

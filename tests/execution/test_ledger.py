@@ -23,7 +23,7 @@ from levibot.bus.messages import (
     Position,
     Reconciled,
 )
-from levibot.errors import FullDiskError, NewerSchemaError
+from levibot.errors import CorruptStoreError, FullDiskError, NewerSchemaError
 from levibot.execution.ids import ClientId
 from levibot.execution.ledger import Ledger, SequenceHoleError
 from levibot.execution.orders import OrderState
@@ -255,6 +255,32 @@ def test_damage_inside_the_rows_is_corruption_too(path: Path) -> None:
     fresh = _open(path)
     assert fresh.set_aside is not None
     fresh.close()
+
+
+def test_damage_that_is_met_later_is_found_at_the_next_opening(path: Path) -> None:
+    ledger, story = _open(path), Story()
+    for _ in range(100):
+        for event in story.fill(entry("0.1"), "100"):
+            ledger.apply(event)
+    ledger.close()
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    harmed = _open(path)
+    assert harmed.set_aside is None  # nothing that it reads at its start is damaged
+    assert harmed.position.quantity == 10
+    with pytest.raises(CorruptStoreError):
+        list(harmed.history())
+    harmed.close()
+    fresh = _open(path)
+    assert fresh.set_aside is not None
+    fresh.close()
+    again = _open(path)
+    assert again.set_aside is None
+    again.close()
 
 
 def test_a_newer_ledger_is_not_set_aside(path: Path) -> None:
