@@ -56,12 +56,15 @@ def find_line(text: str, location: _Location, value: object = None) -> int | Non
     TOML parsers keep no positions, so this scans for headers and keys.
     """
     keys = tuple(part for part in location if isinstance(part, str))
-    positions = dict(_positions(text))
+    positions: dict[tuple[str, ...], int] = {}
+    for path, line in _positions(text):
+        for length in range(1, len(path) + 1):  # [policy.engine] makes the table `policy` too
+            positions.setdefault(path[:length], line)
     for length in range(len(keys), 0, -1):
-        line = positions.get(keys[:length])
-        if line is not None:
+        found = positions.get(keys[:length])
+        if found is not None:
             in_list = len(keys) != len(location)
-            return _line_of_item(text, line, value) if in_list and length == len(keys) else line
+            return _line_of_item(text, found, value) if in_list and length == len(keys) else found
     return None
 
 
