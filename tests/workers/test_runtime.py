@@ -53,6 +53,7 @@ class Host:
             heartbeat_interval=0.05,
             logging=LoggingConfig(),
             symbols=("BTC/USDT",),
+            leash=directory / "leash",
         )
         self._payload = directory / "spec.json"
         self._payload.write_text(self.spec.model_dump_json(), encoding="utf-8")
@@ -142,11 +143,12 @@ def test_a_worker_dies_with_its_supervisor_whatever_it_is_stuck_in(
 
 
 def test_a_worker_without_a_supervisor_refuses_to_run(host: Host) -> None:
+    os.mkfifo(host.spec.state_dir.parent / "leash")
     code = "import sys; from tests.workers.victim import work; work(open(sys.argv[1]).read(), 'beat')"
     payload = host.spec.state_dir.parent / "spec.json"
     done = subprocess.run([sys.executable, "-c", code, str(payload)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "a worker runs only under a supervisor" in done.stderr
+    assert "a worker runs only as a child of a supervisor" in done.stderr
 
 
 def test_one_worker_at_a_time_holds_the_fence_and_a_killed_one_frees_it(host: Host) -> None:

@@ -18,6 +18,7 @@ import multiprocess
 from levibot.bus.messages import FeedReport
 from levibot.errors import StopError
 from levibot.spec import WorkerSpec
+from levibot.supervisor.leash import Leash
 from workers.runtime import Runtime
 
 
@@ -83,6 +84,9 @@ def work(payload: str, behaviour: str) -> None:
 def main() -> None:
     """Be the supervisor."""
     payload, behaviour = Path(sys.argv[1]).read_text(encoding="utf-8"), sys.argv[2]
+    leash = WorkerSpec.model_validate_json(payload).leash
+    assert leash is not None
+    held = Leash(leash)
     forkserver = multiprocess.get_context("forkserver")
     forkserver.set_forkserver_preload(["levibot.supervisor.preload"])
     processes = [forkserver.Process(target=work, args=(payload, behaviour)) for _ in range(int(sys.argv[3]))]
@@ -90,6 +94,7 @@ def main() -> None:
         process.start()
     print(*(process.pid for process in processes), flush=True)
     sys.stdin.read()
+    held.close()
 
 
 if __name__ == "__main__":
