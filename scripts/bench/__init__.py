@@ -1,0 +1,1 @@
+"""The benchmarks behind `make bench`: one module for each group of figures."""
