@@ -249,14 +249,16 @@ class ForkserverLauncher:
 
         Runs in the launcher's thread, so that no process just being started is taken for an orphan.
         """
+        while strays := self._strays():
+            for child in strays:  # whose own children are ours in the next round
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(child.pid, 0)
+                report = functools.partial(self._on_event, "orphan_killed", pid=child.pid, left_by=left_by)
+                self._loop.call_soon_threadsafe(report)
+
+    def _strays(self) -> list[psutil.Process]:
         tracker = multiprocess.resource_tracker._resource_tracker._pid
         known = {*self._live, *self._companions, self.forkserver_pid, tracker}
-        for child in psutil.Process().children():
-            if child.pid in known:
-                continue
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(child.pid, 0)
-            report = functools.partial(self._on_event, "orphan_killed", pid=child.pid, left_by=left_by)
-            self._loop.call_soon_threadsafe(report)
+        return [child for child in psutil.Process().children() if child.pid not in known]

@@ -50,10 +50,8 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "preloaded": heartbeat.preloaded if heartbeat else None,
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
-    if worker.kind == "engine":
-        report = heartbeat.report if heartbeat else None
-        description |= _describe_engine(report if isinstance(report, EngineReport) else None)
-    return description
+    report = heartbeat.report if heartbeat else None
+    return description | _describe_engine(report if isinstance(report, EngineReport) else None)
 
 
 def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:
