@@ -77,8 +77,7 @@ class FrameReader:
     def warnings(self) -> tuple[str, ...]:
         """What was skipped: one text for each kind of trouble."""
         return tuple(
-            f"{self._path}:{line}: {kind}; {count} such lines skipped"
-            for kind, (line, count) in self._skipped.items()
+            f"{self._path}:{line}: {kind}; {count} frames skipped" for kind, (line, count) in self._skipped.items()
         )
 
     def events(self) -> Iterator[tuple[float, _Event]]:
@@ -92,7 +91,7 @@ class FrameReader:
                         event = self._event(body)
                         received_ms = int(stamp) / 1e6
                     except (msgspec.DecodeError, ValueError):
-                        self._skip("no '<receive time, ns> <JSON frame>'", number)
+                        self._skip("no '<receive time, ns> <JSON frame>' of a known stream", number)
                         continue
                     if event is not None:
                         yield received_ms, event

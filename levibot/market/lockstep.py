@@ -28,6 +28,11 @@ class Gate:
         """Participants that have yet to acknowledge."""
         return frozenset(self._waiting)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nobody takes part."""
+        return not self._joined
+
     def join(self, participant: str, symbols: Iterable[str]) -> None:
         """Take part from the next step on.
 
@@ -110,18 +115,19 @@ class LockstepPlayback(Playback):
             self._free.set()
 
     async def run(self, publish: Publish) -> None:
-        """Publish one event after the other, until cancelled."""
+        """Publish one event after the other, until cancelled; the market stands still while nobody takes part."""
         await self._wait_for_all()
         while True:
             next_ms = self.timeline.next_ms
-            if next_ms is None:
-                await self._wait(self._repeat_after)
+            if next_ms is None or self.gate.empty:
+                await self._wait(_JOIN_PAUSE)
                 continue
             self._position_ms = next_ms - 1  # others may have an event at the same time
             _, symbol, item = self.timeline.pop()
             self.gate.begin(publish(symbol, next_ms, item))
             self._note(symbol, item)
             await self._finish_step()
+            await asyncio.sleep(0)  # a step that nobody joined for must not keep the loop to itself
 
     async def _wait_for_all(self) -> None:
         deadline_ns = boot_ns() + self._deadline_ns

@@ -53,8 +53,10 @@ def staggered(symbol: str, step_ms: float) -> Grid:
     return Grid(step_ms, zlib.crc32(symbol.encode()) / 2**32 * step_ms)
 
 
-# The four points of a bar's path, as offsets from its opening time.
-_CORNERS_MS = (0, MINUTE_MS // 3, 2 * MINUTE_MS // 3, MINUTE_MS - 1)
+# When the four points of a bar's path are ticks of their own, as offsets from its opening time. The first is
+# after that, so that all bars of a minute close before any price of the next one is known.
+_CORNERS_MS = (1, MINUTE_MS // 3, 2 * MINUTE_MS // 3, MINUTE_MS - 1)
+_LEG_MS = MINUTE_MS // 3
 
 
 def corners(candle: Candle) -> tuple[float, float, float, float]:
@@ -67,10 +69,8 @@ def corners(candle: Candle) -> tuple[float, float, float, float]:
 def price_at(candle: Candle, offset_ms: int) -> float:
     """Price on the path of a bar, `offset_ms` after it opened."""
     points = corners(candle)
-    leg = min(2, offset_ms * 3 // MINUTE_MS)
-    start, end = _CORNERS_MS[leg], _CORNERS_MS[leg + 1]
-    part = min(1.0, (offset_ms - start) / (end - start))
-    return points[leg] + (points[leg + 1] - points[leg]) * part
+    leg, within_ms = divmod(offset_ms, _LEG_MS)
+    return points[leg] + (points[leg + 1] - points[leg]) * (within_ms / _LEG_MS)
 
 
 class PathMaker:

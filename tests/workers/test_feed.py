@@ -180,6 +180,21 @@ def test_a_symbol_with_bad_data_leaves_the_others_running_and_says_why(run_dir: 
         assert report.symbols[ETH].startswith("failed: ")
 
 
+def test_a_symbol_whose_file_cannot_be_read_now_is_tried_again(run_dir: Path) -> None:
+    folder = run_dir / "candles"
+    folder.mkdir()
+    write_candles(folder / "BTCUSDT-1m.csv", 1000, 400)
+    in_the_way = folder / "ETHUSDT-1m.csv"
+    in_the_way.mkdir()
+    with FeedHost(run_dir, (BTC, ETH), fast(source="replay", path=folder, history_bars=50)) as host:
+        host.start()
+        host.report(lambda report: report.symbols[ETH].startswith("failed: IsADirectoryError"), "the failure")
+        in_the_way.rmdir()
+        write_candles(folder / "whole", 1000, 400)
+        (folder / "whole").rename(in_the_way)
+        host.report(lambda report: report.symbols == {BTC: "live", ETH: "live"}, "both symbols, live")
+
+
 def test_a_replay_fills_a_hole_reports_it_once_and_says_when_it_ends(run_dir: Path) -> None:
     folder = run_dir / "candles"
     folder.mkdir()
