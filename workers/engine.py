@@ -43,6 +43,7 @@ _CHECK_IN_FLIGHT_NS = 3_000_000_000
 _CHECK_POSITION_NS = 10_000_000_000
 _CHECK_FLAT_NS = 60_000_000_000
 _STORE_RETRY_NS = 30_000_000_000
+_TELL_NS = 1_000_000_000
 
 
 def main(runtime: Runtime) -> None:
@@ -93,6 +94,8 @@ class Engine:
         self._reconciled = False
         self._ticks = 0
         self._latency_us = 0
+        self._refused = 0
+        self._refusal_told_ns = 0
         self._stop: Stop | None = None
         first_request_id = (spec.incarnation << 32) + 1
         self._recorder: Recorder | None = open_recorder(runtime, first_request_id)
@@ -122,6 +125,7 @@ class Engine:
             name=spec.worker,
             ledger=ledger,
             refuse=self._refuse,
+            fail=lambda problem: self._fail("order_event_not_stored", problem),
         )
         self._risk = make_socket(runtime.context, zmq.DEALER, connect=spec.endpoints.risk, identity=identity)
         self._decode_answer: Decoder[RiskAnswer] = Decoder(RiskAnswer)
@@ -347,7 +351,12 @@ class Engine:
             self._recorder = None
 
     def _refuse(self, problem: str) -> None:
-        self._fail("message_refused", problem[:300])
+        """Count junk apart from errors: whoever sends it must not get the engine restarted."""
+        self._refused += 1
+        now_ns = boot_ns()
+        if now_ns >= self._refusal_told_ns + _TELL_NS:
+            self._refusal_told_ns = now_ns
+            self._log.warning("message_refused", reason=problem[:300], refused=self._refused)
 
     def _fail(self, event: str, problem: str) -> None:
         self._status.fail(f"{event}: {problem}")
@@ -380,6 +389,7 @@ class Engine:
             tick_latency_us=self._latency_us,
             bar_ms=market.bar_ms or None,
             ledger=self._ledger_words,
+            refused_messages=self._refused,
         )
 
     def _daily_pnl(self, mark: Decimal, event_ms: int) -> Decimal | None:

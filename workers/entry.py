@@ -23,4 +23,7 @@ def run(payload: str) -> None:
     except BaseException:
         runtime.log.exception("worker_crashed", worker=spec.worker)
         raise
-    runtime.log.info("worker_stopped", worker=spec.worker)
+    else:
+        runtime.log.info("worker_stopped", worker=spec.worker)
+    finally:
+        runtime.close()

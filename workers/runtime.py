@@ -38,6 +38,7 @@ Report = EngineReport | FeedReport | BrokerReport
 
 STACK_SIGNAL = signal.SIGUSR2
 _STDOUT_LINES_PER_SECOND = 20
+_FAREWELL_MS = 200
 
 
 @dataclass
@@ -180,6 +181,10 @@ class Runtime:
             report=report(),
         )
         send(self._heartbeat, encode(heartbeat))
+
+    def close(self) -> None:
+        """Close every socket; the last words, an acknowledgement or a heartbeat, get a moment to leave."""
+        self.context.destroy(linger=_FAREWELL_MS)
 
     def seconds_to_beat(self) -> float:
         """How long the loop may sleep before the next heartbeat is due."""

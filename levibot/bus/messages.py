@@ -424,6 +424,7 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     tick_latency_us: int  # newest tick: entered the machine → strategy called
     bar_ms: int | None  # opening time of the newest closed bar
     ledger: str = "ok"  # or what was wrong with it
+    refused_messages: int = 0  # that did not decode, or made no sense
 
 
 class FeedReport(Message, frozen=True, tag=True):

@@ -52,7 +52,9 @@ class BrokerClient:
     ledger
         Of the engine; every event goes through it.
     refuse
-        Called with what was wrong with a message that could not be read or stored.
+        Called with what was wrong with a message that could not be read.
+    fail
+        Called with why the ledger could not take a message in.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class BrokerClient:
         name: str,
         ledger: Ledger,
         refuse: Callable[[str], None],
+        fail: Callable[[str], None],
     ) -> None:
         self.received = 0
         self.not_ready_because = ""
         self._symbol = symbol
         self._ledger = ledger
         self._refuse = refuse
+        self._fail = fail
         self._decode: Decoder[BrokerReply] = Decoder(BrokerReply)
         self._request_id = 0
         self._reconciling = True
@@ -137,7 +141,7 @@ class BrokerClient:
             except SequenceHoleError:
                 self.reconcile()
             except (DataStoreError, ValueError) as error:
-                self._refuse(f"ledger: {error}")
+                self._fail(f"ledger: {error}")
                 self._reconcile_later()
 
     def close(self) -> None:

@@ -53,6 +53,10 @@ class MarketStream:
         self._expect(tick.epoch, tick.reliable_seq)
         return True
 
+    def meet(self, epoch: int) -> None:
+        """Hear from the feed without a message of the stream; `waiting` says if it has started again."""
+        self._expect(epoch, self._seq)
+
     def load(self, snapshot: Snapshot) -> list[Reliable]:
         """Start from `snapshot`; return what was kept and is later than it, in order."""
         self._epoch, self._seq, self.waiting = snapshot.epoch, snapshot.seq, ""

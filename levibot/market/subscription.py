@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import zmq
 
@@ -13,6 +14,7 @@ from levibot.bus.messages import (
     Bar,
     FeedReply,
     JoinLockstep,
+    LeaveLockstep,
     MarketEvent,
     Reliable,
     Snapshot,
@@ -25,6 +27,7 @@ from levibot.errors import MalformedMessageError
 from levibot.market.stream import MarketStream
 
 _ASK_AGAIN_NS = 500_000_000
+_FAREWELL_MS = 200
 _DRAIN_LIMIT = 10_000  # bounds one turn of the loop, about 30 ms
 
 
@@ -85,16 +88,21 @@ class MarketSubscription:
         self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=name.encode())
 
     def ask(self, now_ns: int) -> int | None:
-        """Ask for a snapshot if one is needed and due; return when to call again, None if none is."""
-        if not self.stream.waiting:
+        """Ask for a snapshot if one is needed and due; return when to call again, None if none is.
+
+        Under lockstep a silent feed is asked too: one that has started again waits for participants that
+        it does not know, and publishes nothing that would tell us.
+        """
+        if not self.stream.waiting and not self._lockstep:
             self._ask_at_ns = 0
             return None
         if now_ns >= self._ask_at_ns:
             self._ask_at_ns = now_ns + _ASK_AGAIN_NS
             self._request_id = now_ns  # an answer to an earlier incarnation can never match
-            if self._lockstep:  # a feed that has started again knows no participants
+            if self._lockstep and self.stream.waiting:
                 send(self.feed, encode(JoinLockstep(self._name, [self._symbol])))
-            send(self.feed, encode(SnapshotRequest(self._request_id, self._symbol, self._bars)))
+            bars = self._bars if self.stream.waiting else 1
+            send(self.feed, encode(SnapshotRequest(self._request_id, self._symbol, bars)))
         return self._ask_at_ns
 
     def drain(self) -> Iterator[Snapshot | Reliable | Tick]:
@@ -109,9 +117,11 @@ class MarketSubscription:
         self._unacknowledged.clear()
 
     def close(self) -> None:
-        """Close both sockets."""
-        self.sub.close()
-        self.feed.close()
+        """Close both sockets; under lockstep nobody is to wait for us."""
+        if self._lockstep:
+            send(self.feed, encode(LeaveLockstep(self._name)))
+        self.sub.close(0)
+        self.feed.close(_FAREWELL_MS)
 
     def _drain_feed(self) -> Iterator[Snapshot | Reliable]:
         for frames in drain(self.feed):
@@ -121,12 +131,16 @@ class MarketSubscription:
             except MalformedMessageError as error:
                 self._refuse(f"from the feed: {error}")
                 continue
-            if reply.request_id != self._request_id or not self.stream.waiting:
+            if reply.request_id != self._request_id:
                 continue
             if isinstance(reply, SnapshotRefused):
                 self.refused_because = reply.reason
                 continue
             self.refused_because = ""
+            if not self.stream.waiting:  # a look at a silent feed
+                self.stream.meet(reply.epoch)
+                self._ask_at_ns = 0 if self.stream.waiting else self._ask_at_ns
+                continue
             later = self.stream.load(reply)
             yield reply
             yield from later
@@ -169,13 +183,12 @@ class MarketSubscription:
         return message
 
     def _note_lockstep(self, message: Tick | Bar | MarketEvent) -> None:
-        match message:
-            case Tick():
-                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "tick", message.seq))
-            case Bar():
-                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "bar", message.seq))
-            case _:
-                self._unacknowledged.append(Acknowledge(self._name, self._symbol, "market", message.seq))
+        kind: Literal["tick", "bar", "market"] = "market"
+        if isinstance(message, Tick | Bar):
+            kind = "tick" if isinstance(message, Tick) else "bar"
+        acknowledgement = Acknowledge(self._name, self._symbol, kind, message.seq)
+        if acknowledgement not in self._unacknowledged:  # the feed repeats what was not acknowledged
+            self._unacknowledged.append(acknowledgement)
 
 
 def _problem(message: Tick | Bar | MarketEvent, symbol: str) -> str:
