@@ -68,7 +68,7 @@ def market_spec(symbol: str, price: float, price_decimals: int | None = None) ->
 
 def decimals_of(prices: Iterable[float]) -> int:
     """Most decimals that any of `prices` has when written shortest."""
-    return max((-int(Decimal(repr(price)).normalize().as_tuple().exponent) for price in prices), default=0)
+    return max(-int(Decimal(repr(price)).normalize().as_tuple().exponent) for price in (0.0, *prices))
 
 
 def decimals_of_tick(spec: MarketSpec) -> int:
