@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from scripts.bench.figures import LONG, RUNS, Figure
@@ -15,50 +16,50 @@ from scripts.bench.live import LiveDaemon, open_daemon, wait_for
 
 ENGINES = 5
 ENGINE_KILLS = 30 if LONG else 10
-MAX_POSITIONS = {"max_positions": ENGINES, "position_cap": 0.1}
 
 
-def rows() -> Iterator[Figure]:
-    """Figures of sudden deaths."""
+@contextmanager
+def trading_daemon() -> Iterator[LiveDaemon]:
+    """A daemon whose engines are all ready and hold a position."""
     settings: dict[str, Any] = {
         "engine": {"strategy": "scripts.bench.strategies:BuyAndHold", "stop_loss": 0.9, "take_profit": 0},
-        "risk": MAX_POSITIONS,
+        "risk": {"max_positions": ENGINES, "position_cap": 0.1},
         "feed": {"speed": 60.0},
     }
     with open_daemon(ENGINES, 30.0, **settings) as daemon:
         daemon.start()
         daemon.wait_until_ready()
         wait_for(lambda: all(engine["position"] for engine in daemon.status()["engines"]), "a position everywhere")
-        yield from _engine_kills(daemon)
+        yield daemon
+
+
+def rows() -> Iterator[Figure]:
+    """Figures of sudden deaths."""
+    with trading_daemon() as daemon:
+        deaths = [kill_engine(daemon, daemon.symbols[number % ENGINES]) for number in range(ENGINE_KILLS)]
+        noticed, ready = zip(*deaths, strict=True)
+        yield Figure("engine kill -9 → noticed", noticed, "ms", 10, beside="by the supervisor's log")
+        seen = "seen from outside, over the HTTP interface"
+        yield Figure("engine kill -9 → ready again with its position", ready, "ms", 100, beside=seen)
         yield from _supervisor_kills(daemon)
 
 
-def _engine_kills(daemon: LiveDaemon) -> Iterator[Figure]:
-    noticed, ready = [], []
-    for number in range(ENGINE_KILLS):
-        daemon.reset()
-        symbol = daemon.symbols[number % ENGINES]
-        before = daemon.engine(symbol)
-        name = before["worker"]
-        killed_wall, killed = time.time(), time.monotonic()
-        os.kill(before["pid"], signal.SIGKILL)
+def kill_engine(daemon: LiveDaemon, symbol: str) -> tuple[float, float]:
+    """Milliseconds from SIGKILL until it was noticed, and until the engine was ready with its position."""
+    daemon.reset()
+    before = daemon.engine(symbol)
+    killed_wall, killed = time.time(), time.monotonic()
+    os.kill(before["pid"], signal.SIGKILL)
 
-        def back(symbol: str = symbol, before: dict[str, Any] = before) -> bool:
-            engine = daemon.engine(symbol)
-            same = engine["position"] == before["position"]
-            return engine["pid"] not in (None, before["pid"]) and bool(engine["ready"]) and same
+    def back() -> bool:
+        engine = daemon.engine(symbol)
+        same = engine["position"] == before["position"]
+        return engine["pid"] not in (None, before["pid"]) and bool(engine["ready"]) and same
 
-        wait_for(back, f"{name} with its position of {before['position']:g}", every=0.002)
-        ready.append((time.monotonic() - killed) * 1000)
-        noticed.append((daemon.event_time("worker_exited", name, killed_wall) - killed_wall) * 1000)
-    yield Figure("engine kill -9 → noticed", tuple(noticed), "ms", 10, beside="by the supervisor's log")
-    yield Figure(
-        "engine kill -9 → ready again with its position",
-        tuple(ready),
-        "ms",
-        100,
-        beside="seen over the HTTP interface",
-    )
+    wait_for(back, f"{symbol} with its position of {before['position']:g}", every=0.002)
+    ready = (time.monotonic() - killed) * 1000
+    noticed = (daemon.event_time("worker_exited", before["worker"], killed_wall) - killed_wall) * 1000
+    return noticed, ready
 
 
 def _supervisor_kills(daemon: LiveDaemon) -> Iterator[Figure]:

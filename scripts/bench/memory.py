@@ -21,7 +21,7 @@ MB = 1e6
 
 def rows() -> Iterator[Figure]:
     """Figures of memory, of one long run."""
-    with open_daemon(ENGINES, TICK_HZ, feed={"speed": 60.0}, engine={"strategy": "sma_cross"}) as daemon:
+    with open_daemon(ENGINES, TICK_HZ, engine={"strategy": "sma_cross"}) as daemon:
         daemon.start()
         status = daemon.wait_until_ready()
         engines = [psutil.Process(engine["pid"]) for engine in status["engines"]]
