@@ -53,6 +53,7 @@ from levibot.clock import boot_ns
 from levibot.config import EngineConfig, LoggingConfig
 from levibot.execution.position import after_fill, flat
 from levibot.spec import Endpoints, WorkerSpec, engine_name
+from levibot.supervisor.leash import Leash
 from tests.deadline import wait_for
 from tests.engine.scene import SYMBOL, market_spec
 
@@ -283,6 +284,7 @@ class World:
         (directory / "user_strategy_of_test.py").write_text(STRATEGY)
         names = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
         self.endpoints = Endpoints(**{name: ipc(directory / name) for name in names})
+        self._leash = Leash(directory / "leash")
         self.spec = WorkerSpec(
             kind="engine",
             worker=NAME,
@@ -299,6 +301,7 @@ class World:
                 {"strategy": "user_strategy_of_test:ByPrice", "cycle_interval": 0.05, **settings}
             ),
             config_dir=directory,
+            leash=self._leash.path,
         )
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._forwarder = Forwarder(self.endpoints.publishers, self.endpoints.subscribers)
@@ -386,6 +389,7 @@ class World:
     def close(self) -> None:
         if self.process is not None and psutil.pid_exists(self.process.pid):
             self.kill()
+        self._leash.close()
         self._forwarder.close()
         self._context.destroy(linger=0)
 
