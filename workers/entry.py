@@ -20,8 +20,8 @@ def run(payload: str) -> None:
     runtime = Runtime(spec)
     try:
         importlib.import_module(f"workers.{spec.kind}").main(runtime)
-    except BaseException:
-        runtime.log.exception("worker_crashed", worker=spec.worker)
+    except BaseException as error:
+        runtime.report_crash(error)
         raise
     else:
         runtime.log.info("worker_stopped", worker=spec.worker)

@@ -21,6 +21,7 @@ from levibot.bus.messages import (
     Acknowledged,
     BrokerReport,
     Command,
+    Crashed,
     EngineReport,
     FeedReport,
     Heartbeat,
@@ -38,6 +39,7 @@ Report = EngineReport | FeedReport | BrokerReport
 
 STACK_SIGNAL = signal.SIGUSR2
 _STDOUT_LINES_PER_SECOND = 20
+_ERROR_LENGTH = 500
 _FAREWELL_MS = 200
 
 
@@ -60,7 +62,7 @@ class Status:
     def fail(self, message: str) -> None:
         """Count an error that the worker survived."""
         self.errors += 1
-        self.last_error = message[:500]
+        self.last_error = message[:_ERROR_LENGTH]
 
 
 class Fence:
@@ -181,6 +183,12 @@ class Runtime:
             report=report(),
         )
         send(self._heartbeat, encode(heartbeat))
+
+    def report_crash(self, error: BaseException) -> None:
+        """Tell the supervisor why this process ends; the log has the traceback."""
+        self.log.error("worker_crashed", worker=self.spec.worker, exc_info=error)
+        reason = f"{type(error).__name__}: {error}"[:_ERROR_LENGTH]
+        send(self.control, encode(Crashed(self.spec.worker, self.spec.incarnation, reason)))
 
     def close(self) -> None:
         """Close every socket; the last words, an acknowledgement or a heartbeat, get a moment to leave."""

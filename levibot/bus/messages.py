@@ -479,6 +479,14 @@ class Acknowledged(Message, frozen=True, tag=True):
     detail: str = ""
 
 
+class Crashed(Message, frozen=True, tag=True):
+    """Last word of a worker that ends by an error."""
+
+    worker: str
+    incarnation: int
+    error: str
+
+
 class Stop(Message, frozen=True, tag=True):
     command_id: int
     reason: str
@@ -502,4 +510,4 @@ class SymbolsChanged(Message, frozen=True, tag=True):
 
 
 Command = Stop | Pause | Resume | SymbolsChanged
-WorkerMessage = Hello | Acknowledged
+WorkerMessage = Hello | Acknowledged | Crashed

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import zmq
 
 from levibot.bus.codec import Decoder, encode
-from levibot.bus.messages import Acknowledged, Command, Heartbeat, Hello, WorkerMessage
+from levibot.bus.messages import Acknowledged, Command, Crashed, Heartbeat, Hello, WorkerMessage
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.errors import MalformedMessageError
 
@@ -66,8 +66,8 @@ class ControlChannel:
     ----------
     loop, context, endpoint, malformed
         As of `HeartbeatChannel`.
-    on_hello
-        Called with the first message of each worker process.
+    on_life
+        Called with the first message of each worker process, and with the last of one that crashes.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class ControlChannel:
         loop: asyncio.AbstractEventLoop,
         context: zmq.Context[zmq.Socket[bytes]],
         endpoint: str,
-        on_hello: Callable[[Hello], None],
+        on_life: Callable[[Hello | Crashed], None],
         malformed: Malformed,
     ) -> None:
         self._loop = loop
         self._decode: Decoder[WorkerMessage] = Decoder(WorkerMessage)
-        self._on_hello = on_hello
+        self._on_life = on_life
         self._malformed = malformed
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Acknowledged]] = {}
@@ -130,7 +130,7 @@ class ControlChannel:
         except MalformedMessageError as error:
             self._malformed("control", error)
             return
-        if isinstance(message, Hello):
-            self._on_hello(message)
+        if isinstance(message, Hello | Crashed):
+            self._on_life(message)
         elif (future := self._waiting.get(message.command_id)) is not None and not future.done():
             future.set_result(message)

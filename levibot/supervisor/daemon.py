@@ -15,7 +15,7 @@ from levibot import __version__
 from levibot.api.app import create_app
 from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
-from levibot.bus.messages import Hello
+from levibot.bus.messages import Crashed, Hello
 from levibot.clock import boot_ns, boot_seconds
 from levibot.config import Config, EngineConfig
 from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir
@@ -206,7 +206,7 @@ class Daemon:
         self._heartbeats = HeartbeatChannel(
             loop, self._context, ends.heartbeat, self.manager.on_heartbeat, self.count_error
         )
-        self._control = ControlChannel(loop, self._context, ends.control, self._on_hello, self.count_error)
+        self._control = ControlChannel(loop, self._context, ends.control, self._on_life, self.count_error)
         self.desk = RiskDesk(
             loop,
             self._context,
@@ -320,12 +320,10 @@ class Daemon:
 
     # ------------------------------------------------------------------ events
 
-    def _on_hello(self, hello: Hello) -> None:
-        self.manager.on_hello(hello)
-        if hello.worker == "broker":
+    def _on_life(self, message: Hello | Crashed) -> None:
+        self.manager.on_life(message)
+        if isinstance(message, Hello) and message.worker == "broker":
             self.desk.broker_started()
-        elif hello.worker == "feed":
-            self.desk.feed_started()
 
     def _reload_on_signal(self) -> None:
         async def reload() -> None:

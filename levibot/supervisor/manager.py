@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from levibot.bus.messages import Heartbeat, Hello, SymbolsChanged
+from levibot.bus.messages import Crashed, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
 from levibot.observability.alerts import Alerts
@@ -137,10 +137,15 @@ class Manager:
 
     # ------------------------------------------------------------------ what workers say
 
-    def on_hello(self, hello: Hello) -> None:
-        """First word of a process."""
-        if (worker := self.workers.get(hello.worker)) is not None:
-            worker.on_hello(hello.incarnation)
+    def on_life(self, message: Hello | Crashed) -> None:
+        """First word of a process, or the last of one that crashes."""
+        worker = self.workers.get(message.worker)
+        if worker is None:
+            return
+        if isinstance(message, Hello):
+            worker.on_hello(message.incarnation)
+        else:
+            worker.on_crash(message.incarnation, message.error)
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Sign of life of a process."""

@@ -88,6 +88,7 @@ class RiskDesk:
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
         self._account_known = False
+        self._feed_epoch: int | None = None
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
         self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
@@ -116,11 +117,6 @@ class RiskDesk:
         self._risk.lost_broker()
         self._account_known = False
         self._ask_account()
-
-    def feed_started(self) -> None:
-        """A new feed process: it does not know yet that we take part."""
-        if self._lockstep:
-            send(self._feed, encode(JoinLockstep(PARTICIPANT, [])))
 
     async def run(self) -> None:
         """Look at prices, and ask for the account until it is known, for ever."""
@@ -200,10 +196,15 @@ class RiskDesk:
     def _on_frame(self, frames: list[bytes]) -> None:
         """Lockstep: every message counts, in order, and is acknowledged when dealt with."""
         message = self._decoded(frames)
+        if message is None:
+            return
+        if message.epoch != self._feed_epoch:  # a new feed process, which does not know yet that we take part
+            self._feed_epoch = message.epoch
+            send(self._feed, encode(JoinLockstep(PARTICIPANT, [])))
         if isinstance(message, Tick):
             self._take(message)
             self._answer_parked()
-        if message is not None:
+        if message.lockstep:
             send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
 
     def _take(self, tick: Tick) -> None:

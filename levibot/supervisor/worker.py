@@ -69,6 +69,7 @@ class Life:
     uss_bytes: int | None = None
     unique_at: float = 0.0  # when unique memory was read
     verdict: Verdict | None = None  # why it is being replaced
+    crash: str = ""  # its last word
     stop_timer: asyncio.TimerHandle | None = None
 
 
@@ -191,6 +192,11 @@ class Worker:
         self.life.since = boot_seconds()
         self.life.started.set()
         self._around.observer.changed(self)
+
+    def on_crash(self, incarnation: int, error: str) -> None:
+        """Its process ends by an error; the exit itself comes through the pidfd."""
+        if incarnation == self.incarnation:
+            self.life.crash = error
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """A sign of life; its age is counted from now, by our clock."""
@@ -336,7 +342,7 @@ class Worker:
         life.started.set()
         self._move(Event.EXITED)
         if self.observed is Observed.BACKOFF:
-            self.last_error = _describe_exit(life.verdict, code)
+            self.last_error = life.crash or _describe_exit(life.verdict, code)
         self._after_end(cause)
 
     def _after_end(self, cause: str) -> None:
