@@ -30,21 +30,15 @@ class LogFiles:
 
     def last(self, count: int) -> list[bytes]:
         """The newest `count` lines, oldest first."""
-        lines: deque[bytes] = deque(maxlen=count)
-        for path in reversed(self._paths()):
-            needed = count - len(lines)
-            if needed == 0:
-                break
-            with path.open("rb") as stream:
-                whole = (line.rstrip(b"\n") for line in stream if line.endswith(b"\n"))
-                lines.extendleft(reversed(deque(whole, maxlen=needed)))
-        return list(lines)
+        return _last_lines(self._paths(), count)
 
-    def follow(self) -> Iterator[bytes]:
-        """Lines as they come, from now on, over midnight and over a removed folder; without end."""
+    def follow(self, count: int) -> Iterator[bytes]:
+        """The same, and then lines as they come, over midnight and over a removed folder; without end."""
         paths = self._paths()
-        path = paths[-1] if paths else None
-        tail = _Tail(path, at_end=True) if path is not None else None
+        tail = _Tail(paths[-1]) if paths else None
+        newest = deque(tail.lines() if tail is not None else (), maxlen=count)
+        yield from _last_lines(paths[:-1], count - len(newest))
+        yield from newest
         while True:
             yield from tail.lines() if tail is not None else ()
             successor = self._successor(tail)
@@ -78,12 +72,10 @@ class LogFiles:
 class _Tail:
     """Whole lines of one file, as it grows."""
 
-    def __init__(self, path: Path, *, at_end: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self._stream = path.open("rb")
         self._rest = b""
-        if at_end:
-            self._stream.seek(0, os.SEEK_END)
 
     def lines(self) -> Iterator[bytes]:
         """Lines that were finished since the last call."""
@@ -98,6 +90,17 @@ class _Tail:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+
+def _last_lines(paths: list[Path], count: int) -> list[bytes]:
+    lines: list[bytes] = []
+    for path in reversed(paths):
+        if len(lines) == count:
+            break
+        tail = _Tail(path)
+        lines[:0] = deque(tail.lines(), maxlen=count - len(lines))
+        tail.close()
+    return lines
 
 
 def logged_workers(directory: Path) -> set[str]:

@@ -32,10 +32,7 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
     """Show the log of an engine; SYMBOL may also be feed, broker or supervisor. Times are UTC."""
     directory = target.locations.log_dir
     files = LogFiles(directory, _worker_name(target, directory, worker))
-    following = files.follow() if follow else iter(())
-    for line in files.last(lines):
-        _show(line, as_json)
-    for line in following:
+    for line in files.follow(lines) if follow else files.last(lines):
         _show(line, as_json)
 
 

@@ -34,10 +34,10 @@ def tap(target: Target, topic: str, raw: Path | None, count: int | None) -> None
     TOPIC is tick, bar or market, for all symbols, or for one: tick.BTC/USDT.
     """
     prefix = _subscription(target, topic)
-    decode, malformed = FrameDecoder(), 0
+    decode, shown, malformed = FrameDecoder(), 0, 0
     with ExitStack() as stack:
         sink = stack.enter_context(raw.open("ab")) if raw is not None else None
-        for number, frame in enumerate(_frames(target, prefix), 1):
+        for frame in _frames(target, prefix):
             name = frame.partition(SEPARATOR)[0].decode(errors="replace")
             try:
                 message = decode(frame)
@@ -52,7 +52,8 @@ def tap(target: Target, topic: str, raw: Path | None, count: int | None) -> None
                 sink.flush()
             else:
                 click.echo(msgspec.json.encode(record))
-            if number == count:
+            shown += 1
+            if shown == count:
                 return
 
 

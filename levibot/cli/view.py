@@ -9,13 +9,29 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 Entry = Mapping[str, Any]
 
+_COLUMNS = (
+    "symbol",
+    "state",
+    "uptime",
+    "price",
+    "signal",
+    "position",
+    "PnL day",
+    "PnL",
+    "restarts",
+    "data age",
+    "RSS",
+)
+_LEFT_OUT_FIRST = ("RSS", "PnL day", "data age", "uptime", "restarts")
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
     "running": "green",
@@ -55,7 +71,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     """Headline, engines, workers, alerts, and what the caller adds below."""
     return Group(
         _headline(document),
-        _engine_table(document["engines"]),
+        _EngineTable(document["engines"]),
         _worker_lines(document["workers"]),
         *(_alert_line(alert) for alert in document["alerts"]),
         *below,
@@ -102,27 +118,48 @@ def _headline(document: Entry) -> Group:
     return Group(*lines)
 
 
-def _engine_table(engines: Iterable[Entry]) -> Table:
-    table = Table(header_style="bold", expand=False)
-    table.add_column("symbol", no_wrap=True)
-    table.add_column("state", overflow="fold")
-    for name in ("uptime", "price", "signal", "position", "PnL day", "PnL", "restarts", "data age", "RSS"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for engine in engines:
-        table.add_row(
-            Text(engine["symbol"]),
-            _state(engine),
-            duration(engine["uptime_seconds"]),
-            _price(engine["price"]),
-            Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),
-            _number(engine["position"], "+.6g") if engine["position"] else "–",
-            _money(engine["daily_pnl"]),
-            _money(engine["total_pnl"]),
-            str(engine["restarts"]),
-            _age(engine["market_data_age_seconds"]),
-            _megabytes(engine["rss_bytes"]),
-        )
-    return table
+class _EngineTable:
+    """One line for each engine; on a narrow terminal the least important columns are left out."""
+
+    def __init__(self, engines: Iterable[Entry]) -> None:
+        self._rows = [_engine_cells(engine) for engine in engines]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for count in range(len(_LEFT_OUT_FIRST) + 1):
+            table = self._table(_LEFT_OUT_FIRST[:count])
+            if Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width:
+                break
+        yield table
+
+    def _table(self, left_out: tuple[str, ...]) -> Table:
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
+        names = [name for name in _COLUMNS if name not in left_out]
+        for name in names:
+            table.add_column(
+                name,
+                justify="left" if name in ("symbol", "state") else "right",
+                no_wrap=name != "state",
+                overflow="fold",
+            )
+        for row in self._rows:
+            table.add_row(*(row[name] for name in names))
+        return table
+
+
+def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
+    return {
+        "symbol": Text(engine["symbol"]),
+        "state": _state(engine),
+        "uptime": duration(engine["uptime_seconds"]),
+        "price": _price(engine["price"]),
+        "signal": Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),
+        "position": _number(engine["position"], "+.6g") if engine["position"] else "–",
+        "PnL day": _money(engine["daily_pnl"]),
+        "PnL": _money(engine["total_pnl"]),
+        "restarts": str(engine["restarts"]),
+        "data age": _age(engine["market_data_age_seconds"]),
+        "RSS": _megabytes(engine["rss_bytes"]),
+    }
 
 
 def _worker_lines(workers: Iterable[Entry]) -> Group:

@@ -1,0 +1,81 @@
+"""Tables made of status documents."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from levibot.cli.view import duration, entry_view, status_view
+from tests.api.small_daemon import SmallDaemon
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return asyncio.run(SmallDaemon().status())
+
+
+def drawn(view: Any, width: int = 200) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(view)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "–"), (0, "0s"), (59.9, "59s"), (60, "1m00s"), (3599, "59m59s"), (7620, "2h07m"), (90_000, "1d01h")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_what_is_not_known_yet_is_drawn_too(document: dict[str, Any]) -> None:
+    kept = ("symbol", "worker", "status", "ready", "waiting_for", "detail", "restarts")
+    for entry in [*document["engines"], *document["workers"]]:
+        entry.update({key: None for key in entry if key not in kept})
+    for key in ("market_ms", "equity", "uptime_seconds", "disclosure", "risk_reason"):
+        document["daemon"][key] = None
+    assert "BTC/USDT" in drawn(status_view(document))
+    assert "BTC/USDT" in drawn(entry_view(document["engines"][0]))
+
+
+def test_the_headline_warns(document: dict[str, Any]) -> None:
+    document["daemon"] |= {
+        "risk_state": "HALTED",
+        "risk_reason": "daily loss",
+        "code_changed": True,
+        "shutting_down": True,
+    }
+    text = drawn(status_view(document))
+    assert "risk HALTED (daily loss)" in text
+    assert "levibotctl upgrade" in text
+    assert "shutting down" in text
+
+
+def test_a_state_says_what_it_waits_for(document: dict[str, Any]) -> None:
+    waiting, crashed, refused = document["engines"]
+    waiting |= {"status": "starting", "ready": False, "waiting_for": "feed"}
+    crashed |= {"status": "crashed", "ready": False, "next_attempt_at": 4_000_000_000.0}
+    refused |= {"status": "stopped", "ready": False, "detail": "the code has changed"}
+    text = drawn(status_view(document))
+    assert "starting, waits for feed" in text
+    assert "crashed, again in " in text
+    assert "stopped, the code has changed" in text
+
+
+def test_texts_of_others_are_not_taken_for_markup(document: dict[str, Any]) -> None:
+    document["alerts"][0]["message"] = "value [red]1[/red] and [/nonsense]"
+    assert "value [red]1[/red] and [/nonsense]" in drawn(status_view(document))
+
+
+def test_a_narrow_terminal_leaves_columns_out_but_cuts_nothing(document: dict[str, Any]) -> None:
+    wide, narrow = drawn(status_view(document)), drawn(status_view(document), width=80)
+    assert "RSS" in wide
+    assert "RSS" not in narrow
+    for kept in ("ETH/USDT:USDT", "running", "101.50", "+0.5", "-2.50"):
+        assert kept in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
