@@ -46,4 +46,9 @@ def kill(target: Target, switch: str, reason: str) -> None:
     answer = target.client().post("/live/kill", on="true" if switch == "on" else "false", reason=reason)
     if bool(answer["kill_switch"]) != (switch == "on"):
         raise StopError("the daemon did not set the kill switch; see `levibotctl logs supervisor`")
-    click.echo(f"kill switch {switch}" + (f": {answer['reason']}" if answer.get("reason") else ""))
+    if switch == "on":
+        click.echo(f"kill switch on: {reason}")
+    elif answer["active"]:
+        click.echo("kill switch off")
+    else:
+        click.echo(f"kill switch off; risk still holds back: {answer['reason']}")
