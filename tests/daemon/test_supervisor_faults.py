@@ -18,27 +18,24 @@ from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
 LONG = {"engine.strategy": f"{FAULTS}:Long"}
-BASES = ["BTC", "ETH", "SOL", "BNB", "XRP", "ADA", "DOGE", "LTC", "LINK", "AVAX", "DOT", "UNI", "ATOM", "ETC", "XLM"]
+BASES = (
+    "BTC",
+    "ETH",
+    "SOL",
+    "BNB",
+    "XRP",
+    "ADA",
+    "DOGE",
+    "LTC",
+    "LINK",
+    "AVAX",
+    "DOT",
+    "UNI",
+    "ATOM",
+    "ETC",
+    "XLM",
+)
 FIFTEEN = [f"{base}/USDT" for base in BASES]
-    f"{base}/USDT"
-    for base in [
-        "BTC",
-        "ETH",
-        "SOL",
-        "BNB",
-        "XRP",
-        "ADA",
-        "DOGE",
-        "LTC",
-        "LINK",
-        "AVAX",
-        "DOT",
-        "UNI",
-        "ATOM",
-        "ETC",
-        "XLM",
-    ]
-]
 
 
 def with_positions(make_daemon: MakeDaemon, **settings: object) -> DaemonUnderTest:
