@@ -318,7 +318,13 @@ class Engine:
                     self._broker.submit(intent)
                 except DataStoreError as error:
                     return inputs.IntentFailed(boot_ns(), intent.client_id, str(error))
-                self._log.info("order_sent", client_id=intent.client_id, side=intent.side, role=intent.role)
+                self._log.info(
+                    "order_sent",
+                    client_id=intent.client_id,
+                    role=intent.role,
+                    side=intent.side,
+                    quantity=str(intent.quantity),
+                )
             case CancelIntent(client_id=client_id):
                 self._broker.cancel(client_id)
             case Note():

@@ -349,7 +349,6 @@ class DecisionCore:
         orders[order.client_id] = inputs.OpenOrder(order.client_id, order.role, order.side)
 
     def _position_reconciled(self, item: inputs.PositionReconciled) -> None:
-        first = self.position is None
         self.position = item.position
         if item.drift and item.drift != self._drift:
             self._note("error", "ledger_drift_found", drift=item.drift[:300])
@@ -358,8 +357,6 @@ class DecisionCore:
         self._resting.clear()
         for order in item.open_orders:
             self._follow(order)
-        if first:
-            self._note("info", "position_reconciled", position=str(item.position.quantity))
         self._act(fresh=False)
 
     def _intent_failed(self, item: inputs.IntentFailed) -> None:

@@ -24,7 +24,8 @@ from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
 
-_ASK_AGAIN_NS = 500_000_000
+_ASK_AGAIN_NS = 500_000_000  # no answer came
+_NOT_READY_NS = 50_000_000  # the broker is there, and will be ready in a moment
 _RETRY_STORE_NS = 30_000_000_000
 
 
@@ -156,6 +157,7 @@ class BrokerClient:
         elif isinstance(reply, NotReady):
             if reply.request_id == self._request_id:
                 self.not_ready_because = reply.reason
+                self._ask_at_ns = boot_ns() + _NOT_READY_NS
         elif isinstance(reply, Reconciled) and reply.request_id == self._request_id:
             outcome = self._ledger.reconcile(reply)
             self._request_id = 0

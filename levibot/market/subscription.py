@@ -23,10 +23,12 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.bus.sockets import drain, make_socket, send
+from levibot.clock import boot_ns
 from levibot.errors import MalformedMessageError
 from levibot.market.stream import MarketStream
 
-_ASK_AGAIN_NS = 500_000_000
+_ASK_AGAIN_NS = 500_000_000  # no answer came
+_NOT_READY_NS = 100_000_000  # the feed is there, and will have the symbol in a moment
 _FAREWELL_MS = 200
 _DRAIN_LIMIT = 10_000  # bounds one turn of the loop, about 30 ms
 
@@ -135,6 +137,7 @@ class MarketSubscription:
                 continue
             if isinstance(reply, SnapshotRefused):
                 self.refused_because = reply.reason
+                self._ask_at_ns = boot_ns() + _NOT_READY_NS
                 continue
             self.refused_because = ""
             if not self.stream.waiting:  # a look at a silent feed

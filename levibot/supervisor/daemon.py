@@ -227,6 +227,7 @@ class Daemon:
             self._leash.path,
             self.served_symbols,
             self._engine_configs,
+            self.loaded.path.parent if self.loaded.path else None,
         )
         self.manager.attach(
             Surroundings(

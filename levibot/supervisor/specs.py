@@ -25,6 +25,8 @@ class SpecFactory:
         The symbols that feed and broker serve now.
     engine_configs
         Filled with the settings that each engine was last started with, by symbol.
+    config_dir
+        Folder of supervisor.toml, where strategies of the user's own are looked for.
     """
 
     config: Config
@@ -35,6 +37,7 @@ class SpecFactory:
     leash: Path
     served: Callable[[], list[str]]
     engine_configs: dict[str, EngineConfig]
+    config_dir: Path | None
 
     def make(self, worker: Worker) -> WorkerSpec:
         """Spec for the next process of `worker`."""
@@ -58,6 +61,7 @@ class SpecFactory:
             leash=self.leash,
             lockstep=config.feed.lockstep,
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
+            config_dir=self.config_dir,
             feed=config.feed if kind == "feed" else None,
             paper=config.paper if kind == "broker" else None,
             grant_key=self.grant_key.hex() if kind == "broker" else "",

@@ -46,7 +46,9 @@ class CoreMachine(RuleBasedStateMachine):
             intent, held = command.intent, self.scene.position.quantity
             assert not self.live, "two orders in flight"
             if intent.role == "entry":
-                assert not (self.paused or self.stale or self.hole), "entry while it must not"
+                assert not self.paused, "entry while paused"
+                assert not self.stale, "entry on stale data"
+                assert not self.hole, "entry on data with a hole"
                 assert held == 0, "entry on top of a position"
                 assert intent.side == "buy" or self.scene.spec.can_short
             else:
