@@ -91,6 +91,11 @@ class Host:
         body = message if isinstance(message, bytes) else encode(message)
         self._control.send_multipart([b"feed", body])
 
+    def stop(self, pid: int) -> None:
+        """Let a worker end by itself: only then does what it ran count as covered."""
+        self.command(Stop(99, "the test is over"))
+        wait_for(lambda: gone(pid), "the worker's end")
+
     def records(self) -> list[dict[str, Any]]:
         """The worker's log."""
         return [
@@ -162,6 +167,7 @@ def test_one_worker_at_a_time_holds_the_fence_and_a_killed_one_frees_it(host: Ho
     os.kill(first.pid, signal.SIGKILL)
     wait_for(lambda: (beat := host.heartbeat()).pid == second and beat.ready, "the second worker at the fence")
     assert host.spec.fence.read_text() == f"{second} {process_start_ticks(second)}\n"
+    host.stop(second)
 
 
 def test_a_flood_of_output_is_counted_and_reaches_the_log_alone(host: Host) -> None:
@@ -174,6 +180,7 @@ def test_a_flood_of_output_is_counted_and_reaches_the_log_alone(host: Host) -> N
     assert printed[-1] == "half a line and its end"
     assert len(printed) + suppressed == 20_001
     assert suppressed > 15_000
+    host.stop(host.pids[0])
     supervisor.kill()
     output, _ = supervisor.communicate()
     assert output == b""
@@ -213,6 +220,7 @@ def test_a_malformed_command_is_counted_and_the_next_one_is_obeyed(host: Host) -
     assert beat.errors == 1
     assert "no levibot.bus.messages" in beat.last_error
     assert [record["event"] for record in host.records()] == ["malformed_command"]
+    host.stop(beat.pid)
 
 
 def test_a_heartbeat_tells_who_beats_and_what_the_worker_reports(host: Host) -> None:
