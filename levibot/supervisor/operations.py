@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
+from levibot.risk.manager import KILL_SWITCH
 from levibot.spec import engine_name
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed
@@ -143,12 +144,13 @@ class SupervisorOperations:
 
     async def live_status(self) -> Document:
         """See `Operations`."""
-        summary = self._daemon.risk.summary(boot_ns())
+        risk = self._daemon.risk
+        latch = risk.memory.latches.get(KILL_SWITCH)
         return {
-            "kill_switch": summary["kill_switch"],
-            "reason": summary["reason"],
+            "kill_switch": latch is not None,
+            "reason": latch.reason if latch else "",
             "mode": self._daemon.config.mode,
-            "active": summary["state"] == "ACTIVE",
+            "active": risk.status.state == "ACTIVE",
         }
 
     async def risk_summary(self) -> Document:

@@ -191,7 +191,7 @@ def daemon(folder: Path, **settings: Any) -> Iterator[DaemonUnderTest]:
         yield under_test
     finally:
         under_test.clean_up()
-        os.environ.pop("LEVIBOT_TEST_HOME")
+        os.environ.pop("LEVIBOT_TEST_HOME", None)
 
 
 def alive(pid: int) -> bool:
