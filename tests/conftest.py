@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,3 +19,12 @@ def run_dir() -> Iterator[Path]:
     """A folder whose path leaves room for a socket name; a unix socket takes 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="levi-") as name:
         yield Path(name)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless ``make test-long`` asks for it."""
+    if os.environ.get("LEVIBOT_TEST_LONG"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]
