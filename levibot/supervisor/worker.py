@@ -332,7 +332,7 @@ class Worker:
         if life is not self.life:
             return
         pid = life.process.pid if life.process else None
-        cause = life.verdict.cause if life.verdict else ("crash" if life.started.is_set() else "start")
+        cause = self._cause_of_exit(life)
         self._around.log.info(
             "worker_exited", worker=self.name, pid=pid, exit_code=code, cause=cause, wanted=self.wanted
         )
@@ -344,6 +344,13 @@ class Worker:
         if self.observed is Observed.BACKOFF:
             self.last_error = life.crash or _describe_exit(life.verdict, code)
         self._after_end(cause)
+
+    def _cause_of_exit(self, life: Life) -> str:
+        if life.verdict is not None:
+            return life.verdict.cause
+        if self.observed is Observed.STOPPING:
+            return "stop"
+        return "crash" if life.started.is_set() else "start"
 
     def _after_end(self, cause: str) -> None:
         if self.observed is Observed.BACKOFF:
