@@ -38,7 +38,7 @@ from levibot.strategies.base import Strategy
 from workers.engine_start import Preparation, make_strategy, open_recorder
 from workers.runtime import Runtime
 
-_HISTORY_BARS = 1_500
+_HISTORY_BARS = 500  # enough for volatility; more would only cost memory
 _CHECK_IN_FLIGHT_NS = 3_000_000_000
 _CHECK_POSITION_NS = 10_000_000_000
 _CHECK_FLAT_NS = 60_000_000_000
@@ -113,7 +113,7 @@ class Engine:
             spec.endpoints.subscribers,
             spec.endpoints.feed,
             symbol=spec.symbol,
-            bars=max(_HISTORY_BARS, strategy.warm_up_bars),
+            bars=max(_HISTORY_BARS, 2 * strategy.warm_up_bars),
             name=spec.worker,
             lockstep=spec.lockstep,
             refuse=self._refuse,

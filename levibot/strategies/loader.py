@@ -12,8 +12,9 @@ from typing import Any
 
 from levibot.errors import ConfigError
 from levibot.strategies.base import Strategy
+from levibot.strategies.sma_cross import SmaCross
 
-BUILT_IN = {"sma_cross": "levibot.strategies.sma_cross:SmaCross"}
+BUILT_IN: dict[str, type[Any]] = {"sma_cross": SmaCross}
 
 
 def load_strategy(
@@ -45,7 +46,9 @@ def load_strategy(
 
 
 def _find_class(name: str, folders: Iterable[Path]) -> type[Any]:
-    module_name, separator, class_name = BUILT_IN.get(name, name).partition(":")
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    module_name, separator, class_name = name.partition(":")
     if not separator or not module_name or not class_name:
         near = difflib.get_close_matches(name, BUILT_IN, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
