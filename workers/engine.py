@@ -9,6 +9,7 @@ import math
 from collections import deque
 from decimal import Decimal
 
+import msgspec
 import zmq
 
 from levibot.bus.codec import Decoder, encode
@@ -35,7 +36,7 @@ from levibot.execution.broker_client import BrokerClient, Recovered
 from levibot.execution.ledger import Ledger
 from levibot.market.subscription import MarketSubscription
 from levibot.strategies.base import Strategy
-from workers.engine_start import Preparation, make_strategy, open_recorder
+from workers.engine_start import Preparation, make_strategy, open_recorder, report_decisions
 from workers.runtime import Runtime
 
 _HISTORY_BARS = 500  # enough for volatility; more would only cost memory
@@ -371,29 +372,24 @@ class Engine:
     # ------------------------------------------------------------------ what it tells
 
     def _report(self) -> EngineReport:
-        core, market = self._core, self._core.market
-        signal, mark = core.signal, market.mark
-        position = self._ledger.position if self._reconciled else None
+        mark, position = self._core.market.mark, None
         daily = total = None
-        if mark is not None and position is not None:
-            price = Decimal(repr(mark))
-            total = self._ledger.total_pnl(price)
-            daily = self._daily_pnl(price, market.event_ms)
-        return EngineReport(
-            price=mark,
-            signal=signal.direction if signal else None,
-            probability=signal.probability if signal else None,
-            confidence=signal.confidence if signal else None,
+        if self._reconciled:
+            position = self._ledger.position
+            if mark is not None:
+                price = Decimal(repr(mark))
+                total = self._ledger.total_pnl(price)
+                daily = self._daily_pnl(price, self._core.market.event_ms)
+        return msgspec.structs.replace(
+            report_decisions(self._core),
             position=position.quantity if position else None,
             entry_price=position.entry_price if position else None,
             daily_pnl=daily,
             total_pnl=total,
             trade_count=self._ledger.trade_count,
-            signals=dict(core.signals),
             ticks=self._ticks,
             conflated=self._market.conflated,
             tick_latency_us=self._latency_us,
-            bar_ms=market.bar_ms or None,
             ledger=self._ledger_words,
             refused_messages=self._refused,
         )

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import zmq
 
 from levibot.bus.messages import EngineReport, Stop
 from levibot.clock import wall_ms
+from levibot.engine.core import DecisionCore
 from levibot.engine.recording import Header, Recorder
 from levibot.errors import ConfigError, FullDiskError, LockedStoreError
 from levibot.execution.ledger import Ledger
@@ -109,6 +111,20 @@ def make_strategy(runtime: Runtime) -> Strategy:
 
 def _empty_report() -> EngineReport:
     return EMPTY_REPORT
+
+
+def report_decisions(core: DecisionCore) -> EngineReport:
+    """What the core itself can say; positions and counts are the caller's."""
+    signal = core.signal
+    return msgspec.structs.replace(
+        EMPTY_REPORT,
+        price=core.market.mark,
+        signal=signal.direction if signal else None,
+        probability=signal.probability if signal else None,
+        confidence=signal.confidence if signal else None,
+        signals=dict(core.signals),
+        bar_ms=core.market.bar_ms or None,
+    )
 
 
 def open_recorder(runtime: Runtime, first_request_id: int) -> Recorder | None:
