@@ -1,7 +1,9 @@
-"""A small client of the HTTP interface over its unix socket: commands need no more, and start faster."""
+"""A small client of the HTTP interface over its unix socket."""
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import socket
 from pathlib import Path
@@ -62,7 +64,7 @@ class ApiClient:
             If the daemon refused, or does not answer in time.
         """
         try:
-            status, body = _exchange(self._path, f"{method} {path}", self._timeout)
+            status, body = _exchange(self._path, method, path, self._timeout)
         except (FileNotFoundError, ConnectionError) as error:
             raise NotRunningError("the daemon is not running; start it with `levibotctl start`") from error
         except TimeoutError as error:
@@ -77,24 +79,26 @@ class ApiClient:
 _STUCK = "see `levibotctl logs supervisor`"
 
 
-def _exchange(path: Path, request: str, timeout: float) -> tuple[int, bytes]:
-    """Status and body. HTTP/1.0, so that the end of the stream is the end of the answer.
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
 
-    The standard library's client would do, but loading it takes as long as all the rest of a command.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
-        connection.connect(str(path))
-        connection.sendall(f"{request} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode())
-        answer = bytearray()
-        while part := connection.recv(1 << 16):
-            answer += part
-    head, _, body = bytes(answer).partition(b"\r\n\r\n")
-    lines = head.split(b"\r\n")
-    headers = dict(line.lower().split(b": ", 1) for line in lines[1:])
-    if len(body) != int(headers.get(b"content-length", b"-1")):
-        raise ConnectionResetError("the answer was cut short")
-    return int(lines[0].split()[1]), body
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _exchange(path: Path, method: str, target: str, timeout: float) -> tuple[int, bytes]:
+    """Status and body of one answer."""
+    with contextlib.closing(_UnixConnection(path, timeout)) as connection:
+        connection.request(method, target)
+        response = connection.getresponse()
+        try:
+            return response.status, response.read()
+        except http.client.IncompleteRead as error:
+            raise ConnectionResetError("the answer was cut short") from error
 
 
 def symbol_path(prefix: str, symbol: str) -> str:
