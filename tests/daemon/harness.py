@@ -60,14 +60,15 @@ class DaemonUnderTest:
         lines = [f"{key} = {_toml(value)}" for key, value in self.settings.items()]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def start(self, *, ready: bool = True, **environ: str) -> None:
-        """Start it; with `ready`, wait until every engine that is wanted is ready."""
+    def start(self, *, ready: bool = True, cwd: Path | None = None, **environ: str) -> None:
+        """Start it, in `cwd`, whose code it then runs; with `ready`, wait for every engine that is wanted."""
         with (self.folder / "daemon.out").open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "levibot", "-c", str(self.config), "--no-table"],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                cwd=cwd,
                 env={**os.environ, **environ},
                 start_new_session=True,
                 text=True,
@@ -113,6 +114,17 @@ class DaemonUnderTest:
     def worker(self, name: str) -> dict[str, Any]:
         """Feed's or broker's entry."""
         return next(entry for entry in self.status()["workers"] if entry["worker"] == name)
+
+    def wait_replaced(self, worker: str, first: int) -> dict[str, Any]:
+        """Wait until another process than `first` of `worker` is ready; its entry, all of one moment."""
+
+        def found() -> dict[str, Any] | None:
+            status = self.status()
+            entry = next(e for e in [*status["engines"], *status["workers"]] if e["worker"] == worker)
+            return entry if entry["ready"] and entry["pid"] not in (None, first) else None
+
+        entry: dict[str, Any] = self.wait(found, f"a new process of {worker}", seconds=20)
+        return entry
 
     def post(self, path: str) -> Any:
         """Answer to a command."""

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -44,6 +45,13 @@ def with_positions(make_daemon: MakeDaemon, **settings: object) -> DaemonUnderTe
     daemon.start()
     daemon.wait(lambda: all(e["position"] for e in daemon.status()["engines"]), "positions", seconds=30)
     return daemon
+
+
+def kill_engine(daemon: DaemonUnderTest) -> dict[str, Any]:
+    """kill -9 BTC's engine; the entry of the process that took its place."""
+    first = daemon.engine()["pid"]
+    os.kill(first, signal.SIGKILL)
+    return daemon.wait_replaced("engine-BTC-USDT", first)
 
 
 def positions(daemon: DaemonUnderTest) -> dict[str, float]:
@@ -85,7 +93,7 @@ def test_15_the_forkserver_dies_and_workers_trade_on(make_daemon: MakeDaemon) ->
     daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 10, "more ticks")
     assert daemon.worker_pids() == before
     os.kill(before["engine-BTC-USDT"], signal.SIGKILL)  # its parent is gone, its death is noticed all the same
-    daemon.wait(lambda: daemon.engine()["ready"] and daemon.engine()["restarts"] == 1, "a new forkserver's child")
+    daemon.wait_replaced("engine-BTC-USDT", before["engine-BTC-USDT"])
     after = daemon.worker_pids()
     assert {name for name in before if before[name] != after[name]} == {"engine-BTC-USDT"}
 
@@ -167,13 +175,11 @@ def test_27_a_restarted_supervisor_gives_no_fresh_budget(make_daemon: MakeDaemon
     daemon = make_daemon(**options)
     daemon.start()
     for count in range(1, 5):
-        os.kill(daemon.engine()["pid"], signal.SIGKILL)
-        daemon.wait(lambda n=count: daemon.engine()["restarts"] == n and daemon.engine()["ready"], "a restart")
+        assert kill_engine(daemon)["restarts"] == count
     daemon.kill()
     daemon.start()
     assert daemon.engine()["restarts_in_window"] == 4
-    os.kill(daemon.engine()["pid"], signal.SIGKILL)
-    daemon.wait(lambda: daemon.engine()["restarts"] == 5 and daemon.engine()["ready"], "the last restart")
+    assert kill_engine(daemon)["restarts"] == 5
     os.kill(daemon.engine()["pid"], signal.SIGKILL)
     daemon.wait(lambda: daemon.engine()["status"] == "exhausted", "the end of the budget")
 
@@ -204,9 +210,7 @@ def test_30_a_stopped_forkserver_is_replaced(make_daemon: MakeDaemon) -> None:
     before = daemon.worker_pids()
     os.kill(daemon.status()["daemon"]["forkserver_pid"], signal.SIGSTOP)
     os.kill(before["engine-BTC-USDT"], signal.SIGKILL)
-    daemon.wait(
-        lambda: daemon.engine()["ready"] and daemon.engine()["pid"] != before["engine-BTC-USDT"], "a new child"
-    )
+    daemon.wait_replaced("engine-BTC-USDT", before["engine-BTC-USDT"])
     assert daemon.events("forkserver_replaced")
     names = sorted(process.name() for process in daemon.processes() if process.name().startswith("levi-"))
     assert names == ["levi-BTC-USDT", "levi-ETH-USDT"]
@@ -218,9 +222,7 @@ def test_a_dead_feed_or_broker_is_no_engines_failure(make_daemon: MakeDaemon, ki
     daemon = with_positions(make_daemon)
     before, held = daemon.worker_pids(), positions(daemon)
     os.kill(before[kind], signal.SIGKILL)
-    daemon.wait(
-        lambda: daemon.worker(kind)["ready"] and daemon.worker(kind)["pid"] != before[kind], f"a new {kind}"
-    )
+    daemon.wait_replaced(kind, before[kind])
     ticks = daemon.engine()["ticks"]
     daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 10, "ticks to flow")
     after = daemon.worker_pids()
@@ -233,10 +235,9 @@ def test_a_feed_that_keeps_dying_takes_the_portfolio_to_reducing(make_daemon: Ma
     daemon = make_daemon(**{"policy.feed.restart_delays": [0.0], "policy.feed.restart_alert": 2})
     daemon.start()
     for count in range(1, 4):
-        os.kill(daemon.worker("feed")["pid"], signal.SIGKILL)
-        daemon.wait(
-            lambda n=count: daemon.worker("feed")["restarts"] == n and daemon.worker("feed")["ready"], "feed"
-        )
+        first = daemon.worker("feed")["pid"]
+        os.kill(first, signal.SIGKILL)
+        assert daemon.wait_replaced("feed", first)["restarts"] == count
     status = daemon.status()
     assert status["daemon"]["risk_state"] == "REDUCING"
     assert "feed" in status["daemon"]["risk_reason"]
@@ -249,7 +250,7 @@ def test_changed_code_starts_no_worker_of_a_second_version(make_daemon: MakeDaem
     copy = daemon.folder / "code"
     for package in ("levibot", "workers"):
         shutil.copytree(source / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
-    daemon.start(PYTHONPATH=str(copy))
+    daemon.start(cwd=copy)
     first = daemon.worker_pids()
     (copy / "levibot" / "clock.py").write_text((copy / "levibot" / "clock.py").read_text("utf-8") + "\n", "utf-8")
     daemon.wait(lambda: daemon.status()["daemon"]["code_changed"], "the change to be noticed")
