@@ -10,6 +10,7 @@ import concurrent.futures
 import contextlib
 import functools
 import os
+import select
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -184,6 +185,7 @@ class ForkserverLauncher:
         # One thread: the forkserver serves one request at a time anyway.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="launcher")
         self._live: set[int] = set()
+        self._given_up: Any = None
         self._companions: set[int] = set()
 
     def add_companion(self, pid: int) -> None:
@@ -200,6 +202,7 @@ class ForkserverLauncher:
             await asyncio.wait_for(asyncio.shield(future), timeout)
         except TimeoutError:
             # The request may still be read by a forkserver that wakes up; only its death ends that.
+            self._given_up = child
             self._on_event("forkserver_replaced", pid=self.forkserver_pid, after_seconds=timeout)
             self._kill_forkserver()
             await asyncio.wait([future])
@@ -226,6 +229,17 @@ class ForkserverLauncher:
         pid: int | None = multiprocess.forkserver._forkserver._forkserver_pid
         return pid
 
+    def _await_forkserver_death(self) -> None:
+        """Wait without reaping: the package looks itself whether its forkserver has ended."""
+        if self.forkserver_pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(self.forkserver_pid)
+            try:
+                select.select([pidfd], [], [], _EXIT_CODE_WAIT)
+            finally:
+                os.close(pidfd)
+
     def _kill_forkserver(self) -> None:
         pid = self.forkserver_pid
         if pid is not None:
@@ -233,7 +247,16 @@ class ForkserverLauncher:
                 os.kill(pid, signal.SIGKILL)
 
     def _start_child(self, child: Any) -> None:
-        child.start()
+        try:
+            child.start()
+        except (OSError, EOFError):
+            if child is self._given_up:
+                raise
+            # The forkserver died under our hands, perhaps with the fork already made: such a child is
+            # ours by now, and nobody knows it. The next forkserver is made by the next try.
+            self._await_forkserver_death()
+            self._sweep(left_by=None)
+            child.start()
         # The package keeps a set of all children, polls each of them at every start, and joins them at
         # exit. Here the pidfd does that, and two readers of one exit code would lose it.
         multiprocess.process._children.discard(child)
@@ -244,7 +267,7 @@ class ForkserverLauncher:
         with contextlib.suppress(RuntimeError):  # the thread is shut down with the daemon
             self._thread.submit(self._sweep, pid)
 
-    def _sweep(self, left_by: int) -> None:
+    def _sweep(self, left_by: int | None) -> None:
         """Kill what a dead worker left: as subreaper the supervisor is now the parent of its orphans.
 
         Runs in the launcher's thread, so that no process just being started is taken for an orphan.
