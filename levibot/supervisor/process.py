@@ -94,18 +94,27 @@ class LocalProcess:
         self._after_death = after_death
         self._callback: Callable[[int | None], None] | None = None
         self._exit: asyncio.Task[None] | None = None
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-            self.start_ticks = process_start_ticks(self.pid)
-            self._psutil = psutil.Process(self.pid)
-        except (ProcessLookupError, FileNotFoundError, psutil.NoSuchProcess) as error:
-            raise LaunchError(f"worker process {self.pid} died at its start") from error
         self._descendants: list[psutil.Process] = []
+        self._pidfd = -1
+        self._psutil: psutil.Process | None = None
+        self.start_ticks = 0
+        # Without an exit code the pid is still that of our child, and the pidfd holds on to it.
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError, psutil.NoSuchProcess):
+            pidfd = os.pidfd_open(self.pid)
+            if child.exitcode is None:
+                self._pidfd = pidfd
+                self.start_ticks = process_start_ticks(self.pid)
+                self._psutil = psutil.Process(self.pid)
+            else:
+                os.close(pidfd)
 
     def on_exit(self, callback: Callable[[int | None], None]) -> None:
         """See `Process`."""
         self._callback = callback
-        self._loop.add_reader(self._pidfd, self._died)
+        if self._pidfd < 0:  # it has died already
+            self._exit = self._loop.create_task(self._finish())
+        else:
+            self._loop.add_reader(self._pidfd, self._died)
 
     def signal(self, signum: int) -> None:
         """See `Process`."""
@@ -115,8 +124,9 @@ class LocalProcess:
 
     def kill_tree(self) -> None:
         """See `Process`. The tree is read first: a child in a session of its own escapes a group kill."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._descendants = self._psutil.children(recursive=True)
+        if self._psutil is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._descendants = self._psutil.children(recursive=True)
         self.signal(signal.SIGKILL)
         for descendant in self._descendants:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -128,6 +138,8 @@ class LocalProcess:
 
     def sample(self, *, unique_memory: bool) -> Sample | None:
         """See `Process`."""
+        if self._psutil is None:
+            return None
         try:
             with self._psutil.oneshot():
                 return Sample(
@@ -148,8 +160,9 @@ class LocalProcess:
         deadline = self._loop.time() + _EXIT_CODE_WAIT
         while (code := self._exit_code()) is None and self._loop.time() < deadline:
             await asyncio.sleep(0.001)
-        os.close(self._pidfd)
-        self._pidfd = -1
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
         with contextlib.suppress(ValueError):  # still unknown to the forkserver: its pipes close with the object
             self._child.close()
         self._after_death()
@@ -158,10 +171,10 @@ class LocalProcess:
 
     def _exit_code(self) -> int | None:
         """Exit code from the forkserver, or from the kernel if the forkserver died before and we inherited."""
-        try:
-            reaped = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        except ChildProcessError:
-            reaped = None
+        reaped = None
+        if self._pidfd >= 0:
+            with contextlib.suppress(ChildProcessError):  # it is the forkserver's child
+                reaped = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
         if reaped is not None:
             return -reaped.si_status if reaped.si_code != os.CLD_EXITED else reaped.si_status
         code: int | None = self._child.exitcode
@@ -211,11 +224,7 @@ class ForkserverLauncher:
         except (OSError, EOFError) as error:
             raise LaunchError(f"{spec.worker}: the forkserver failed: {error!r}") from error
         pid: int = child.pid
-        try:
-            return LocalProcess(self._loop, child, lambda: self._after_death(pid))
-        except LaunchError:
-            self._live.discard(pid)
-            raise
+        return LocalProcess(self._loop, child, lambda: self._after_death(pid))
 
     async def close(self) -> None:
         """See `Launcher`."""

@@ -256,6 +256,7 @@ class Worker:
         self.errors.restart()
         self.detail = ""
         self._launch = asyncio.get_running_loop().create_task(self._start_process(self.incarnation))
+        self._launch.add_done_callback(_raise_in_loop)
         self._around.observer.changed(self)
 
     def _refuse_changed_code(self, event: Event) -> None:
@@ -408,3 +409,9 @@ def _describe_exit(verdict: Verdict | None, code: int | None) -> str:
     if code is None:
         return "died, exit code unknown"
     return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
+def _raise_in_loop(task: asyncio.Task[None]) -> None:
+    """Let an error that nobody awaits reach the loop's handler, which counts and logs it."""
+    if not task.cancelled():
+        task.result()

@@ -126,3 +126,11 @@ def test_a_stopped_forkserver_is_replaced(run_dir: Path) -> None:
             await exit_of(process)
 
     play(run_dir, scenario)
+
+
+def test_a_worker_that_is_dead_before_it_is_followed_still_tells_its_exit(run_dir: Path) -> None:
+    async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, _events: list[str]) -> None:
+        process = await launcher.start(spec.model_copy(update={"log_dir": Path("/proc/nowhere")}), 10)
+        assert await exit_of(process) not in (0, None)
+
+    play(run_dir, scenario)

@@ -1,0 +1,191 @@
+"""levibotctl on a real daemon, as an operator uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.harness import FAULTS, DaemonUnderTest, alive, daemon
+from tests.deadline import wait_for
+
+CTL = str(Path(sys.executable).parent / "levibotctl")
+NOT_RUNNING, NO_SUCH_SYMBOL = 3, 4
+
+
+class Operator:
+    """Types commands for one daemon."""
+
+    def __init__(self, under_test: DaemonUnderTest) -> None:
+        self.daemon = under_test
+
+    def types(self, *words: str, code: int = 0) -> str:
+        """Run one command; what it printed. It must end with `code`, and without a traceback."""
+        done = subprocess.run(
+            [CTL, "-c", str(self.daemon.config), *words],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
+        assert "Traceback" not in said
+        return said
+
+
+@pytest.fixture
+def operator(run_dir: Path) -> Iterator[Operator]:
+    with daemon(run_dir) as under_test:
+        yield Operator(under_test)
+        if subprocess.run(
+            [CTL, "-c", str(under_test.config), "stop"], capture_output=True, check=False
+        ).returncode:
+            return
+
+
+def test_start_returns_when_every_engine_is_ready_and_stop_when_all_is_gone(operator: Operator) -> None:
+    assert "levibotctl start" in operator.types("status", code=NOT_RUNNING)
+    said = operator.types("start")
+    assert "BTC/USDT" in said
+    status = json.loads(operator.types("status", "--json"))
+    assert status["running"] == status["total"] == 2
+    assert "already" in operator.types("start", code=1)
+    pids = [status["daemon"]["pid"], *(e["pid"] for e in [*status["engines"], *status["workers"]])]
+    assert operator.types("stop")
+    assert not [pid for pid in pids if alive(pid)]
+    operator.types("stop", code=NOT_RUNNING)
+
+
+def test_stop_says_what_positions_remain(operator: Operator) -> None:
+    operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
+    operator.types("start")
+    wait_for(lambda: operator.daemon.engine()["position"], "a position", seconds=30)
+    held = operator.daemon.engine()["position"]
+    said = operator.types("stop")
+    assert "BTC/USDT" in said
+    assert f"{held:g}"[:6] in said
+
+
+def test_start_says_which_engine_is_not_ready_and_why(operator: Operator, switch_file: Path) -> None:
+    operator.daemon.write_config(
+        **{
+            'overrides."BTC/USDT".strategy': f"{FAULTS}:DiesAtOnce",
+            'overrides."BTC/USDT".strategy_options.switch': str(switch_file),
+        }
+    )
+    said = operator.types("start", "--timeout", "5", code=1)
+    assert "BTC/USDT" in said
+    assert "code 3" in said
+    assert operator.daemon.engine("ETH/USDT")["ready"], "the others trade"
+
+
+def test_start_repeats_why_the_daemon_could_not_run(operator: Operator) -> None:
+    operator.daemon.config.write_text("[engine]\nstop_los = 0.1\n", encoding="utf-8")
+    said = operator.types("start", code=1)
+    assert "stop_los" in said
+    assert "stop_loss" in said
+
+
+def test_commands_for_one_symbol(operator: Operator) -> None:
+    operator.types("start")
+    operator.types("pause", "btcusdt")
+    assert json.loads(operator.types("status", "BTC-USDT", "--json"))["status"] == "paused"
+    operator.types("resume", "BTC/USDT")
+    operator.types("stop", "BTC/USDT", "ETH/USDT")
+    operator.types("start", "BTC/USDT")
+    wait_for(lambda: operator.daemon.engine()["ready"], "BTC to be ready")
+    operator.types("restart", "BTC/USDT")
+    assert "next reload" in operator.types("add", "SOL/USDT")
+    assert "next reload" in operator.types("remove", "SOL/USDT")
+    operator.types("reset", "--all")
+    assert "DOGE" in operator.types("pause", "DOGE/USDT", code=NO_SUCH_SYMBOL)
+    operator.types("pause", code=2)
+    operator.types("kill", "on", "--reason", "a test")
+    assert operator.daemon.api.get("/live/status") == {
+        "kill_switch": True,
+        "reason": "a test",
+        "mode": "paper",
+        "active": False,
+    }
+    operator.types("kill", "off")
+    assert operator.daemon.api.get("/live/status")["active"]
+    assert operator.types("logs", "BTC-USDT")
+    assert operator.types("logs", "supervisor")
+
+
+def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> None:
+    operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
+    operator.types("start")
+    wait_for(lambda: all(e["position"] for e in operator.daemon.status()["engines"]), "positions", seconds=30)
+    before = operator.daemon.status()
+    operator.types("upgrade")
+    after = operator.daemon.status()
+    assert after["daemon"]["uptime_seconds"] < before["daemon"]["uptime_seconds"] + 60
+    assert {e["pid"] for e in after["engines"]}.isdisjoint(e["pid"] for e in before["engines"])
+    operator.daemon.wait_ready()
+    assert [e["position"] for e in operator.daemon.status()["engines"]] == [
+        e["position"] for e in before["engines"]
+    ]
+
+
+def test_run_shows_a_live_table_and_stops_cleanly_on_ctrl_c(operator: Operator) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [CTL, "-c", str(operator.daemon.config), "run"],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "160", "LINES": "40", "TERM": "xterm-256color"},
+    )
+    os.close(slave)
+    screen = ""
+    try:
+        screen = _read_until(master, screen, "BTC/USDT", 20)
+        screen = _read_until(master, screen, "SIMULATED", 20)
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
+        end = time.monotonic() + 20
+        while process.poll() is None and time.monotonic() < end:
+            screen += _read(master)
+        assert process.returncode == 0
+        assert "Traceback" not in screen
+        assert operator.daemon.processes() == []
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(master)
+
+
+def _read_until(master: int, screen: str, text: str, seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while text not in screen:
+        assert time.monotonic() < end, f"no {text!r} on the screen: {screen[-2000:]}"
+        screen += _read(master)
+    return screen
+
+
+def _read(master: int) -> str:
+    if not select.select([master], [], [], 0.1)[0]:
+        return ""
+    try:
+        return os.read(master, 65536).decode(errors="replace")
+    except OSError:  # the other side is closed
+        return ""
+
+
+@pytest.fixture
+def switch_file(run_dir: Path) -> Path:
+    path = run_dir / "switch"
+    path.touch()
+    return path
