@@ -27,6 +27,7 @@ from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
 _ASK_AGAIN_NS = 500_000_000  # no answer came
 _NOT_READY_NS = 50_000_000  # the broker is there, and will be ready in a moment
 _RETRY_STORE_NS = 30_000_000_000
+_FAREWELL_MS = 200
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ class BrokerClient:
                 self._reconcile_later()
 
     def close(self) -> None:
-        """Close the socket; the ledger stays open."""
-        self.socket.close()
+        """Close the socket; the ledger stays open. A last cancellation gets a moment to leave."""
+        self.socket.close(_FAREWELL_MS)
 
     def _take(self, reply: BrokerReply) -> Iterator[OrderEvent | Recovered]:
         if isinstance(reply, OrderEvents):

@@ -22,6 +22,7 @@ from levibot.bus.messages import (
     Acknowledged,
     Bar,
     BrokerRequest,
+    CancelOrder,
     Command,
     EngineReport,
     FeedRequest,
@@ -198,6 +199,7 @@ class Broker:
         self._decode: Decoder[BrokerRequest] = Decoder(BrokerRequest)
         self.mode = "fill"  # or "accept": an order rests, "deaf": what comes is lost, "mute": events are lost
         self.received: list[Intent] = []
+        self.cancelled: list[str] = []
         self.events: list[OrderEvent] = []
         self.reconciled = 0
         self.refused_for_ever: set[str] = set()
@@ -213,6 +215,8 @@ class Broker:
             match request:
                 case SubmitOrder(intent):
                     self._submit(intent)
+                case CancelOrder(client_id=client_id):
+                    self.cancelled.append(client_id)
                 case ReconcileRequest():
                     self._reconcile(identity, request)
 

@@ -287,6 +287,17 @@ def test_pause_stops_entries_and_lets_exits_through(make_world: MakeWorld) -> No
     world.until(position_is(world, "1"), "an entry after the pause")
 
 
+def test_a_stop_withdraws_an_entry_that_is_on_its_way(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.broker.mode = "accept"
+    world.start_ready()
+    world.feed.publish_tick(101.0)
+    world.feed.publish_bars([101.0])
+    world.until(lambda: world.broker.received, "an entry that rests")
+    world.stop()
+    world.until(lambda: world.broker.cancelled == sent(world), "its cancellation")
+
+
 def test_no_entry_while_the_market_is_stale_or_risk_says_no(make_world: MakeWorld) -> None:
     world = make_world()
     world.risk.mode = "refuse"
