@@ -12,7 +12,7 @@ from levibot.bus.messages import Bar, Position, Tick
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
-_DIRECTIONS = frozenset(get_args(Direction))
+_DIRECTIONS: dict[str, Direction] = {name: name for name in get_args(Direction)}
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
@@ -74,6 +74,9 @@ class TickStrategy(Protocol):
 def check_signal(answer: Any) -> Signal | None:
     """Return the answer of a strategy if it is a signal or None.
 
+    Its values come back as plain numbers and text: those of NumPy, and members of an Enum, are as good, but
+    cannot be sent.
+
     Raises
     ------
     StrategyError
@@ -85,16 +88,16 @@ def check_signal(answer: Any) -> Signal | None:
         raise StrategyError(f"returned a {type(answer).__name__}; return a Signal or None")
     if not isinstance(answer.direction, str) or answer.direction not in _DIRECTIONS:
         raise StrategyError(f"direction is {answer.direction!r:.80}; use 'long', 'short' or 'flat'")
-    if answer.probability is not None:
-        _check_fraction("probability", answer.probability)
-    _check_fraction("confidence", answer.confidence)
+    probability = None if answer.probability is None else _fraction("probability", answer.probability)
+    confidence = _fraction("confidence", answer.confidence)
     if not isinstance(answer.reason, str):
         raise StrategyError(f"reason is a {type(answer.reason).__name__}; use text")
-    return answer
+    return Signal(_DIRECTIONS[answer.direction], probability, confidence, str.__str__(answer.reason))
 
 
-def _check_fraction(name: str, value: Any) -> None:
+def _fraction(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise StrategyError(f"{name} is a {type(value).__name__}; use a number from 0 to 1")
     if not (math.isfinite(value) and 0 <= value <= 1):
         raise StrategyError(f"{name} is {value}; use a number from 0 to 1")
+    return float(value)
