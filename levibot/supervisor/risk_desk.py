@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,7 @@ from levibot.supervisor.channels import Malformed
 PARTICIPANT = "risk"
 _MARKS_INTERVAL = 0.05  # prices are looked at so often, and before each decision: cheaper than at every tick
 _ACCOUNT_INTERVAL = 0.5
+_CHECK_INTERVAL = 5.0  # a broker that opened its books again has forgotten who follows them
 _REFRESH_INTERVAL = 1.0
 _PATIENCE_NS = 1_000_000_000  # a request waits so long for the tick that the engine had seen
 
@@ -88,6 +90,7 @@ class RiskDesk:
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
         self._account_known = False
+        self.on_account: Callable[[], None] = lambda: None  # called when the broker has told its positions
         self._feed_epoch: int | None = None
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
@@ -119,7 +122,7 @@ class RiskDesk:
         self._ask_account()
 
     async def run(self) -> None:
-        """Look at prices, and ask for the account until it is known, for ever."""
+        """Look at prices, ask for the account until it is known, and then for what was missed, for ever."""
         refreshed = asked = 0.0
         while True:
             await asyncio.sleep(_MARKS_INTERVAL)
@@ -130,7 +133,7 @@ class RiskDesk:
             if now - refreshed > _REFRESH_INTERVAL:
                 refreshed = now
                 self._risk.refresh(boot_ns())
-            if not self._account_known and now - asked > _ACCOUNT_INTERVAL:
+            if now - asked > (_CHECK_INTERVAL if self._account_known else _ACCOUNT_INTERVAL):
                 asked = now
                 self._ask_account()
 
@@ -221,7 +224,8 @@ class RiskDesk:
     # ------------------------------------------------------------------ fills
 
     def _ask_account(self) -> None:
-        send(self._broker, encode(AccountRequest(0, None)))
+        since = self._risk.portfolio.seq if self._account_known else None
+        send(self._broker, encode(AccountRequest(0, since)))
         self._readers[1].poke()
 
     def _on_reply(self, frames: list[bytes]) -> None:
@@ -234,10 +238,13 @@ class RiskDesk:
             self._account_known = True
             self._risk.on_account_snapshot(reply, boot_ns())
             self._log.info("account_known", cash=str(reply.cash), positions=len(reply.positions), seq=reply.seq)
+            self.on_account()
         elif isinstance(reply, OrderEvents):
             self._on_events(reply)
         elif isinstance(reply, NotReady):
             self._log.debug("account_not_ready", reason=reply.reason)
+            self._risk.lost_broker()
+            self._account_known = False
 
     def _on_events(self, reply: OrderEvents) -> None:
         if self._account_known and not self._risk.on_order_events(reply.events, boot_ns()):
