@@ -105,6 +105,9 @@ def market_refusal(order: Intent, situation: Situation) -> str | None:
     """Why the market or the account does not take the (rounded) order, or None."""
     if quote_of(order.symbol) != situation.quote:
         return f"the account holds {situation.quote}, {order.symbol} is traded in {quote_of(order.symbol)}"
+    for name in ("limit_price", "trigger_price", "stop_loss", "take_profit"):
+        if getattr(order, name) == 0:  # after rounding
+            return f"{name} is below the price tick {plain(situation.market.price_tick)}"
     return _exit_refusal(order, situation) if order.reduce_only else _entry_refusal(order, situation)
 
 

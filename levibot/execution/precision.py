@@ -7,6 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 from levibot.bus.messages import MarketSpec
 
 _FEE_STEP = Decimal("0.00000001")
+_FEE_DIGITS = 19  # before the point; with the eight behind it as many as a Decimal keeps
 
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
@@ -21,7 +22,8 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
 
 def fee_of(cost: Decimal, rate: Decimal) -> Decimal:
     """Fee on `cost`, rounded against the trader to eight decimals."""
-    return (cost * rate).quantize(_FEE_STEP, ROUND_UP)
+    fee = cost * rate
+    return fee.quantize(_FEE_STEP, ROUND_UP) if fee.adjusted() < _FEE_DIGITS else fee
 
 
 def plain(value: Decimal) -> str:

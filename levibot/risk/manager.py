@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from levibot.bus.messages import (
 from levibot.config import RiskConfig
 from levibot.execution.grants import sign_grant
 from levibot.execution.position import ZERO, signed
+from levibot.execution.precision import floor_to
 from levibot.risk.memory import DAY_MS, RiskMemory, Valuation
 from levibot.risk.policy import RiskPolicy
 from levibot.risk.portfolio import AccountBehindError, Portfolio
@@ -32,6 +33,7 @@ from levibot.risk.reservations import Reservations
 KILL_SWITCH, DAILY_STOP = "kill_switch", "daily_stop"
 _STALE_MARK = "stale_mark"
 _QUANTITY_STEP = Decimal("1e-12")
+_PRICE_DIGITS = 18  # before the point; nothing is traded at more
 _COST_RESERVE = Decimal("1.005")  # of a buy: fee and slippage come on top of its notional
 
 
@@ -247,7 +249,7 @@ class RiskManager:
             raise _RefusedError("account_unknown", "the broker has not told its account yet")
         if request.client_id in self._reservations or self.portfolio.knows(request.client_id):
             raise _RefusedError("already_granted", f"order {request.client_id} has its grant")
-        if request.price <= 0:
+        if request.price <= 0 or request.price.adjusted() > _PRICE_DIGITS:
             raise _RefusedError("bad_price", f"{request.price} is no price")
         mark = self.portfolio.price(request.symbol, now_ns, self.policy.mark_max_age_ns)
         if mark is None:
@@ -272,7 +274,7 @@ class RiskManager:
         if request.side == "buy":
             free = portfolio.cash - portfolio.opening_cost() - self._reservations.cost
             room = min(room, free / _COST_RESERVE)
-        quantity = (room / price).quantize(_QUANTITY_STEP, ROUND_DOWN)
+        quantity = floor_to(room / price, _QUANTITY_STEP)
         if quantity <= 0:
             raise _RefusedError("no_cash", "the cash is spent, or promised to other orders")
         return quantity

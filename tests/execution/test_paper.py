@@ -86,6 +86,8 @@ def test_a_quantity_is_rounded_down_to_the_step(desk: Desk) -> None:
         (entry("1", stop_loss=D(101)), "stop_loss 101 would fire at once"),
         (entry("1", take_profit=D(99)), "take_profit 99 would fire at once"),
         (entry("0.0505", stop_loss=D(98)), "stop_loss could not be placed"),
+        (entry("1", kind="limit", limit_price=D("0.004")), "limit_price is below the price tick 0.01"),
+        (entry("1E+18", kind="limit", limit_price=D("1E+18")), "not enough USDT"),
         (entry("1", kind="trailing_stop", trailing_offset=D(1)), "trailing stops are not supported"),
         (entry("1", kind="limit"), "needs limit_price"),
         (entry("1", kind="stop", trigger_price=D(110)), "must be reduce_only"),
@@ -102,6 +104,20 @@ def test_what_cannot_be_done_is_denied_by_name(desk: Desk, intent: Intent, why: 
     assert names(events) == ["Submitted", "Denied"]
     assert why in reason(events)
     assert (desk.books.cash, desk.books.open) == (10_000, {})
+
+
+def test_prices_of_a_few_ticks_and_quantities_of_billions_add_up(desk: Desk) -> None:
+    desk.markets = [market(amount_step=D(1), price_tick=D("1E-8"), min_amount=D(1))]
+    desk.restart()
+    desk.price(0.00000123)
+    desk.exchange.submit(entry("8000000000", stop_loss=D("0.00000120"), take_profit=D("0.00000130")))
+    assert desk.position() == 8_000_000_000
+    assert desk.books.cash == 10_000 - D("9840") - D("19.68")
+    desk.restart()
+    assert desk.price(0.00000119) == ["Filled", "Cancelled"]
+    assert desk.position() == 0
+    assert desk.books.cash == 10_000 - D("9840") - D("19.68") + D("9520") - D("19.04")
+    assert desk.books.position(SYMBOL).realized_pnl == desk.books.cash - 10_000
 
 
 def test_what_a_denial_says_would_pass_does_pass(desk: Desk) -> None:

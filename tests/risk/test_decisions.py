@@ -79,9 +79,16 @@ def test_an_old_or_missing_price_refuses(desk: Desk) -> None:
     assert refused(desk.ask("c", ETH)) == "no_mark"
 
 
-@pytest.mark.parametrize("price", ["0", "-1"])
+@pytest.mark.parametrize("price", ["0", "-1", "1E+999999"])
 def test_a_price_that_is_none_refuses(desk: Desk, price: str) -> None:
     assert refused(desk.ask("a", price=price)) == "bad_price"
+
+
+@pytest.mark.parametrize("price", [0.00001234, 1e-8, 1e-15])
+def test_a_tiny_price_makes_a_huge_quantity_that_keeps_the_cap(desk: Desk, price: float) -> None:
+    desk.price(BTC, price)
+    quantity = granted(desk.ask("a", price=Decimal(str(price)))).max_quantity
+    assert Decimal("1999.99") < quantity * Decimal(str(price)) <= 2000
 
 
 @pytest.mark.parametrize(("asked", "quantity"), [("50", 20), ("100", 20), ("200", 10)])
