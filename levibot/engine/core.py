@@ -209,7 +209,8 @@ class DecisionCore:
         if self.signal is None or self.position is None:
             return
         wanted = self._wanted(self.signal)
-        size = tradable(self.position.quantity, self.market.spec)
+        closing: Side = "sell" if self.position.quantity > 0 else "buy"
+        size = tradable(self.position.quantity, self.market.spec, self.market.price_to(closing))
         held = 0 if not size else 1 if self.position.quantity > 0 else -1
         self._withdraw_entry(unless=_SIDES.get(wanted))
         if wanted == held or self._own:

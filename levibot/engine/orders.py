@@ -75,10 +75,11 @@ def to_price(value: float | Decimal, tick: Decimal) -> Decimal:
     return (exact / tick).to_integral_value() * tick if tick else exact
 
 
-def tradable(quantity: Decimal, spec: MarketSpec | None) -> Decimal:
-    """Size of a position in whole steps; what is too small to be sold counts as nothing."""
+def tradable(quantity: Decimal, spec: MarketSpec | None, price: float) -> Decimal:
+    """Size of a position in whole steps; what is too small to be closed at `price` counts as nothing."""
     size = abs(quantity)
-    if spec is None:
+    if spec is None or not size:
         return size
     size = floor_to(size, spec.amount_step)
-    return size if size >= spec.min_amount else Decimal(0)
+    too_cheap = price > 0 and size * Decimal(repr(price)) < spec.min_cost
+    return Decimal(0) if too_cheap or size < spec.min_amount else size
