@@ -34,7 +34,7 @@ KILL_SWITCH, DAILY_STOP = "kill_switch", "daily_stop"
 _STALE_MARK = "stale_mark"
 _QUANTITY_STEP = Decimal("1e-12")
 _PRICE_DIGITS = 18  # before the point; nothing is traded at more
-_COST_RESERVE = Decimal("1.005")  # of a buy: fee and slippage come on top of its notional
+_COST_RESERVE = Decimal("1.005")  # of an entry: fee and slippage come on top of its notional
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +271,7 @@ class RiskManager:
         room = self.policy.position_cap * equity - exposure * price
         if room <= 0:
             raise _RefusedError("position_cap", f"{exposure} {symbol} is all that the cap allows")
-        if request.side == "buy":
-            free = portfolio.cash - portfolio.opening_cost() - self._reservations.cost
-            room = min(room, free / _COST_RESERVE)
+        room = min(room, (portfolio.free_cash() - self._reservations.cost) / _COST_RESERVE)
         quantity = floor_to(room / price, _QUANTITY_STEP)
         if quantity <= 0:
             raise _RefusedError("no_cash", "the cash is spent, or promised to other orders")

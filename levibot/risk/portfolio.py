@@ -147,14 +147,22 @@ class Portfolio:
         return {order.intent.symbol for order in self._opening_orders()}
 
     def opening_cost(self) -> Decimal:
-        """Quote amount that open buy orders may yet take, at limit price or mark; those without count 0."""
+        """Quote amount that open entries may yet take, at limit price or mark; those without count 0."""
         total = ZERO
         for order in self._opening_orders():
-            if order.intent.side == "buy":
-                tick = self._marks.get(order.intent.symbol)
-                mark = Decimal(str(tick.ask)) if tick else ZERO
-                total += order.remaining * (order.intent.limit_price or mark)
+            tick = self._marks.get(order.intent.symbol)
+            mark = Decimal(str(tick.ask)) if tick else ZERO
+            total += order.remaining * (order.intent.limit_price or mark)
         return total
+
+    def free_cash(self) -> Decimal:
+        """Cash that neither an open entry nor a short position has set aside.
+
+        As the broker reckons: a short sets aside its proceeds and as much again.
+        """
+        shorts = (held for held in self.positions.values() if held.quantity < 0)
+        set_aside = sum((-2 * held.quantity * held.entry_price for held in shorts), ZERO)
+        return self.cash - set_aside - self.opening_cost()
 
     def knows(self, client_id: str) -> bool:
         """Whether the broker has this order open."""

@@ -18,7 +18,7 @@ class Reservation:
 
     symbol: str
     quantity: Decimal
-    cost: Decimal  # quote amount, 0 for a sale
+    cost: Decimal  # quote amount
     until_ns: int
 
 
@@ -36,10 +36,8 @@ class Reservations:
 
     def hold(self, grant: Grant, price: Decimal) -> None:
         """Reserve what `grant` allows, valued at `price`."""
-        cost = grant.max_quantity * price if grant.side == "buy" else ZERO
-        self._held[grant.client_id] = Reservation(
-            grant.symbol, grant.max_quantity, cost, grant.expires_ns + _MARGIN_NS
-        )
+        cost, until_ns = grant.max_quantity * price, grant.expires_ns + _MARGIN_NS
+        self._held[grant.client_id] = Reservation(grant.symbol, grant.max_quantity, cost, until_ns)
 
     def release(self, event: OrderEvent) -> None:
         """The broker speaks of this order: from now on the portfolio counts it."""

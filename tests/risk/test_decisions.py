@@ -186,12 +186,21 @@ def test_buys_never_promise_the_same_cash_twice(tmp_path: Path) -> None:
     assert refused(desk.ask("d", ETH)) == "no_cash"
 
 
-def test_a_short_entry_is_capped_and_takes_no_cash(desk: Desk) -> None:
+def test_a_short_entry_is_capped(desk: Desk) -> None:
     desk.know("10000", orders=(intent("o", ETH, side="sell", quantity="5", limit_price="110"),))
     assert granted(desk.ask("a", side="sell")).max_quantity == 20
     assert granted(desk.ask("b", ETH, side="sell")).max_quantity == 15
     assert refused(desk.ask("c", side="sell")) == "position_cap"
-    assert desk.risk.portfolio.opening_cost() == 0
+
+
+def test_a_short_needs_free_cash_as_the_broker_sees_it(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "risk.json", RiskConfig(position_cap=0.6))
+    desk.know("14000", position(ETH, "-40", "100"))  # 4 000 of proceeds, and as much again, are set aside
+    for symbol in (BTC, ETH, "SOL/USDT"):
+        desk.price(symbol, 100.0)
+    first = granted(desk.ask("a", side="sell"))
+    assert Decimal("59.7") < first.max_quantity <= 60
+    assert granted(desk.ask("b", "SOL/USDT", side="sell")).max_quantity < Decimal("0.3")
 
 
 def test_without_equity_nothing_is_opened(desk: Desk) -> None:
