@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -72,6 +73,7 @@ class BrokerWorker:
         """Take the fence, then serve until `Stop`."""
         runtime = self._runtime
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
         control_fd = int(runtime.control.getsockopt(zmq.FD))
         loop.add_reader(control_fd, self._wake.set)
         runtime.status.waiting_for = "fence"
@@ -171,6 +173,15 @@ class BrokerWorker:
             act()
         except DataStoreError as error:
             self._shut(error)
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A message that could not be dealt with changed nothing; it is counted, and the next one read."""
+        error = context.get("exception")
+        if not isinstance(error, Exception):
+            loop.default_exception_handler(context)
+            return
+        self._runtime.status.fail(f"{type(error).__name__}: {error}")
+        self._runtime.log.error("error_survived", exc_info=error)
 
     def _note_failure(self, reason: str) -> None:
         self._runtime.status.last_error = reason[:500]

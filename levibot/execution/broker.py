@@ -117,7 +117,7 @@ class Broker:
             self._survive(lambda: self._publish(self._exchange.on_tick(tick)))
         else:
             self._exchange.note(tick)
-        if self._held:
+        if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
             self._release(tick.symbol)
 
     def on_market_event(self, event: MarketEvent) -> None:

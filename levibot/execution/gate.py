@@ -93,7 +93,8 @@ class ClosedGate:
         if isinstance(error, CorruptStoreError):
             reason = (
                 f"broker database is corrupt: {error}. Nothing is traded. Put back a copy from a backup, or move"
-                " the file (with -wal and -shm) away to begin a new paper account"
+                " the file (with -wal and -shm) away to begin a new paper account; in either case stop LeviBot"
+                " first and move the folder ledgers away too: what knows more than the broker opens nothing"
             )
         news, self.reason = reason != self.reason, reason
         return news
