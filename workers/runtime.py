@@ -106,8 +106,8 @@ class Runtime:
 
     def __init__(self, spec: WorkerSpec) -> None:
         _leash_to_parent(spec.leash)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stop comes by the control channel
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_IGN)  # a stop comes by the control channel
         self.spec = spec
         self.status = Status(paused=spec.paused)
         self.log: Logger

@@ -83,7 +83,7 @@ class ControlChannel:
         self._on_life = on_life
         self._malformed = malformed
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Future[Acknowledged]] = {}
+        self._waiting: dict[int, tuple[str, asyncio.Future[Acknowledged]]] = {}
         self._socket = make_socket(context, zmq.ROUTER, bind=endpoint)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._reader = AsyncReader(loop, self._socket, self._receive)
@@ -101,10 +101,13 @@ class ControlChannel:
         Returns
         -------
         asyncio.Future
-            Done when the worker has acknowledged; cancelled if it is not connected.
+            Done when the worker has acknowledged; cancelled if it is not connected, or dies before.
         """
         number = next(self._ids)
         future: asyncio.Future[Acknowledged] = self._loop.create_future()
+        if self._socket.closed:  # the daemon ends
+            future.cancel()
+            return future
         try:
             sent = send(self._socket, worker.encode(), encode(make(number)))
         except zmq.ZMQError as error:
@@ -112,12 +115,18 @@ class ControlChannel:
                 raise
             sent = False
         if sent:
-            self._waiting[number] = future
+            self._waiting[number] = worker, future
             future.add_done_callback(lambda _: self._waiting.pop(number, None))
         else:
             future.cancel()
         self._reader.poke()
         return future
+
+    def forget(self, worker: str) -> None:
+        """The process is gone: what it has not acknowledged it never will."""
+        for name, future in list(self._waiting.values()):
+            if name == worker:
+                future.cancel()
 
     def close(self) -> None:
         """Stop reading and free the endpoint."""
@@ -132,5 +141,5 @@ class ControlChannel:
             return
         if isinstance(message, Hello | Crashed):
             self._on_life(message)
-        elif (future := self._waiting.get(message.command_id)) is not None and not future.done():
-            future.set_result(message)
+        elif (waiting := self._waiting.get(message.command_id)) is not None and not waiting[1].done():
+            waiting[1].set_result(message)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import zmq
 
 from levibot import __version__
 from levibot.api.app import create_app
+from levibot.api.operations import ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import Crashed, Hello
@@ -30,7 +32,7 @@ from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
-from levibot.supervisor.manager import Manager
+from levibot.supervisor.manager import INFRASTRUCTURE, Manager
 from levibot.supervisor.operations import SupervisorOperations
 from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
 from levibot.supervisor.process import ForkserverLauncher
@@ -73,6 +75,8 @@ class Daemon:
             retention_days=config.logging.retention_days,
         )
         self.errors: dict[str, int] = {}
+        self.reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self.alerts = Alerts(self.log)
         self._code = CodeGuard()
 
@@ -87,8 +91,13 @@ class Daemon:
         loop.set_exception_handler(self._on_loop_error)
         for signum in _STOP_SIGNALS:
             loop.add_signal_handler(signum, self.request_stop, signum.name)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
-        self._wire(loop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        try:
+            self._wire(loop)
+        except (OSError, zmq.ZMQError) as error:
+            raise StopError(
+                f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
+            ) from error
         tasks = [loop.create_task(self.manager.watch()), loop.create_task(self.desk.run())]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
@@ -125,8 +134,10 @@ class Daemon:
 
     async def add_symbol(self, symbol: str) -> None:
         """Begin to trade a symbol."""
+        if self.stopping:
+            raise ShuttingDownError("the daemon is shutting down")
         worker = self.manager.add_engine(symbol)
-        self.manager.tell_symbols(self.served_symbols())
+        self._tell_symbols()
         if self._wanted(symbol):
             await worker.start()
 
@@ -134,7 +145,7 @@ class Daemon:
         """End the engine of a symbol; an open position stays with the broker's protective orders."""
         await self.manager.remove_engine(symbol)
         self._engine_configs.pop(symbol, None)
-        self.manager.tell_symbols(self.served_symbols())
+        self._tell_symbols()
 
     def served_symbols(self) -> list[str]:
         """What the feed streams: every engine's symbol, and every symbol that holds a position."""
@@ -217,6 +228,7 @@ class Daemon:
             malformed=self.count_error,
         )
         self.manager.market_seen = self.desk.market_seen
+        self.desk.on_account = self._tell_symbols  # a removed symbol's position needs prices too
         self._launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
             config,
@@ -325,6 +337,15 @@ class Daemon:
         self.manager.on_life(message)
         if isinstance(message, Hello) and message.worker == "broker":
             self.desk.broker_started()
+        if isinstance(message, Hello) and message.worker in INFRASTRUCTURE:
+            self._tell_symbols()  # they may have changed since its start was prepared
+
+    def _on_hangup(self) -> None:
+        """SIGHUP asks for a reload, or tells that the terminal of the table was closed."""
+        if self._table and not _terminal_is_there():
+            self.request_stop("the terminal was closed")
+        else:
+            self._reload_on_signal()
 
     def _reload_on_signal(self) -> None:
         async def reload() -> None:
@@ -332,8 +353,12 @@ class Daemon:
                 await SupervisorOperations(self).reload()
             except LeviBotError as error:
                 self.log.error("reload_refused", error=str(error))
+            except Exception as error:  # noqa: BLE001 -- nobody waits for this task
+                self.count_error("reload", error)
 
-        self._reload_task = asyncio.get_running_loop().create_task(reload())
+        task = asyncio.get_running_loop().create_task(reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         """Without health or risk nothing may trade: stop, and let whoever started us start us again."""
@@ -349,8 +374,19 @@ class Daemon:
         else:
             loop.default_exception_handler(context)
 
+    def _tell_symbols(self) -> None:
+        self.manager.tell_symbols(self.served_symbols())
+
     def _wanted(self, symbol: str) -> bool:
         return self.registry.entry(engine_name(symbol)).desired == "up"
+
+
+def _terminal_is_there() -> bool:
+    try:
+        os.tcgetpgrp(sys.stdout.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def _disclosure(config: Config) -> str:

@@ -98,6 +98,10 @@ class ErrorWindow:
             self._steps.append((now, counter - self._counter))
         self._counter = counter
 
+    def forgive(self) -> None:
+        """Count from now on: the operator has seen what was."""
+        self._steps.clear()
+
     def restart(self) -> None:
         """The worker is a new process: its counter begins at zero."""
         self._steps.clear()

@@ -191,6 +191,7 @@ class RestartHistory:
         if torn:
             self._apply(torn)  # a crash cut the last line short; it may yet be whole but for its end
             self._pending.append(b"\n")
+        self._lines = len(lines)
         if self._corrupt_lines_are_safe(data):
             self._compact()
 

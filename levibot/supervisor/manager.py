@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from levibot.bus.messages import Crashed, Heartbeat, Hello, SymbolsChanged
+from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
 from levibot.observability.alerts import Alerts
@@ -102,15 +102,25 @@ class Manager:
     async def remove_engine(self, symbol: str) -> None:
         """Stop the engine of `symbol` and forget it; what it was told stays in the registry."""
         worker = self.engines[symbol]
-        await worker.stop("symbol removed")
-        del self.workers[worker.name]
-        self._alerts.clear(f"exhausted:{worker.name}")
+        await worker.retire("symbol removed")
+        if self.workers.get(worker.name) is worker:  # another command may have removed it meanwhile
+            del self.workers[worker.name]
+            for cause in ("exhausted", "memory", "descriptors", "fence"):
+                self._alerts.clear(f"{cause}:{worker.name}")
 
     def set_policies(self, policies: PoliciesConfig) -> None:
         """Apply other numbers, at once and without a restart."""
         self._policies = policies
         for worker in self.workers.values():
             worker.policy = self._policy(worker.kind)
+
+    def market_trouble(self, symbol: str) -> str:
+        """Why the feed has no data of `symbol`; empty if it has, or knows of no reason."""
+        heartbeat = self.workers["feed"].life.heartbeat if "feed" in self.workers else None
+        if heartbeat is None or not isinstance(heartbeat.report, FeedReport):
+            return ""
+        state = heartbeat.report.symbols.get(symbol, "")
+        return state if state.startswith("failed") else ""
 
     def tell_symbols(self, symbols: Iterable[str]) -> None:
         """Tell feed and broker which symbols are wanted now."""
@@ -131,8 +141,9 @@ class Manager:
 
     async def stop_all(self, reason: str) -> None:
         """Stop the engines, then those that served them. Desired states stay as they are."""
-        for group in (self.engines.values(), [self.workers[kind] for kind in INFRASTRUCTURE]):
-            await asyncio.gather(*(worker.stop(reason) for worker in group))
+        infrastructure = [worker for worker in self.workers.values() if worker.kind in INFRASTRUCTURE]
+        for group in (self.engines.values(), infrastructure):
+            await asyncio.gather(*(worker.retire(reason) for worker in group))
         self._save_now()
 
     # ------------------------------------------------------------------ what workers say
@@ -164,6 +175,8 @@ class Manager:
             start_ticks=life.process.start_ticks if life.process else None,
         )
         if worker.ready:
+            self._alerts.clear(f"fence:{worker.name}")
+        if worker.ready or worker.observed is Observed.STOPPED:
             self._alerts.clear(f"exhausted:{worker.name}")
         if self._save_timer is None:
             self._save_timer = asyncio.get_running_loop().call_later(_REGISTRY_DELAY, self._save_now)
@@ -244,11 +257,15 @@ class Manager:
     def _calm_down(self, now: float) -> None:
         if not self._recent_deaths(now):
             self._alerts.clear("crash_storm")
-        for kind in INFRASTRUCTURE:
-            worker = self.workers[kind]
-            if len(worker.restarts()) < worker.policy.restart_alert:
+        for worker in self.workers.values():
+            restarts = len(worker.restarts())
+            if worker.kind in INFRASTRUCTURE and restarts < worker.policy.restart_alert:
                 self._condition(f"unstable:{worker.name}", False, "")
                 self._alerts.clear(f"unstable:{worker.name}")
+            if not restarts:  # the next one is news again
+                self._alerts.clear(f"memory:{worker.name}")
+                self._alerts.clear(f"descriptors:{worker.name}")
+        self._registry.save()  # what a full disk refused; nothing otherwise
 
     def _recent_deaths(self, now: float) -> int:
         while self._deaths and self._deaths[0] <= now - _STORM_SECONDS:

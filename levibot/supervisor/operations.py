@@ -51,6 +51,8 @@ class SupervisorOperations:
         for entry in engines:
             if entry["position"] is None:  # a dead engine's position is still there
                 entry["position"] = daemon.positions().get(entry["symbol"])
+            if not entry["ready"]:
+                entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])
         return {
             **summarize(engines),
             "engines": engines,
@@ -97,6 +99,7 @@ class SupervisorOperations:
         self._check_open()
         if symbol in self._daemon.manager.engines:
             raise AlreadySoError(f"{symbol} is traded already")
+        self._daemon.registry.update(engine_name(symbol), desired=Desired.UP)
         await self._daemon.add_symbol(symbol)
         return {"message": f"{symbol} added; this {_UNTIL_RELOAD}"}
 

@@ -13,8 +13,10 @@ import signal
 for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broker"):
     importlib.import_module(module)
 
-# systemd signals the whole control group; only the supervisor decides when its workers end.
+# systemd signals the whole control group, a closed terminal all that ran in it; only the supervisor
+# decides when its workers end.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 gc.collect()
 gc.freeze()  # a collection in a worker would write to, and so copy, every page that is shared

@@ -70,6 +70,9 @@ class Launcher(Protocol):
     async def start(self, spec: WorkerSpec, timeout: float) -> Process:
         """Start a worker; LaunchError if that takes longer than `timeout` seconds."""
 
+    def interrupt(self) -> None:
+        """Let the start that is under way fail now."""
+
     async def close(self) -> None:
         """Free what the launcher holds; all its processes have ended."""
 
@@ -195,9 +198,12 @@ class ForkserverLauncher:
         self._loop = asyncio.get_running_loop()
         self._context = multiprocess.get_context("forkserver")
         forkserver.prestart()
-        # One thread: the forkserver serves one request at a time anyway.
+        # One thread and one start: the forkserver serves one request at a time anyway, and each start is
+        # to have its own time. If it is stuck, one start fails and not all that wait.
+        self._one_start = asyncio.Lock()
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="launcher")
         self._live: set[int] = set()
+        self._starting: Any = None
         self._given_up: Any = None
         self._companions: set[int] = set()
 
@@ -210,26 +216,27 @@ class ForkserverLauncher:
         child = self._context.Process(
             target=entry.run, args=(spec.model_dump_json(),), name=f"{spec.worker}.{spec.incarnation}"
         )
-        future = self._loop.run_in_executor(self._thread, self._start_child, child)
-        try:
-            await asyncio.wait_for(asyncio.shield(future), timeout)
-        except TimeoutError:
-            # The request may still be read by a forkserver that wakes up; only its death ends that.
-            self._given_up = child
-            self._on_event("forkserver_replaced", pid=self.forkserver_pid, after_seconds=timeout)
-            self._kill_forkserver()
-            await asyncio.wait([future])
-            future.exception()
-            raise LaunchError(f"{spec.worker}: no process after {timeout:g} s; forkserver replaced") from None
-        except (OSError, EOFError) as error:
-            raise LaunchError(f"{spec.worker}: the forkserver failed: {error!r}") from error
+        async with self._one_start:
+            self._starting = child
+            await self._start_in_thread(child, spec.worker, timeout)
         pid: int = child.pid
-        return LocalProcess(self._loop, child, lambda: self._after_death(pid))
+        try:
+            return LocalProcess(self._loop, child, lambda: self._after_death(pid))
+        except OSError as error:
+            child.kill()  # no descriptor is left to follow it by
+            self._live.discard(pid)
+            raise LaunchError(f"{spec.worker}: process {pid} cannot be followed: {error}") from error
+
+    def interrupt(self) -> None:
+        """See `Launcher`. Only the forkserver's death ends a request that it may still read."""
+        self._given_up = self._starting
+        self._on_event("forkserver_replaced", pid=self.forkserver_pid)
+        self._kill_forkserver()
 
     async def close(self) -> None:
         """See `Launcher`."""
-        if self.forkserver_pid is not None:
-            self._kill_forkserver()
+        self._given_up = self._starting
+        self._kill_forkserver()
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     @property
@@ -245,7 +252,9 @@ class ForkserverLauncher:
         with contextlib.suppress(ProcessLookupError):
             pidfd = os.pidfd_open(self.forkserver_pid)
             try:
-                select.select([pidfd], [], [], _EXIT_CODE_WAIT)
+                death = select.poll()  # select takes no descriptor above 1023
+                death.register(pidfd, select.POLLIN)
+                death.poll(_EXIT_CODE_WAIT * 1000)
             finally:
                 os.close(pidfd)
 
@@ -255,16 +264,28 @@ class ForkserverLauncher:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    async def _start_in_thread(self, child: Any, worker: str, timeout: float) -> None:
+        future = self._loop.run_in_executor(self._thread, self._start_child, child)
+        in_time = bool((await asyncio.wait([future], timeout=timeout))[0])
+        if not in_time:
+            self.interrupt()
+        try:
+            await future  # done after all, perhaps
+        except (OSError, EOFError) as error:
+            if in_time:
+                raise LaunchError(f"{worker}: the forkserver failed: {error!r}") from error
+            raise LaunchError(f"{worker}: no process after {timeout:g} s; forkserver replaced") from error
+
     def _start_child(self, child: Any) -> None:
         try:
             child.start()
-        except (OSError, EOFError):
-            if child is self._given_up:
-                raise
+        except (ConnectionError, EOFError):
             # The forkserver died under our hands, perhaps with the fork already made: such a child is
             # ours by now, and nobody knows it. The next forkserver is made by the next try.
             self._await_forkserver_death()
             self._sweep(left_by=None)
+            if child is self._given_up:
+                raise
             child.start()
         # The package keeps a set of all children, polls each of them at every start, and joins them at
         # exit. Here the pidfd does that, and two readers of one exit code would lose it.

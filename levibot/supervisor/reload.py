@@ -25,6 +25,11 @@ async def apply_reload(daemon: Daemon) -> Document:
     ConfigError
         If it is wrong; nothing has changed then.
     """
+    async with daemon.reloading:
+        return await _apply(daemon)
+
+
+async def _apply(daemon: Daemon) -> Document:
     new = load(daemon.loaded.path, os.environ).config
     old = daemon.config
     fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
@@ -60,7 +65,7 @@ async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> l
     if new.paper != old.paper:
         workers.append(daemon.manager.workers["broker"])
     wanted = [worker for worker in workers if worker.wanted]
-    await asyncio.gather(*(worker.restart("configuration changed") for worker in wanted))
+    await asyncio.gather(*(worker.renew("configuration changed") for worker in wanted))
     return [worker.symbol or worker.name for worker in wanted]
 
 

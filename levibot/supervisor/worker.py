@@ -109,6 +109,7 @@ class Worker:
         self._commands = asyncio.Lock()  # operator's commands wait for each other, in order, per worker
         self._stopped = asyncio.Event()
         self._stopped.set()
+        self._retired = False
         self._cause = ""
         self._timer: asyncio.TimerHandle | None = None
         self._launch: asyncio.Task[None] | None = None
@@ -147,6 +148,8 @@ class Worker:
     async def start(self) -> None:
         """Bring it up; free of charge."""
         async with self._commands:
+            if self._retired:
+                return
             self.wanted = True
             if self.observed in (Observed.STOPPED, Observed.BACKOFF, Observed.EXHAUSTED):
                 self._begin(Event.START_REQUESTED)
@@ -160,10 +163,19 @@ class Worker:
     async def restart(self, reason: str) -> None:
         """Stop and start it; free of charge."""
         async with self._commands:
-            self.wanted = False
-            await self._bring_down(reason)
-            self.wanted = True
-            self._begin(Event.START_REQUESTED)
+            await self._restart(reason)
+
+    async def renew(self, reason: str) -> None:
+        """The same, unless somebody wants it down by now."""
+        async with self._commands:
+            if self.wanted:
+                await self._restart(reason)
+
+    async def retire(self, reason: str) -> None:
+        """Bring it down for good: no command that waits or comes later starts it again."""
+        self._retired = True
+        await self.stop(reason)
+        self.detail = reason
 
     def set_paused(self, paused: bool) -> asyncio.Future[Acknowledged]:
         """Pause or resume; a process started later begins so."""
@@ -177,7 +189,7 @@ class Worker:
     def reset(self) -> None:
         """Forget the restarts of the past; an exhausted worker is tried again at once."""
         self._around.history.clear(self.name)
-        self.errors.restart()
+        self.errors.forgive()
         self._move(Event.RESET)
         if self.observed is Observed.BACKOFF:
             self._plan()
@@ -277,7 +289,7 @@ class Worker:
             try:
                 spec = self._around.make_spec(self)
                 process = await self._around.launcher.start(spec, self.policy.start_timeout)
-            except LaunchError as error:
+            except Exception as error:  # noqa: BLE001 -- none may leave it starting for ever
                 self._launch_failed(error)
                 return
             life.process = process
@@ -288,13 +300,21 @@ class Worker:
                 process.kill_tree()
             await life.started.wait()
 
-    def _launch_failed(self, error: LaunchError) -> None:
-        self._around.log.error("start_failed", worker=self.name, error=str(error))
+    def _launch_failed(self, error: Exception) -> None:
+        unexpected = None if isinstance(error, LaunchError) else error
+        self._around.log.error("start_failed", worker=self.name, error=str(error), exc_info=unexpected)
         self.last_error = str(error)
         self._move(Event.START_FAILED)
         self._after_end("start")
 
     # ------------------------------------------------------------------ ending
+
+    async def _restart(self, reason: str) -> None:
+        self.wanted = False
+        await self._bring_down(reason)
+        if not self._retired:
+            self.wanted = True
+            self._begin(Event.START_REQUESTED)
 
     async def _bring_down(self, reason: str) -> None:
         self._cancel_timer()
@@ -321,6 +341,8 @@ class Worker:
             self._around.log.error("stop_escalated", worker=self.name, after_seconds=self.policy.stop_grace)
             if self.life.process is not None:
                 self.life.process.kill_tree()
+            elif self.life.launching:
+                self._around.launcher.interrupt()
             await self._stopped.wait()
 
     def _leave_queue(self) -> None:
@@ -341,6 +363,7 @@ class Worker:
             life.stop_timer.cancel()
         life.process = None
         life.started.set()
+        self._around.control.forget(self.name)
         self._move(Event.EXITED)
         if self.observed is Observed.BACKOFF:
             self.last_error = life.crash or _describe_exit(life.verdict, code)

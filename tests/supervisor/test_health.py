@@ -102,3 +102,13 @@ def test_after_a_stall_of_its_own_the_supervisor_is_patient() -> None:
     assert not guard.may_judge(71.0), "heartbeats still wait in the socket"
     assert not guard.may_judge(72.0)
     assert guard.may_judge(72.6)
+
+
+def test_forgiven_errors_count_no_more_and_later_ones_from_there() -> None:
+    window = ErrorWindow(300.0)
+    window.update(50, NOW)
+    window.forgive()
+    window.update(50, NOW + 1)
+    assert window.count(NOW + 1) == 0
+    window.update(52, NOW + 2)
+    assert window.count(NOW + 2) == 2
