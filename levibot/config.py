@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -68,6 +68,12 @@ class PolicyConfig(Section):
         5,
         description="More restarts than this in the window raise an alert; of feed or broker also REDUCING.",
     )
+
+    @model_validator(mode="after")
+    def _a_heartbeat_is_in_time(self) -> Self:
+        if self.hang_after < 2 * self.heartbeat_interval:
+            raise ValueError("hang_after must be at least twice heartbeat_interval, or every worker is killed")
+        return self
 
 
 class InfrastructurePolicyConfig(PolicyConfig):

@@ -276,3 +276,10 @@ def test_a_file_that_is_no_text_is_refused(path: Path) -> None:
 def test_looking_for_a_line_never_fails(text: str) -> None:
     line = find_line(text, ("feed", "speed"), "x")
     assert line is None or 1 <= line <= len(text.splitlines())
+
+
+def test_a_hang_limit_below_two_heartbeats_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "supervisor.toml"
+    path.write_text("[policy.feed]\nhang_after = 1.5\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"policy\.feed.*at least twice heartbeat_interval"):
+        load(path, {})

@@ -65,7 +65,7 @@ class ApiClient:
         """
         try:
             status, body = _exchange(self._path, method, path, self._timeout)
-        except (FileNotFoundError, ConnectionError) as error:
+        except (FileNotFoundError, NotADirectoryError, ConnectionError) as error:
             raise NotRunningError("the daemon is not running; start it with `levibotctl start`") from error
         except TimeoutError as error:
             raise ApiError(504, f"the daemon does not answer within {self._timeout:g} s", _STUCK) from error

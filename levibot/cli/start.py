@@ -50,7 +50,11 @@ def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> N
 def _start_daemon(target: Target, timeout: float) -> None:
     _refuse_second(target)
     output = target.locations.log_dir / "daemon.out"
-    output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        remedy = "correct supervisor.data_dir, or who owns it"
+        raise StopError(f"{output.parent}: cannot be made ({error.strerror}); {remedy}") from error
     began = time.monotonic()
     with output.open("ab") as stream:
         offset = stream.tell()

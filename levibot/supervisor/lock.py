@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from levibot.errors import AlreadyRunningError
+from levibot.errors import AlreadyRunningError, StopError
 from workers.runtime import process_start_ticks
 
 
@@ -58,9 +58,16 @@ def acquire(path: Path) -> SupervisorLock:
     ------
     AlreadyRunningError
         If another process holds it; the text says which, and since when.
+    StopError
+        If the folder cannot be made or written to.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StopError(
+            f"{path.parent}: cannot be used ({error.strerror}); correct supervisor.data_dir, or who owns it"
+        ) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import ctypes
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -39,12 +40,19 @@ def _run(config_path: Path | None, *, table: bool) -> bool:
         loaded = load(config_path, os.environ)
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
         _become_subreaper()
+        _allow_many_descriptors()
         again = asyncio.run(Daemon(loaded, table=table).run())
         lock.release()
     except LeviBotError as error:
         print(f"levibot: {error}", file=sys.stderr)
         sys.exit(1)
     return again
+
+
+def _allow_many_descriptors() -> None:
+    """Each worker takes about six; the usual soft limit of 1024 is there for programs that use select."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _become_subreaper() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from levibot.errors import AlreadyRunningError
+from levibot.errors import AlreadyRunningError, StopError
 from levibot.supervisor.lock import acquire, read_holder
 from workers.runtime import process_start_ticks
 
@@ -147,3 +147,9 @@ def test_of_many_that_start_at_once_one_wins(path: Path) -> None:
     finally:
         outputs = [starter.communicate()[0] for starter in starters]
     assert sum("won" in output for output in outputs) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StopError, match=r"file/var: cannot be used .*supervisor\.data_dir"):
+        acquire(tmp_path / "file" / "var" / "supervisor.lock")
