@@ -159,7 +159,8 @@ class FeedWorker:
         self._runtime.log.info("market_opened", symbol=symbol, bars=len(market.history), gaps=len(market.holes))
 
     def _failed(self, symbol: str, error: Exception) -> None:
-        self._runtime.status.fail(f"{symbol}: {error}")
+        # Told, but not counted as an error of the worker: many of them would get it restarted, for all symbols.
+        self._runtime.status.last_error = f"{symbol}: {error}"
         self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=error)
         self._desk.settle(symbol)
         self._wake.set()

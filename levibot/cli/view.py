@@ -186,6 +186,7 @@ def _state(entry: Entry) -> Text:
         text.append(f", again in {duration(max(0.0, entry['next_attempt_at'] - time.time()))}", "default")
     elif not entry["ready"] and entry["waiting_for"]:
         text.append(f", waits for {entry['waiting_for']}", "default")
+        text.append(f" ({entry['detail']})" if entry["detail"] else "", "default")
     elif entry["detail"]:
         text.append(f", {entry['detail']}", "default")
     return text
