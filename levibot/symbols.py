@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from levibot.errors import UnknownSymbolError
 
 _CANONICAL = re.compile(r"[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?")
+_NEAR = 0.75  # another coin with the same quote asset stays below
 
 
 def is_canonical(symbol: str) -> bool:
@@ -42,10 +43,15 @@ def resolve(written: str, configured: Iterable[str]) -> str:
         matches = [symbol for symbol in known if form(symbol) == wanted]
         if len(matches) == 1:
             return matches[0]
-    near = difflib.get_close_matches(wanted, [*known, *map(_joined, known)], n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    written_as = {form(symbol): symbol for form in (_base, _joined, str) for symbol in known}
+    near = difflib.get_close_matches(wanted, written_as, n=1, cutoff=_NEAR)
+    hint = f"; did you mean {written_as[near[0]]}?" if near else ""
     listed = ", ".join(known) or "none"
     raise UnknownSymbolError(f"no such symbol: {written!r}{hint} (configured: {listed})")
+
+
+def _base(symbol: str) -> str:
+    return symbol.partition("/")[0]
 
 
 def _joined(symbol: str) -> str:

@@ -60,10 +60,14 @@ def test_each_written_form_of_a_lone_symbol_means_it(symbol: str) -> None:
 
 
 def test_an_unknown_symbol_is_refused_with_the_nearest_and_all_that_are_known() -> None:
-    with pytest.raises(UnknownSymbolError, match=r"'BTCUSD'; did you mean BTCUSDT\?.*BTC/USDT.*ETH/USDT"):
+    with pytest.raises(UnknownSymbolError, match=r"'BTCUSD'; did you mean BTC/USDT\?.*BTC/USDT.*ETH/USDT"):
         resolve("BTCUSD", CONFIGURED)
     with pytest.raises(UnknownSymbolError, match=r"\(configured: none\)"):
         resolve("BTC/USDT", [])
+    with pytest.raises(UnknownSymbolError, match=r"'btc'; did you mean BTC/USDT\?"):
+        resolve("btc", ["ETH/USDT", "BTC/USDT"])
+    with pytest.raises(UnknownSymbolError, match=r"'DOGE/USDT' \(configured"):  # no other coin is suggested
+        resolve("DOGE/USDT", ["ETH/USDT", "SOL/USDT"])
 
 
 def test_a_written_form_that_two_symbols_share_is_refused() -> None:

@@ -29,7 +29,10 @@ _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are in the file.")
 @click.pass_obj
 def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -> None:
-    """Show the log of an engine; SYMBOL may also be feed, broker or supervisor. Times are UTC."""
+    """Show the log of an engine, or of feed, broker or supervisor.
+
+    SYMBOL is a symbol or one of these names. Times are UTC.
+    """
     directory = target.locations.log_dir
     files = LogFiles(directory, _worker_name(target, directory, worker))
     for line in files.follow(lines) if follow else files.last(lines):
@@ -39,7 +42,7 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
 def _worker_name(target: Target, directory: Path, written: str) -> str:
     if written in _OTHERS:
         return written
-    logged = [_symbol(name) for name in logged_workers(directory) if name.startswith(_ENGINE)]
+    logged = [_symbol(name) for name in sorted(logged_workers(directory)) if name.startswith(_ENGINE)]
     try:
         return _ENGINE + on_disk(resolve(written, logged))
     except UnknownSymbolError:
