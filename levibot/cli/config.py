@@ -34,13 +34,16 @@ def check(target: Target) -> None:
         click.echo(f"Warning: {warning}", err=True)
     where = loaded.path or "the embedded defaults"
     changed = f", changed by {', '.join(o.variable for o in loaded.overrides)}" if loaded.overrides else ""
-    click.echo(f"ok: {where}{changed}; {len(loaded.config.symbols)} symbols, source {loaded.config.feed.source}")
+    click.echo(f"ok: {where}{changed}; {_symbols(len(loaded.config.symbols))}, source {loaded.config.feed.source}")
 
 
 @config.command()
 @click.pass_obj
 def show(target: Target) -> None:
-    """Print all settings in force as TOML: defaults, file and environment together."""
+    """Print the settings in force as TOML.
+
+    Defaults, file and environment together.
+    """
     from levibot.config_file import load
 
     loaded = load(target.config_path, os.environ)
@@ -61,10 +64,14 @@ def schema() -> None:
     click.echo(schema_text(), nl=False)
 
 
+def _symbols(count: int) -> str:
+    return "1 symbol" if count == 1 else f"{count} symbols"
+
+
 def _check_strategies(settings: Any, path: Path | None) -> None:
     from levibot.strategies.loader import load_strategy
 
-    folders = [Path.cwd(), *([path.parent] if path is not None else [])]
+    folders = list(dict.fromkeys([Path.cwd(), *([path.parent] if path is not None else [])]))
     for symbol in settings.symbols:
         engine = settings.engine_of(symbol)
         try:

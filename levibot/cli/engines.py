@@ -79,7 +79,10 @@ def remove(context: click.Context, symbols: tuple[str, ...]) -> None:
 @click.option("--all", "everything", is_flag=True, help="All workers, feed and broker too.")
 @click.pass_context
 def reset(context: click.Context, symbols: tuple[str, ...], everything: bool) -> None:
-    """Give engines their whole restart budget back, and start those that had spent it."""
+    """Give engines their whole restart budget back.
+
+    Those that had spent it are started.
+    """
     if bool(symbols) == everything:
         raise click.UsageError("Name one or more symbols, or give --all.")
     if not everything:

@@ -37,7 +37,7 @@ def run(target: Target, table: bool | None) -> None:
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the engines.")
 @click.pass_context
 def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
-    """Start the daemon in the background, or start stopped engines of a running one.
+    """Start the daemon in the background, or stopped engines.
 
     Returns when every engine is ready, or says which is not and why.
     """

@@ -22,7 +22,9 @@ _REFRESH = 0.5
 @click.option("--watch", is_flag=True, help="Refresh twice a second until Ctrl-C.")
 @click.pass_obj
 def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> None:
-    """Show engines, workers, risk state and alerts; with SYMBOL all that is known of one.
+    """Show what runs, and how; with SYMBOL all that is known of one.
+
+    That is the engines, feed and broker, the risk state and alerts.
 
     SYMBOL may also be feed or broker.
     """

@@ -205,7 +205,7 @@ class SupervisorOperations:
     async def _set_paused(self, symbol: str, paused: bool) -> Document:
         worker = self._engine(symbol)
         if worker.paused == paused:
-            raise AlreadySoError(f"{symbol} is {'paused' if paused else 'not paused'} already")
+            raise AlreadySoError(f"{symbol} is paused already" if paused else f"{symbol} is not paused")
         registry = self._daemon.registry
         registry.update(engine_name(symbol), paused=paused)
         registry.save()

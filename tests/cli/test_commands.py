@@ -74,6 +74,14 @@ def test_wrong_usage_has_exit_code_2(served: Place, command: str) -> None:
     assert served.ctl(*command.split()).returncode == 2
 
 
+def test_an_unknown_command_is_told_the_nearest(served: Place) -> None:
+    assert "No such command 'stauts'; did you mean status?" in served.ctl("stauts").stderr
+
+
+def test_the_list_of_commands_cuts_no_sentence_off(served: Place) -> None:
+    assert "..." not in served.ctl("--help").stdout.partition("Commands:")[2]
+
+
 def test_engine_commands(served: Place, daemon: SmallDaemon) -> None:
     done = served.ctl("stop", "BTC-USDT", "ethusdt")
     assert (done.returncode, done.stdout) == (0, "BTC/USDT stopped\nETH/USDT stopped\n")
