@@ -19,6 +19,7 @@ from typing import Any
 from rich.text import Text
 
 from levibot.api.client import ApiClient, ApiError, NotRunningError
+from levibot.cli.stop import remaining
 from levibot.cli.view import live, status_view
 
 _REFRESH = 0.5
@@ -58,7 +59,7 @@ class PositionChanges:
                 (f"{now} UTC ", "dim"),
                 f"{engine['symbol']} ",
                 (verb, style),
-                f" {abs(change):.6g}{price}, position {position:+.6g}",
+                f" {abs(change):.6g}{price}, {f'position {position:+.6g}' if position else 'no position left'}",
             )
         )
 
@@ -74,19 +75,22 @@ def main() -> None:
 
 
 def draw(client: ApiClient) -> None:
-    """Show the status until there is none, or until stdin ends."""
+    """Show the status until there is none, or until stdin ends; then say which positions are kept."""
+    document = None
     changes = PositionChanges()
     with live() as display:
         while not _released(_REFRESH):
             try:
                 document = client.get("/engines/status")
             except NotRunningError:
-                return
+                break
             except ApiError as error:  # too busy to answer, for instance; the next poll may do better
                 display.update(Text(str(error), style="yellow"), refresh=True)
                 continue
             hint = Text("Ctrl-C stops the daemon; `levibotctl` commands it from another terminal", style="dim")
             display.update(status_view(document, [*changes.update(document), hint]), refresh=True)
+    if document is not None:
+        print(remaining({e["symbol"]: e["position"] for e in document["engines"] if e["position"]}))
 
 
 def _released(seconds: float) -> bool:

@@ -80,6 +80,7 @@ def test_it_ends_with_its_stdin_and_leaves_ctrl_c_to_the_daemon(terminal: Termin
     wait_for(terminal.ended, "the end")
     assert terminal.process.returncode == 0
     assert terminal.seen().rindex(_SHOW_CURSOR) > terminal.seen().rindex(_HIDE_CURSOR)
+    assert b"positions remain, with their protective orders kept for the next start: BTC/USDT" in terminal.seen()
 
 
 def test_it_ends_when_the_daemon_is_gone(terminal: Terminal, stack: ExitStack) -> None:
@@ -111,6 +112,8 @@ def test_changes_of_positions_are_told_once() -> None:
     assert changes.update(engines(A=None, B=0.0)) == [bought], "a dead engine has sold nothing"
     _, sold = changes.update(engines(A=-1.0, B=0.0))
     assert "A sold 2.5 near 100, position -1" in sold.plain
+    *_, closed = changes.update(engines(A=0.0, B=0.0))
+    assert "A bought 1 near 100, no position left" in closed.plain
 
 
 def test_only_the_newest_changes_are_kept() -> None:

@@ -49,10 +49,11 @@ def _stop_daemon(target: Target, timeout: float) -> None:
             os.close(process)
         if not ended:
             raise StopError(f"the daemon (process {pid}) still stops after {timeout:g} s; see its log")
-    click.echo(f"stopped; {_remaining(held)}")
+    click.echo(f"stopped; {remaining(held)}")
 
 
-def _remaining(held: Mapping[str, object]) -> str:
+def remaining(held: Mapping[str, object]) -> str:
+    """What is left in the books, in words."""
     if not held:
         return "no positions remain"
     listed = ", ".join(f"{symbol} {float(str(quantity)):+g}" for symbol, quantity in held.items())

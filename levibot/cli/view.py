@@ -84,7 +84,8 @@ def entry_view(entry: Entry) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in entry.items():
-        table.add_row(Text(name.replace("_", " ")), Text(_field(name, value)))
+        words = name.removesuffix("_bytes").removesuffix("_ms").replace("_", " ")
+        table.add_row(Text(words), Text(_field(name, value)))
     return table
 
 
@@ -165,7 +166,7 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
 def _worker_lines(workers: Iterable[Entry]) -> Group:
     lines = []
     for worker in workers:
-        line = Text.assemble((f"{worker['worker']} ", "bold"), _state(worker))
+        line = Text.assemble((f"{worker['worker']:<7}", "bold"), _state(worker))
         line.append(f" · up {duration(worker['uptime_seconds'])} · restarts {worker['restarts']}")
         line.append(f" · {_megabytes(worker['rss_bytes'])}")
         lines.append(line)
@@ -189,6 +190,8 @@ def _state(entry: Entry) -> Text:
         text.append(f" ({entry['detail']})" if entry["detail"] else "", "default")
     elif entry["detail"]:
         text.append(f", {entry['detail']}", "default")
+    elif entry["error_count"]:
+        text.append(f", {entry['error_count']} error{'s' if entry['error_count'] > 1 else ''}", "yellow")
     return text
 
 
@@ -241,8 +244,12 @@ def _field(name: str, value: Any) -> str:
         return "–"
     if name in ("last_heartbeat", "next_attempt_at"):
         return _utc(value)
+    if name.endswith("_ms"):
+        return _utc(value / 1000)
     if name.endswith("_bytes"):
         return _megabytes(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {count}" for key, count in value.items()) or "–"
     return str(value)

@@ -67,6 +67,24 @@ def test_a_state_says_what_it_waits_for(document: dict[str, Any]) -> None:
     assert "stopped, the code has changed" in text
 
 
+def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
+    once, often, never = document["engines"]
+    for engine, count in ((once, 1), (often, 7), (never, 0)):
+        engine |= {"status": "running", "ready": True, "detail": "", "next_attempt_at": None, "error_count": count}
+    text = drawn(status_view(document))
+    assert "running, 1 error " in text
+    assert "running, 7 errors " in text
+    assert text.count(" error") == 2
+
+
+def test_an_entry_is_written_for_people(document: dict[str, Any]) -> None:
+    document["engines"][0] |= {"ready": True, "paused": False, "bar_ms": 1_735_703_280_000}
+    text = drawn(entry_view(document["engines"][0]))
+    assert "yes" in text
+    assert "no" in text
+    assert "2025-01-01 03:48:00 UTC" in text
+
+
 def test_texts_of_others_are_not_taken_for_markup(document: dict[str, Any]) -> None:
     document["alerts"][0]["message"] = "value [red]1[/red] and [/nonsense]"
     assert "value [red]1[/red] and [/nonsense]" in drawn(status_view(document))
