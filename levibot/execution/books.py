@@ -116,7 +116,8 @@ class Books:
                 self.symbol_seq[symbol] = symbol_seq
             self.open: dict[str, Order] = {}
             self.resting: dict[str, dict[str, Order]] = {}
-            for row in self._store.rows("SELECT * FROM orders WHERE open = 1 ORDER BY rowid"):
+            query = "SELECT * FROM orders INDEXED BY open_orders WHERE open = 1 ORDER BY rowid"
+            for row in self._store.rows(query):
                 client_id, symbol, state, _, filled, reserved, oco, intent = row
                 order = Order(
                     self._decode_intent(intent), OrderState(state), Decimal(filled), Decimal(reserved), oco

@@ -351,7 +351,9 @@ class Ledger:
         return ledger_state.load(rows[0])
 
     def _load_orders(self) -> dict[str, _OpenOrder]:
-        rows = self._store.rows("SELECT client_id, state, intent FROM orders WHERE open = 1 ORDER BY rowid")
+        rows = self._store.rows(
+            "SELECT client_id, state, intent FROM orders INDEXED BY open_orders WHERE open = 1 ORDER BY rowid"
+        )
         return {
             client_id: _OpenOrder(self._decode_intent(intent), OrderState(state))
             for client_id, state, intent in rows
