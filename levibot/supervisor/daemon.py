@@ -197,6 +197,7 @@ class Daemon:
         self._leash = Leash(make_run_dir(config) / "leash")
         ends, epoch, key = endpoints(config), new_epoch(config.state_dir), secrets.token_bytes(32)
         self._engine_configs: dict[str, EngineConfig] = {}
+        self._served: set[str] = set()  # what feed and broker were told last
         self.registry = Registry.open(config.state_dir / "registry.json")
         policies = (config.policy.engine, config.policy.feed, config.policy.broker)
         window = max(policy.restart_window for policy in policies)
@@ -228,7 +229,7 @@ class Daemon:
             malformed=self.count_error,
         )
         self.manager.market_seen = self.desk.market_seen
-        self.desk.on_account = self._tell_symbols  # a removed symbol's position needs prices too
+        self.desk.on_account = self._on_account
         self._launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
             config,
@@ -374,8 +375,15 @@ class Daemon:
         else:
             loop.default_exception_handler(context)
 
+    def _on_account(self) -> None:
+        """A removed symbol's position needs prices too, also if its last entry was filled after the removal."""
+        if not self._served.issuperset(self.positions()):
+            self._tell_symbols()
+
     def _tell_symbols(self) -> None:
-        self.manager.tell_symbols(self.served_symbols())
+        symbols = self.served_symbols()
+        self._served = set(symbols)
+        self.manager.tell_symbols(symbols)
 
     def _wanted(self, symbol: str) -> bool:
         return self.registry.entry(engine_name(symbol)).desired == "up"

@@ -90,7 +90,7 @@ class RiskDesk:
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
         self._account_known = False
-        self.on_account: Callable[[], None] = lambda: None  # called when the broker has told its positions
+        self.on_account: Callable[[], None] = lambda: None  # called when positions may have changed
         self._feed_epoch: int | None = None
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
@@ -251,6 +251,8 @@ class RiskDesk:
             self._log.warning("account_events_missing")
             self._account_known = False
             self._ask_account()
+        elif self._account_known and reply.events:
+            self.on_account()
 
 
 def _kind(message: Tick | Bar | MarketEvent) -> Literal["tick", "bar", "market"]:

@@ -138,8 +138,10 @@ def place(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 def test_fills_that_nobody_told_are_found_at_the_next_look(place: Place) -> None:
     place.until(lambda: place.asked and place.risk.portfolio.seq == 0, "the account")
     broker, order = Broker(), intent("a")
+    seen: list[set[str]] = []
+    place.desk.on_account = lambda: seen.append(set(place.risk.portfolio.positions))
     place.answer = OrderEvents([broker.submitted(order), broker.filled(order, "100")])
-    place.until(lambda: place.risk.portfolio.positions, "the position")
+    place.until(lambda: {BTC} in seen, "the position")
     assert place.risk.portfolio.cash == 9_900
     place.answer = OrderEvents([])
     place.until(lambda: place.asked[-1].since == 2, "a look from there on")
