@@ -32,6 +32,7 @@ _COLUMNS = (
     "RSS",
 )
 _LEFT_OUT_FIRST = ("RSS", "PnL day", "data age", "uptime", "restarts")
+_STATE_WIDTH = 32  # a longer reason goes over several lines, and costs no other column
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
     "running": "green",
@@ -140,6 +141,7 @@ class _EngineTable:
                 name,
                 justify="left" if name in ("symbol", "state") else "right",
                 no_wrap=name != "state",
+                max_width=_STATE_WIDTH if name == "state" else None,
                 overflow="fold",
             )
         for row in self._rows:

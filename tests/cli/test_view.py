@@ -67,6 +67,13 @@ def test_a_state_says_what_it_waits_for(document: dict[str, Any]) -> None:
     assert "stopped, the code has changed" in text
 
 
+def test_a_long_reason_costs_no_column(document: dict[str, Any]) -> None:
+    document["engines"][0] |= {"status": "stopped", "ready": False, "detail": "no such folder; set a path " * 5}
+    text = drawn(status_view(document), width=140)
+    assert "RSS" in text
+    assert text.count("folder") == 5
+
+
 def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
     once, often, never = document["engines"]
     for engine, count in ((once, 1), (often, 7), (never, 0)):
