@@ -17,7 +17,7 @@ from levibot.symbols import on_disk, resolve
 _OTHERS = ("supervisor", "feed", "broker")
 _ENGINE = "engine-"
 _LEVEL_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
-_OWN_FIELDS = ("ts", "level", "symbol", "event", "exception")
+_OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 
 
 @click.command()
@@ -75,7 +75,7 @@ def _pretty(line: str) -> str:
         click.style(event, bold=True),
         *([fields] if fields else []),
     ]
-    trace = record.get("exception")
+    trace = record.get("exception") or record.get("traceback")
     return " ".join(parts) + ("\n" + _indented(str(trace)) if trace else "")
 
 

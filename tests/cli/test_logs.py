@@ -39,15 +39,19 @@ def writer(directory: Path) -> DailyFile:
 
 def test_lines_are_made_readable(place: Place, writer: DailyFile) -> None:
     writer.write("20260131", line(1, price=1.5, reason="two words", exception="Traceback\n  oops"))
+    writer.write("20260131", line(2, error="oops", traceback="Traceback\n  oops"))
     writer.write("20260131", b'{"half a line')
     writer.close()
     assert place.ctl("logs", "BTC-USDT").stdout == (
         '2026-01-31 12:34:56.789 info     BTC/USDT event_1 price=1.5 reason="two words"\n'
         "    Traceback\n"
         "      oops\n"
+        "2026-01-31 12:34:56.789 info     BTC/USDT event_2 error=oops\n"
+        "    Traceback\n"
+        "      oops\n"
         '{"half a line\n'
     )
-    assert place.ctl("logs", "btcusdt", "--json", "-n", "2").stdout.startswith('{"ts": "2026-01-31T12')
+    assert place.ctl("logs", "btcusdt", "--json", "-n", "3").stdout.startswith('{"ts": "2026-01-31T12')
 
 
 def test_a_log_outlives_its_symbol(place: Place, directory: Path) -> None:
