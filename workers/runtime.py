@@ -226,7 +226,7 @@ def _leash_to_parent(leash: Path | None) -> None:
 
 
 def _name_process(worker: str) -> None:
-    Path("/proc/self/comm").write_text(worker.replace("engine-", "levi-")[:15], encoding="utf-8")
+    Path("/proc/self/comm").write_text(f"levi-{worker.removeprefix('engine-')}"[:15], encoding="utf-8")
 
 
 def _prepare_stack_dumps(spec: WorkerSpec) -> io.TextIOWrapper:

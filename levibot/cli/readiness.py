@@ -54,7 +54,7 @@ def wait_until_ready(
                 progress.show(len(_wanted(document)) - len(missing), len(_wanted(document)))
                 if not missing:
                     return document
-                if all(engine["status"] == "exhausted" for engine in missing):
+                if all(_hopeless(engine, end - time.monotonic()) for engine in missing):
                     raise NotReadyError(_explain(missing))
             check()
             if time.monotonic() > end:
@@ -80,6 +80,12 @@ def _wanted(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _not_ready(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [engine for engine in _wanted(document) if not engine["ready"]]
+
+
+def _hopeless(engine: dict[str, Any], seconds: float) -> bool:
+    """Whether an engine is down, and not tried again within this time."""
+    attempt = engine["next_attempt_at"]
+    return attempt is not None and attempt > time.time() + seconds
 
 
 def _late(document: dict[str, Any] | None, timeout: float) -> str:

@@ -43,6 +43,7 @@ from levibot.supervisor.version import CodeGuard
 from levibot.supervisor.worker import Surroundings
 
 _ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
+_ERROR_INTERVAL = 1.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -75,6 +76,7 @@ class Daemon:
             retention_days=config.logging.retention_days,
         )
         self.errors: dict[str, int] = {}
+        self._told_at: dict[str, float] = {}
         self.reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self.alerts = Alerts(self.log)
@@ -157,9 +159,12 @@ class Daemon:
         return {symbol: float(position.quantity) for symbol, position in held.items() if position.quantity}
 
     def count_error(self, where: str, error: Exception) -> None:
-        """Count and log an error that was survived."""
+        """Count an error that was survived, and log it: of each place one a second, or a flood fills the disk."""
         self.errors[where] = self.errors.get(where, 0) + 1
-        self.log.error("error_survived", where=where, count=self.errors[where], exc_info=error)
+        now = boot_seconds()
+        if now - self._told_at.get(where, 0.0) >= _ERROR_INTERVAL:
+            self._told_at[where] = now
+            self.log.error("error_survived", where=where, count=self.errors[where], exc_info=error)
 
     def describe(self) -> dict[str, Any]:
         """The daemon's own part of the status document."""

@@ -49,7 +49,7 @@ class SupervisorOperations:
         workers = [describe_worker(worker, daemon.history) for worker in daemon.manager.workers.values()]
         engines = [entry for entry in workers if entry["kind"] == "engine"]
         for entry in engines:
-            if entry["position"] is None:  # a dead engine's position is still there
+            if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = daemon.positions().get(entry["symbol"])
             if not entry["ready"]:
                 entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])

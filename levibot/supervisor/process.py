@@ -238,6 +238,9 @@ class ForkserverLauncher:
         self._given_up = self._starting
         self._kill_forkserver()
         self._thread.shutdown(wait=True, cancel_futures=True)
+        # Reap both: an exec would hand them on as orphans.
+        multiprocess.forkserver._forkserver._stop()
+        multiprocess.resource_tracker._resource_tracker._stop()
 
     @property
     def forkserver_pid(self) -> int | None:

@@ -50,7 +50,7 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "preloaded": heartbeat.preloaded if heartbeat else None,
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
-    report = heartbeat.report if heartbeat else None
+    report = worker.last_report  # of a dead engine the last, for that is when one wants to know
     return description | _describe_engine(report if isinstance(report, EngineReport) else None)
 
 

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from levibot.bus.messages import Acknowledged, Command, Heartbeat, Pause, Resume, Stop
+from levibot.bus.messages import (
+    Acknowledged,
+    BrokerReport,
+    Command,
+    EngineReport,
+    FeedReport,
+    Heartbeat,
+    Pause,
+    Resume,
+    Stop,
+)
 from levibot.clock import boot_seconds, wall_ms
 from levibot.config import PolicyConfig
 from levibot.errors import LaunchError
@@ -105,6 +115,7 @@ class Worker:
         self.last_error = ""
         self.errors = ErrorWindow(policy.error_window)
         self.error_total = 0  # over all incarnations
+        self.last_report: EngineReport | FeedReport | BrokerReport | None = None
         self._around = around
         self._commands = asyncio.Lock()  # operator's commands wait for each other, in order, per worker
         self._stopped = asyncio.Event()
@@ -225,6 +236,7 @@ class Worker:
         if heartbeat.last_error:
             self.last_error = heartbeat.last_error
         life.heartbeat, life.heartbeat_at_ms = heartbeat, wall_ms()
+        self.last_report = heartbeat.report or self.last_report
         if heartbeat.ready and life.ready_at is None:
             life.ready_at = now
             self.detail = ""

@@ -162,6 +162,10 @@ class DaemonUnderTest:
                 continue
         return mine
 
+    def engine_processes(self) -> list[str]:
+        """Names of the processes that are engines."""
+        return sorted(name for process in self.processes() if (name := process.name()).endswith("-USDT"))
+
     def worker_pids(self) -> dict[str, int]:
         """Pid of every worker that runs."""
         status = self.status()

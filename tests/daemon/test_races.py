@@ -22,10 +22,6 @@ AT_ONCE = {"policy.engine.restart_delays": [0.0], "policy.engine.restart_budget"
 SIX = [f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "BNB", "XRP", "ADA")]
 
 
-def engine_processes(daemon: DaemonUnderTest) -> list[str]:
-    return sorted(process.name() for process in daemon.processes() if process.name().startswith("levi-"))
-
-
 def in_parallel(daemon: DaemonUnderTest, *paths: str) -> list[str]:
     """What became of commands sent at the same time: ok, or the refusal."""
     outcomes = dict.fromkeys(paths, "")
@@ -59,7 +55,7 @@ def test_a_stopped_forkserver_costs_one_start_and_no_engine_is_doubled(make_daem
         seconds=20,
     )
     assert len(daemon.events("forkserver_replaced")) == 1
-    assert len(engine_processes(daemon)) == 6
+    assert len(daemon.engine_processes()) == 6
 
 
 def test_a_stopped_forkserver_does_not_hold_up_a_clean_stop(make_daemon: MakeDaemon) -> None:
@@ -82,7 +78,7 @@ def test_a_symbol_removed_while_it_is_restarted_stays_gone(make_daemon: MakeDaem
     daemon.wait(lambda: len(daemon.status()["engines"]) == 1, "BTC to be gone")
     deadline = time.monotonic() + 1.0  # longer than a start takes
     while time.monotonic() < deadline:
-        assert engine_processes(daemon) == ["levi-ETH-USDT"]
+        assert daemon.engine_processes() == ["levi-ETH-USDT"]
         time.sleep(0.1)
     assert daemon.status()["daemon"]["errors"] == {}
     daemon.post("/engines/add/BTC/USDT")
@@ -103,7 +99,7 @@ def test_commands_of_every_kind_at_once_leave_one_process_for_each_symbol(make_d
                 os.kill(pid, signal.SIGKILL)
         in_parallel(daemon, "/engines/start/BTC/USDT", "/engines/reset/ETH/USDT")
     daemon.wait_ready()
-    assert engine_processes(daemon) == ["levi-BTC-USDT", "levi-ETH-USDT"]
+    assert daemon.engine_processes() == ["levi-BTC-USDT", "levi-ETH-USDT"]
     assert daemon.status()["daemon"]["errors"] == {}
 
 

@@ -81,7 +81,7 @@ def test_13_14_workers_die_with_the_supervisor_and_come_back_once_each(make_daem
     wait_for(lambda: not any(map(alive, pids.values())), "every worker to be gone")
     daemon.start()
     assert positions(daemon) == held
-    names = sorted(process.name() for process in daemon.processes() if process.name().startswith("levi-"))
+    names = daemon.engine_processes()
     assert names == ["levi-BTC-USDT", "levi-ETH-USDT"]
 
 
@@ -212,7 +212,7 @@ def test_30_a_stopped_forkserver_is_replaced(make_daemon: MakeDaemon) -> None:
     os.kill(before["engine-BTC-USDT"], signal.SIGKILL)
     daemon.wait_replaced("engine-BTC-USDT", before["engine-BTC-USDT"])
     assert daemon.events("forkserver_replaced")
-    names = sorted(process.name() for process in daemon.processes() if process.name().startswith("levi-"))
+    names = daemon.engine_processes()
     assert names == ["levi-BTC-USDT", "levi-ETH-USDT"]
     assert daemon.worker_pids()["engine-ETH-USDT"] == before["engine-ETH-USDT"]
 

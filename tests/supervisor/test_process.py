@@ -16,6 +16,7 @@ import pytest
 from levibot.config import EngineConfig, LoggingConfig
 from levibot.errors import LaunchError
 from levibot.spec import Endpoints, WorkerSpec
+from levibot.supervisor.leash import Leash
 from levibot.supervisor.process import ForkserverLauncher, LocalProcess
 
 Scenario = Callable[[ForkserverLauncher, WorkerSpec, list[str]], Coroutine[Any, Any, None]]
@@ -36,15 +37,20 @@ def play(run_dir: Path, scenario: Scenario) -> list[str]:
         heartbeat_interval=1.0,
         logging=LoggingConfig(),
         symbols=("BTC/USDT",),
+        leash=run_dir / "leash",
         engine=EngineConfig(),
     )
     events: list[str] = []
+    leash = Leash(run_dir / "leash")
 
     async def run() -> None:
         async with _launcher(events) as launcher:
             await asyncio.wait_for(scenario(launcher, spec, events), 30)
 
-    asyncio.run(run())
+    try:
+        asyncio.run(run())
+    finally:
+        leash.close()
     return events
 
 

@@ -242,4 +242,4 @@ def test_a_worker_that_cannot_be_asked_leaves_its_stack(host: Host) -> None:
 
 def test_processes_are_named_after_their_worker(host: Host) -> None:
     host.start("beat")
-    assert psutil.Process(host.heartbeat().pid).name() == "feed"
+    assert psutil.Process(host.heartbeat().pid).name() == "levi-feed"
