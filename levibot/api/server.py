@@ -126,6 +126,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=1,
+                backlog=64,  # asyncio tries so many accepts, and so many errors, when no descriptor is left
             )
         )
 
