@@ -50,6 +50,10 @@ class Tick(Message, frozen=True):
     volume: float = 0.0  # base amount traded since the tick before
     lockstep: bool = False  # True: the feed waits for an `Acknowledge`
 
+    def reaches(self, epoch: int, seq: int) -> bool:
+        """Whether this is that tick of the same symbol, or a later one; a feed's epochs grow."""
+        return (self.epoch, self.seq) >= (epoch, seq)
+
 
 class Bar(Message, frozen=True):
     """One closed one-minute bar. `seq` is shared with market events: never lost, never reordered."""
@@ -206,6 +210,7 @@ class RiskRequest(MoneyMessage, frozen=True, tag=True):
     volatility: float | None  # annualised, None if unknown
     event_ms: int
     market_seq: int = 0  # sequence number of the newest tick that the engine had seen
+    market_epoch: int = 0  # its epoch
 
 
 class Grant(MoneyMessage, frozen=True, tag=True):
@@ -254,6 +259,7 @@ class Intent(MoneyMessage, frozen=True):
     parent_id: str | None = None  # the entry that a protective order belongs to
     market_seq: int = 0  # newest tick that the engine had seen; the broker fills on none older
     grant: Grant | None = None
+    market_epoch: int = 0  # of that tick
 
 
 class Fill(MoneyMessage, frozen=True):

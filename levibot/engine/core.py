@@ -241,7 +241,7 @@ class DecisionCore:
         if client_id is None:
             self._exit_not_before_ns = self._now_ns + _STORE_RETRY_NS
             return
-        self._send(exit_intent(client_id, position, size, self.market.event_ms, self.market.tick_seq))
+        self._send(exit_intent(client_id, position, size, self.market.event_ms, self.market.newest))
 
     def _send(self, intent: Intent) -> None:
         self._follow(intent)
@@ -272,7 +272,8 @@ class DecisionCore:
             confidence=signal.confidence,
             volatility=self.market.volatility.annualised,
             event_ms=self.market.event_ms,
-            market_seq=self.market.tick_seq,
+            market_seq=self.market.newest.seq if self.market.newest else 0,
+            market_epoch=self.market.newest.epoch if self.market.newest else 0,
         )
         self._next_request_id += 1
         self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
@@ -310,7 +311,7 @@ class DecisionCore:
             self._refuse(reason)
             return
         assert self.market.spec is not None
-        intent = entry_intent(self.market.spec, self._config, request, grant, self.market.tick_seq)
+        intent = entry_intent(self.market.spec, self._config, request, grant, self.market.newest)
         if intent is None:
             self._refuse(f"the granted quantity {grant.max_quantity} is too small for the market")
             return

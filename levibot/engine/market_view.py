@@ -34,7 +34,7 @@ class MarketView:
         self.volatility = Volatility()
         self.bar_ms = 0  # opening time of the newest closed bar
         self.event_ms = 0
-        self.tick_seq = 0
+        self.newest: Tick | None = None
         self._max_age_ns = int(max_age * 1e9)
         self._warm_up_bars = warm_up_bars
         self._bars_without_hole = 0
@@ -67,7 +67,7 @@ class MarketView:
     def tick(self, tick: Tick, now_ns: int) -> None:
         """Take a tick in."""
         self._bid, self._ask, self._last = tick.bid, tick.ask, tick.last
-        self.tick_seq = tick.seq
+        self.newest = tick
         self.event_ms = max(self.event_ms, tick.event_ms)
         self._received_ns = max(self._received_ns, tick.received_ns or now_ns)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side
+from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side, Tick
 from levibot.config import EngineConfig
 from levibot.execution.position import opposite
 from levibot.execution.precision import floor_to
 
 
 def entry_intent(
-    spec: MarketSpec, config: EngineConfig, request: RiskRequest, grant: Grant, market_seq: int
+    spec: MarketSpec, config: EngineConfig, request: RiskRequest, grant: Grant, newest: Tick | None
 ) -> Intent | None:
     """Market order as large as `grant` allows, with its protection; None if that is too small to trade.
 
@@ -23,8 +23,8 @@ def entry_intent(
         Distances of stop-loss and take-profit, as fractions of the requested price.
     request, grant
         What risk was asked, and what it answered.
-    market_seq
-        Newest tick seen; the broker fills on none older.
+    newest
+        Tick; the broker fills on none older.
     """
     if not grant.max_quantity.is_finite():
         return None
@@ -44,12 +44,15 @@ def entry_intent(
         event_ms=request.event_ms,
         stop_loss=to_price(stop, spec.price_tick),
         take_profit=to_price(target, spec.price_tick) if config.take_profit and target > 0 else None,
-        market_seq=market_seq,
+        market_seq=newest.seq if newest else 0,
+        market_epoch=newest.epoch if newest else 0,
         grant=grant,
     )
 
 
-def exit_intent(client_id: str, position: Position, quantity: Decimal, event_ms: int, market_seq: int) -> Intent:
+def exit_intent(
+    client_id: str, position: Position, quantity: Decimal, event_ms: int, newest: Tick | None
+) -> Intent:
     """Market order that closes `quantity` of `position`; it needs no grant and can never flip it."""
     return Intent(
         client_id=client_id,
@@ -60,7 +63,8 @@ def exit_intent(client_id: str, position: Position, quantity: Decimal, event_ms:
         role="exit",
         event_ms=event_ms,
         reduce_only=True,
-        market_seq=market_seq,
+        market_seq=newest.seq if newest else 0,
+        market_epoch=newest.epoch if newest else 0,
     )
 
 

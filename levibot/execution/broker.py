@@ -168,16 +168,21 @@ class Broker:
         self.wanted.add(intent.symbol)
         if intent.client_id in self._held:
             return
-        newest = self._exchange.newest(intent.symbol)
-        if intent.market_seq > (newest.seq if newest else 0):
+        if not self._has_seen(intent):
             self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _PATIENCE_NS)
         else:
             self._submit(sender, intent)
 
+    def _has_seen(self, intent: Intent) -> bool:
+        """Whether the price that the intent was decided on has arrived here."""
+        newest = self._exchange.newest(intent.symbol)
+        if newest is None:
+            return not intent.market_seq
+        return newest.reaches(intent.market_epoch, intent.market_seq)
+
     def _release(self, symbol: str) -> None:
-        newest = self._exchange.newest(symbol)
         for held in list(self._held.values()):
-            if newest and held.intent.symbol == symbol and held.intent.market_seq <= newest.seq:
+            if held.intent.symbol == symbol and self._has_seen(held.intent):
                 del self._held[held.intent.client_id]
                 self._submit(held.sender, held.intent)
 

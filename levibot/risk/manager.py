@@ -215,9 +215,9 @@ class RiskManager:
         self.granted += 1
         return sign_grant(self._key, grant)
 
-    def has_seen(self, symbol: str, tick_seq: int) -> bool:
+    def has_seen(self, symbol: str, epoch: int, tick_seq: int) -> bool:
         """Whether the prices here are at least as new as those that an engine had seen."""
-        return self.portfolio.has_seen(symbol, tick_seq)
+        return self.portfolio.has_seen(symbol, epoch, tick_seq)
 
     def summary(self, now_ns: int) -> dict[str, Any]:
         """State of risk for people and programs; fractions, amounts in the quote asset, None: unknown."""

@@ -106,10 +106,10 @@ class Portfolio:
         """Take the newest price of a symbol."""
         self._marks[tick.symbol] = tick
 
-    def has_seen(self, symbol: str, tick_seq: int) -> bool:
-        """Whether the tick `tick_seq` of `symbol`, or a later one, has arrived here."""
+    def has_seen(self, symbol: str, epoch: int, tick_seq: int) -> bool:
+        """Whether that tick of `symbol`, or a later one, has arrived here."""
         tick = self._marks.get(symbol)
-        return tick_seq == 0 or (tick is not None and tick.seq >= tick_seq)
+        return tick_seq == 0 or (tick is not None and tick.reaches(epoch, tick_seq))
 
     def price(self, symbol: str, now_ns: int, max_age_ns: int) -> Decimal | None:
         """Middle of the newest quote, None if it was received more than `max_age_ns` before `now_ns`."""

@@ -166,7 +166,7 @@ class RiskDesk:
         now = boot_ns()
         waiting, self._parked = self._parked, []
         for parked in waiting:
-            seen = self._risk.has_seen(parked.request.symbol, parked.request.market_seq)
+            seen = self._has_seen(parked.request)
             if not seen and now - parked.since_ns < _PATIENCE_NS:
                 self._parked.append(parked)
                 continue
@@ -177,6 +177,9 @@ class RiskDesk:
                 reason = "no price: risk has not received the market data that the engine acts on"
                 refusal = RiskRefused(request.request_id, request.client_id, request.symbol, reason)
                 self._answer(parked, refusal)
+
+    def _has_seen(self, request: RiskRequest) -> bool:
+        return self._risk.has_seen(request.symbol, request.market_epoch, request.market_seq)
 
     def _answer(self, parked: _Parked, answer: Message) -> None:
         if isinstance(answer, RiskRefused):

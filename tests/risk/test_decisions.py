@@ -219,10 +219,10 @@ def test_refusals_are_counted_by_name(desk: Desk) -> None:
 
 def test_it_knows_whether_it_has_seen_what_the_engine_saw(desk: Desk) -> None:
     desk.price(BTC, 100.0, seq=8)
-    assert desk.risk.has_seen(BTC, 8)
-    assert not desk.risk.has_seen(BTC, 9)
-    assert not desk.risk.has_seen("SOL/USDT", 1)
-    assert desk.risk.has_seen("SOL/USDT", 0)
+    assert desk.risk.has_seen(BTC, 1, 8)
+    assert not desk.risk.has_seen(BTC, 1, 9)
+    assert not desk.risk.has_seen("SOL/USDT", 1, 1)
+    assert desk.risk.has_seen("SOL/USDT", 0, 0)
 
 
 @pytest.mark.parametrize("price", [float("nan"), float("inf"), 0.0, -1.0])
@@ -277,3 +277,8 @@ def test_whatever_is_asked_limits_hold_even_if_every_grant_is_used(
         assert len(worst) <= 5
         assert all(quantity * 100 <= 2000 for quantity in worst.values())
         assert sum(worst.values()) * 100 <= 10_000
+
+
+def test_a_price_of_the_feed_before_does_not_pass_for_the_one_that_the_engine_saw(desk: Desk) -> None:
+    desk.price(BTC, 100.0, seq=8)
+    assert not desk.risk.has_seen(BTC, 2, 1), "the feed was started again, and counts from 1"

@@ -162,7 +162,7 @@ def test_an_intent_waits_for_the_tick_it_was_decided_on(house: House) -> None:
     engine = house.client()
     engine.reconcile()
     ahead = house.publish(100.0) + 1
-    intent = entry("2", market_seq=ahead)
+    intent = entry("2", market_seq=ahead, market_epoch=1)
     engine.submit(intent)
     assert engine.reconcile(open_ids=[intent.client_id]).unknown_ids == []
     assert house.publish(120.0) == ahead
@@ -176,7 +176,7 @@ def test_a_tick_that_never_comes_denies_the_entry_and_lets_the_exit_through(hous
     bought = entry("2")
     engine.submit(bought)
     engine.await_end(bought.client_id, OrderFilled)
-    never, out = entry("1", market_seq=10**6), leave("2", market_seq=10**6)
+    never, out = entry("1", market_seq=10**6, market_epoch=1), leave("2", market_seq=10**6, market_epoch=1)
     engine.submit(never)
     engine.submit(out)
     assert "has not seen tick" in engine.await_end(never.client_id, OrderDenied).reason
@@ -240,7 +240,7 @@ def test_no_entry_on_a_market_that_the_feed_calls_stale(house: House) -> None:
 
     wait_for(denied, "a denial", every=0.05)
     house.publish(100.0)
-    last = entry("0.1", market_seq=house.publish(100.0))
+    last = entry("0.1", market_seq=house.publish(100.0), market_epoch=1)
     engine.submit(last)
     engine.await_end(last.client_id, OrderFilled)
 
