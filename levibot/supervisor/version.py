@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ class CodeGuard:
         now = boot_seconds()
         if now - self._checked_at > _KEEP_SECONDS:
             self._checked_at = now
-            self._changed = code_fingerprint() != self._started_with
+            with contextlib.suppress(OSError):  # no descriptor is free, for example: that tells nothing
+                self._changed = code_fingerprint() != self._started_with
         return self._changed
 
 

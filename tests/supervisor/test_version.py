@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 import levibot
 import workers
-from levibot.supervisor.version import code_fingerprint
+from levibot.supervisor.version import CodeGuard, code_fingerprint
 
 
 def fingerprint_of(root: Path) -> str:
@@ -64,3 +66,16 @@ def test_what_is_not_code_is_no_change(root: Path) -> None:
     (root / "levibot" / "notes.txt").write_text("not code")
     (root / "levibot" / "__pycache__" / "stray.py").write_text("not code either")
     assert fingerprint_of(root) == before
+
+
+def test_a_guard_without_a_free_descriptor_claims_no_change() -> None:
+    guard = CodeGuard()
+    time.sleep(1.1)  # it keeps an answer for a second
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            code_fingerprint()
+        assert not guard.changed()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
