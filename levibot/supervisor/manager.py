@@ -108,6 +108,10 @@ class Manager:
             for cause in ("exhausted", "memory", "descriptors", "fence"):
                 self._alerts.clear(f"{cause}:{worker.name}")
 
+    def missing_infrastructure(self) -> str:
+        """Name of a worker that every engine needs and that is not ready now; empty if none is missing."""
+        return next((kind for kind in INFRASTRUCTURE if not self.workers[kind].ready), "")
+
     def set_policies(self, policies: PoliciesConfig) -> None:
         """Apply other numbers, at once and without a restart."""
         self._policies = policies

@@ -51,8 +51,10 @@ class SupervisorOperations:
         for entry in engines:
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = daemon.positions().get(entry["symbol"])
-            if not entry["ready"]:
                 entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])
+            elif missing := daemon.manager.missing_infrastructure():
+                # A ready engine cannot see that its peers are gone; it goes on as soon as they are back.
+                entry |= {"ready": False, "waiting_for": missing}
         return {
             **summarize(engines),
             "engines": engines,

@@ -219,9 +219,17 @@ def test_30_a_stopped_forkserver_is_replaced(make_daemon: MakeDaemon) -> None:
 
 @pytest.mark.parametrize("kind", ["feed", "broker"])
 def test_a_dead_feed_or_broker_is_no_engines_failure(make_daemon: MakeDaemon, kind: str) -> None:
-    daemon = with_positions(make_daemon)
+    # The first restart would be over before it is seen: let one have been made, so that the next has to wait.
+    daemon = with_positions(make_daemon, **{f"policy.{kind}.restart_delays": [0.0, 1.5]})
+    first = daemon.worker(kind)["pid"]
+    os.kill(first, signal.SIGKILL)
+    daemon.wait_replaced(kind, first)
+    daemon.wait_ready()
     before, held = daemon.worker_pids(), positions(daemon)
     os.kill(before[kind], signal.SIGKILL)
+    daemon.wait(lambda: daemon.worker(kind)["pid"] is None, f"the death of {kind}")
+    engine = daemon.engine()
+    assert (engine["status"], engine["ready"], engine["waiting_for"]) == ("running", False, kind)
     daemon.wait_replaced(kind, before[kind])
     ticks = daemon.engine()["ticks"]
     daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 10, "ticks to flow")
