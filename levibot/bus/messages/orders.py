@@ -1,0 +1,181 @@
+"""Orders and what becomes of them (DEALER → ROUTER of the broker)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from levibot.bus.messages.base import Message, MoneyMessage, OrderKind, Role, Side
+from levibot.bus.messages.risk import Grant
+
+
+class Intent(MoneyMessage, frozen=True):
+    """An order that an engine has journaled and wants carried out, exactly once."""
+
+    client_id: str
+    symbol: str
+    side: Side
+    kind: OrderKind
+    quantity: Decimal
+    role: Role
+    event_ms: int
+    reduce_only: bool = False
+    limit_price: Decimal | None = None
+    post_only: bool = False
+    trigger_price: Decimal | None = None  # of a stop or take-profit order
+    trailing_offset: Decimal | None = None
+    stop_loss: Decimal | None = None  # protection that the broker places for each fill of an entry
+    take_profit: Decimal | None = None
+    parent_id: str | None = None  # the entry that a protective order belongs to
+    market_seq: int = 0  # newest tick that the engine had seen; the broker fills on none older
+    grant: Grant | None = None
+    market_epoch: int = 0  # of that tick
+
+
+class Fill(MoneyMessage, frozen=True):
+    fill_id: str
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: str
+    liquidity: Literal["maker", "taker"]
+
+
+class OrderMessage(Message, frozen=True):
+    """Base of order events. `seq` counts all events of the broker, `symbol_seq` those of the symbol."""
+
+    seq: int
+    symbol_seq: int
+    symbol: str
+    client_id: str
+    event_ms: int  # market time
+    recorded_ms: int  # wall time
+
+
+class OrderSubmitted(OrderMessage, frozen=True, tag=True):
+    """The broker has journaled the order. Carries all of it: stops are orders that no engine sent."""
+
+    intent: Intent
+
+
+class OrderAccepted(OrderMessage, frozen=True, tag=True):
+    exchange_id: str
+
+
+class OrderPartiallyFilled(OrderMessage, frozen=True, tag=True):
+    fill: Fill
+
+
+class OrderFilled(OrderMessage, frozen=True, tag=True):
+    fill: Fill
+
+
+class OrderCancelled(OrderMessage, frozen=True, tag=True):
+    reason: str
+
+
+class OrderDenied(OrderMessage, frozen=True, tag=True):
+    """Refused before it reached the exchange."""
+
+    reason: str
+
+
+class OrderRejected(OrderMessage, frozen=True, tag=True):
+    """Definitely refused by the exchange."""
+
+    reason: str
+
+
+class OrderUnknown(OrderMessage, frozen=True, tag=True):
+    """The answer was lost: to be resolved by asking, never by sending again."""
+
+    reason: str
+
+
+OrderEvent = (
+    OrderSubmitted
+    | OrderAccepted
+    | OrderPartiallyFilled
+    | OrderFilled
+    | OrderCancelled
+    | OrderDenied
+    | OrderRejected
+    | OrderUnknown
+)
+TERMINAL = (OrderFilled, OrderCancelled, OrderDenied, OrderRejected)
+
+
+class Position(MoneyMessage, frozen=True):
+    """Signed base quantity and its average entry price."""
+
+    symbol: str
+    quantity: Decimal
+    entry_price: Decimal
+    realized_pnl: Decimal
+
+
+class SubmitOrder(Message, frozen=True, tag=True):
+    intent: Intent
+
+
+class CancelOrder(Message, frozen=True, tag=True):
+    symbol: str
+    client_id: str
+
+
+class ReconcileRequest(Message, frozen=True, tag=True):
+    """An engine (re)connects: it wants all events after `since`, and the fate of its open orders.
+
+    The broker refuses for ever any of `open_ids` that it does not know, so an intent lost on the way
+    cannot arrive later.
+    """
+
+    request_id: int
+    symbol: str
+    since: int  # symbol_seq
+    open_ids: list[str]
+
+
+class AccountRequest(Message, frozen=True, tag=True):
+    """The supervisor follows the whole account: events after `since`, or a snapshot if it is None."""
+
+    request_id: int
+    since: int | None
+
+
+BrokerRequest = SubmitOrder | CancelOrder | ReconcileRequest | AccountRequest
+
+
+class Reconciled(Message, frozen=True, tag=True):
+    request_id: int
+    symbol: str
+    symbol_seq: int  # last event of the symbol
+    events: list[OrderEvent]  # those after `since`, oldest first
+    position: Position
+    open_orders: list[Intent]  # resting orders of the symbol, protective ones too
+    unknown_ids: list[str]  # of `open_ids`: never arrived, and now never will
+
+
+class NotReady(Message, frozen=True, tag=True):
+    """The broker is still recovering, or has no data for the symbol: ask again."""
+
+    request_id: int
+    reason: str
+
+
+class AccountSnapshot(MoneyMessage, frozen=True, tag=True):
+    request_id: int
+    seq: int  # last event counted in
+    cash: Decimal
+    quote: str
+    positions: list[Position]
+    open_orders: list[Intent]
+
+
+class OrderEvents(Message, frozen=True, tag=True):
+    """Events as they happen, and the answer to a request for those since N."""
+
+    events: list[OrderEvent]
+
+
+BrokerReply = Reconciled | NotReady | AccountSnapshot | OrderEvents
