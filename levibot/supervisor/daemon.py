@@ -32,6 +32,7 @@ from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
+from levibot.supervisor.life import Surroundings
 from levibot.supervisor.manager import INFRASTRUCTURE, Manager
 from levibot.supervisor.operations import SupervisorOperations
 from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
@@ -40,7 +41,6 @@ from levibot.supervisor.registry import Registry
 from levibot.supervisor.risk_desk import RiskDesk
 from levibot.supervisor.specs import SpecFactory
 from levibot.supervisor.version import CodeGuard
-from levibot.supervisor.worker import Surroundings
 
 _ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
 _ERROR_INTERVAL = 1.0

@@ -13,9 +13,10 @@ from levibot.observability.alerts import Alerts
 from levibot.observability.logging import Logger
 from levibot.spec import WorkerKind, engine_name
 from levibot.supervisor.health import StallGuard, judge
+from levibot.supervisor.life import Surroundings
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.states import Desired, Observed
-from levibot.supervisor.worker import Surroundings, Worker
+from levibot.supervisor.worker import Worker
 
 INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")
 _SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long

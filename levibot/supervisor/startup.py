@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def main() -> None:
     parser.add_argument("-c", "--config", type=Path, help="configuration file")
     parser.add_argument("--table", action=argparse.BooleanOptionalAction, default=sys.stdout.isatty())
     arguments = parser.parse_args()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: sys.exit(0))  # nothing has begun yet that would have to be ended
     forkserver.prestart()
     if _run(arguments.config, table=arguments.table):
         os.execv(sys.executable, [sys.executable, "-m", "levibot", *sys.argv[1:]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from levibot.api.client import ApiError
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, alive
+from tests.deadline import wait_for
 
 CONTRACT = {
     "symbol", "status", "uptime_seconds", "last_heartbeat", "error_count", "last_error", "position", "daily_pnl",
@@ -170,3 +172,15 @@ def assert_refused(daemon: DaemonUnderTest, path: str, code: int) -> None:
     with pytest.raises(ApiError) as refusal:
         daemon.post(path)
     assert refusal.value.code == code
+
+
+def test_a_stop_while_the_daemon_is_still_loading_is_a_clean_stop_too(run_dir: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "levibot", "--no-table"], cwd=run_dir)
+    try:
+        wait_for(lambda: psutil.Process(process.pid).children(), "the forkserver, which is started first")
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
