@@ -62,6 +62,8 @@ class DaemonUnderTest:
 
     def start(self, *, ready: bool = True, cwd: Path | None = None, **environ: str) -> None:
         """Start it, in `cwd`, whose code it then runs; with `ready`, wait for every engine that is wanted."""
+        # A copy of the code elsewhere is gone when coverage is reported: it is not measured.
+        inherited = {name: v for name, v in os.environ.items() if cwd is None or not name.startswith("COVERAGE")}
         with (self.folder / "daemon.out").open("a", encoding="utf-8") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "levibot", "-c", str(self.config), "--no-table"],
@@ -69,7 +71,7 @@ class DaemonUnderTest:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=cwd,
-                env={**os.environ, **environ},
+                env={**inherited, **environ},
                 start_new_session=True,
                 text=True,
             )
