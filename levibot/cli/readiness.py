@@ -12,6 +12,7 @@ from levibot.cli.target import Target
 from levibot.errors import RetryError
 
 _POLL = 0.02
+_PATIENCE = 5.0  # times as long as an answer takes: asking must not slow down what is waited for
 _NOT_WANTED = ("stopped", "stopping")
 
 
@@ -47,7 +48,9 @@ def wait_until_ready(
     document: dict[str, Any] | None = None
     with _Progress() as progress:
         while True:
+            asked = time.monotonic()
             latest = _ask(target)
+            pause = max(_POLL, _PATIENCE * (time.monotonic() - asked))
             if latest is not None and is_ours(latest["daemon"]):
                 document = latest
                 missing = _not_ready(document)
@@ -59,7 +62,7 @@ def wait_until_ready(
             check()
             if time.monotonic() > end:
                 raise NotReadyError(_late(document, timeout))
-            time.sleep(_POLL)
+            time.sleep(pause)
 
 
 def _ask(target: Target) -> dict[str, Any] | None:
