@@ -112,10 +112,6 @@ class FeedLink:
             self._request_id += 1
             send(self.feed, encode(SnapshotRequest(self._request_id, symbol, 1)))
 
-    def ask_soon(self) -> None:
-        """Ask at the next turn."""
-        self._ask_at_ns = 0
-
     def on_reply(self, frames: list[bytes]) -> None:
         """One message from the feed."""
         try:

@@ -216,7 +216,6 @@ class Daemon:
             unique_memory_interval=config.supervisor.unique_memory_interval,
             registry=self.registry,
             alerts=self.alerts,
-            log=self.log,
             condition=self.risk.set_condition,
             survived=self.count_error,
         )

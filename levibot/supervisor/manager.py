@@ -10,7 +10,6 @@ from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsC
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
 from levibot.observability.alerts import Alerts
-from levibot.observability.logging import Logger
 from levibot.spec import WorkerKind, engine_name
 from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
@@ -38,7 +37,7 @@ class Manager:
         Seconds between two psutil samples, and between two readings of unique memory.
     registry
         Desired states, durable.
-    alerts, log
+    alerts
         Where trouble is told.
     condition
         Called with a name, whether it holds, and why: the risk manager's ground for REDUCING.
@@ -54,7 +53,6 @@ class Manager:
         unique_memory_interval: float,
         registry: Registry,
         alerts: Alerts,
-        log: Logger,
         condition: Conditions,
         survived: Callable[[str, Exception], None],
     ) -> None:
@@ -64,7 +62,6 @@ class Manager:
         self._unique_interval = unique_memory_interval
         self._registry = registry
         self._alerts = alerts
-        self._log = log
         self._condition = condition
         self._survived = survived
         self._deaths: deque[float] = deque()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from levibot.config import Config, EngineConfig, PolicyConfig
+from levibot.config import Config, EngineConfig
 from levibot.spec import Endpoints, WorkerSpec
 from levibot.supervisor.worker import Worker
 
@@ -42,7 +42,6 @@ class SpecFactory:
     def make(self, worker: Worker) -> WorkerSpec:
         """Spec for the next process of `worker`."""
         config, kind = self.config, worker.kind
-        policy: PolicyConfig = getattr(config.policy, kind)
         if worker.symbol is not None:
             self.engine_configs[worker.symbol] = config.engine_of(worker.symbol)
         return WorkerSpec(
@@ -54,7 +53,7 @@ class SpecFactory:
             endpoints=self.endpoints,
             state_dir=config.state_dir,
             log_dir=config.log_dir,
-            heartbeat_interval=policy.heartbeat_interval,
+            heartbeat_interval=worker.policy.heartbeat_interval,
             logging=config.logging,
             symbols=(worker.symbol,) if worker.symbol else tuple(self.served()),
             paused=worker.paused,
