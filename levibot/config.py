@@ -66,7 +66,7 @@ class PolicyConfig(Section):
     restart_jitter: Fraction = Field(0.1, description="Random part added to a delay, as a fraction of it.")
     restart_alert: Annotated[int, Field(gt=0)] = Field(
         5,
-        description="More restarts than this in the window raise an alert; of feed or broker also REDUCING.",
+        description="More restarts than this in the window alert; of feed, broker, inference also REDUCING.",
     )
 
     @model_validator(mode="after")
@@ -77,7 +77,7 @@ class PolicyConfig(Section):
 
 
 class InfrastructurePolicyConfig(PolicyConfig):
-    """The same for feed and broker, whose loss touches all symbols: restarted soon, and for ever."""
+    """The same for what serves all symbols: restarted soon, and for ever."""
 
     max_memory_mb: Annotated[float, Field(gt=0)] = Field(
         1024.0, description="Unique memory in MB above which a worker is recycled."
@@ -100,6 +100,8 @@ class PoliciesConfig(Section):
     engine: PolicyConfig = Field(default_factory=PolicyConfig)
     feed: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
     broker: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
+    inference: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
+    notifier: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
 
 
 class SupervisorConfig(Section):
@@ -174,6 +176,24 @@ class RiskConfig(Section):
     )
 
 
+class InferenceConfig(Section):
+    """The shared pool of processes that answer engines with a model's probability."""
+
+    processes: Annotated[int, Field(ge=0, le=64)] = Field(
+        2, description="Processes of the LightGBM lane; 0: no pool. With two, one may die."
+    )
+    deadline: Seconds = Field(
+        0.2, description="Seconds until an engine does without an answer; asked elsewhere at half of it."
+    )
+    batch: Annotated[int, Field(gt=0, le=4096)] = Field(
+        64, description="Most requests that one process answers in one go."
+    )
+    models_dir: Path | None = Field(None, description="Folder of the models; default: models below data_dir.")
+    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")] | None = Field(
+        None, description="Name of the LightGBM model; default: lightgbm-EXCHANGE."
+    )
+
+
 class EngineConfig(Section):
     """Defaults of an engine; `[overrides."SYMBOL"]` changes any of them for one symbol."""
 
@@ -193,10 +213,35 @@ class EngineConfig(Section):
 
 
 class ApiConfig(Section):
-    """The HTTP interface."""
+    """The HTTP interface, besides the unix socket that levibotctl uses."""
 
-    port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        0, description="Loopback TCP port, for reading only; 0: none. Changes go through the unix socket."
+    host: str = Field(
+        "127.0.0.1", description="Address of the TCP port; on any but the loopback reading needs a token too."
+    )
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8383, description="TCP port; 0: none.")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="Further names by which the port may be addressed (Host header)."
+    )
+    read_token: bool = Field(False, description="Demand a token for reading as well, /metrics included.")
+
+
+class AlertsConfig(Section):
+    """What is told to people, and how."""
+
+    targets_file: Path | None = Field(
+        None, description="File, mode 0600, with one apprise URL a line: where alerts are sent."
+    )
+    hook: tuple[str, ...] = Field((), description="Command that gets each alert as JSON on its standard input.")
+    heartbeat_file: Path | None = Field(
+        None, description="File, mode 0600, with a URL that is requested while all is well."
+    )
+    heartbeat_interval: Seconds = Field(60.0, description="Seconds between two of these requests.")
+    keep_days: Annotated[int, Field(gt=0)] = Field(30, description="Days that past alerts are kept.")
+    disk_free_mb: Annotated[float, Field(ge=0)] = Field(
+        1000.0, description="Free space in MB below data_dir under which an alert is raised."
+    )
+    clock_skew: Seconds = Field(
+        2.0, description="Seconds between this clock and the exchange's above which an alert is raised."
     )
 
 
@@ -205,6 +250,18 @@ class LoggingConfig(Section):
 
     level: LogLevel = Field("info", description="Least level that is written.")
     retention_days: Annotated[int, Field(gt=0)] = Field(30, description="Days that log files are kept.")
+
+
+class RetentionConfig(Section):
+    """How long files are kept that only grow. Orders, fills and ledgers are kept for ever."""
+
+    recordings_days: Annotated[int, Field(gt=0)] = Field(14, description="Days that recordings are kept.")
+    recordings_gb: Annotated[float, Field(gt=0)] = Field(
+        10.0, description="Size of all recordings in GB above which the oldest go."
+    )
+    journal_days: Annotated[int, Field(gt=0)] = Field(
+        90, description="Days that stack dumps and damaged files that were set aside are kept."
+    )
 
 
 class Config(Section):
@@ -219,13 +276,16 @@ class Config(Section):
     feed: FeedConfig = Field(default_factory=FeedConfig)
     paper: PaperConfig = Field(default_factory=PaperConfig)
     risk: RiskConfig = Field(default_factory=RiskConfig)
+    inference: InferenceConfig = Field(default_factory=InferenceConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
     overrides: dict[SymbolName, EngineConfig] = Field(
         default_factory=dict, description="Engine settings of single symbols."
     )
     policy: PoliciesConfig = Field(default_factory=PoliciesConfig)
     api: ApiConfig = Field(default_factory=ApiConfig)
+    alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     logging: LoggingConfig = Field(default_factory=LoggingConfig)
+    retention: RetentionConfig = Field(default_factory=RetentionConfig)
 
     def engine_of(self, symbol: str) -> EngineConfig:
         """Engine settings of `symbol`: the defaults with its overrides laid over them."""
@@ -243,6 +303,16 @@ class Config(Section):
     def exchange_id(self) -> str:
         """Name of the exchange; simulated and replayed markets never share state."""
         return self.exchange.id or self.feed.source
+
+    @property
+    def models_dir(self) -> Path:
+        """Folder of the models."""
+        return self.inference.models_dir or self.supervisor.data_dir / "models"
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that engines are answered with; one market's model never serves another."""
+        return self.inference.model or f"lightgbm-{self.exchange_id}"
 
     @property
     def log_dir(self) -> Path:

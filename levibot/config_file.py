@@ -24,7 +24,7 @@ from levibot.locations import (
     prepare_run_dir,
     read_file,
 )
-from levibot.spec import Endpoints
+from levibot.spec import Endpoints, inference_name
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,7 @@ def endpoints(config: Config, environ: Mapping[str, str] = os.environ) -> Endpoi
         risk=ipc("risk.sock"),
         heartbeat=ipc("heartbeat.sock"),
         control=ipc("control.sock"),
+        inference=tuple(ipc(f"{inference_name(index)}.sock") for index in range(config.inference.processes)),
     )
 
 

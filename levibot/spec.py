@@ -5,14 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from levibot.config import EngineConfig, FeedConfig, LoggingConfig, PaperConfig, Section
+from levibot.config import (
+    AlertsConfig,
+    EngineConfig,
+    FeedConfig,
+    InferenceConfig,
+    LoggingConfig,
+    PaperConfig,
+    Section,
+)
 from levibot.symbols import on_disk
 
-WorkerKind = Literal["engine", "feed", "broker"]
+WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier"]
 
 
 class Endpoints(Section):
-    """ZeroMQ endpoints. The supervisor binds all but `feed` and `broker`."""
+    """ZeroMQ endpoints. The supervisor binds all but `feed`, `broker` and `inference`."""
 
     publishers: str  # XSUB: the feed's PUB connects
     subscribers: str  # XPUB: SUB sockets connect
@@ -21,6 +29,7 @@ class Endpoints(Section):
     risk: str  # ROUTER
     heartbeat: str  # PULL
     control: str  # ROUTER
+    inference: tuple[str, ...] = ()  # ROUTER of each process of the LightGBM lane
 
 
 class WorkerSpec(Section):
@@ -44,7 +53,18 @@ class WorkerSpec(Section):
     feed: FeedConfig | None = None
     paper: PaperConfig | None = None
     leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
+    inference: InferenceConfig | None = None  # engine and inference
+    models_dir: Path | None = None  # inference
+    model_name: str = ""  # inference
+    exchange_id: str = ""
+    alerts: AlertsConfig | None = None  # notifier
+    api_socket: Path | None = None  # notifier: asks there whether all is well
     grant_key: str = ""  # hex, broker only: checks that a grant comes from this supervisor
+
+    @property
+    def index(self) -> int:
+        """Which process of its lane an inference worker is."""
+        return int(self.worker.rpartition("-")[2])
 
     @property
     def symbol(self) -> str:
@@ -65,3 +85,8 @@ class WorkerSpec(Section):
 def engine_name(symbol: str) -> str:
     """Worker name of the engine of `symbol`."""
     return f"engine-{on_disk(symbol)}"
+
+
+def inference_name(index: int) -> str:
+    """Worker name of one process of the LightGBM lane."""
+    return f"inference-{index}"

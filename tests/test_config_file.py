@@ -109,7 +109,9 @@ def test_money_is_exact(path: Path) -> None:
 
 def test_all_endpoints_differ_and_lie_in_one_folder(run_dir: Path) -> None:
     config = load(DEFAULT_FILE, {"LEVIBOT_SUPERVISOR__RUN_DIR": str(run_dir)}).config
-    addresses = list(endpoints(config, {}).model_dump().values())
+    ends = endpoints(config, {}).model_dump()
+    addresses = [*ends.pop("inference"), *ends.values()]
+    assert len(addresses) == config.inference.processes + len(ends)
     assert len(set(addresses)) == len(addresses)
     assert all(address.startswith(f"ipc://{run_dir}/") for address in addresses)
 
@@ -256,7 +258,7 @@ def test_single_mistakes(path: Path, text: str, said: str | None) -> None:
     lines = complaint(path, text)
     assert len(lines) == 1
     if said is None:
-        assert lines[0].startswith("FILE:1: nothing_like_it: no such key; known here: api, engine, ")
+        assert lines[0].startswith("FILE:1: nothing_like_it: no such key; known here: alerts, api, engine, ")
     else:
         assert lines[0] == said
 

@@ -19,14 +19,12 @@ import zmq
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
     Acknowledged,
-    BrokerReport,
     Command,
     Crashed,
-    EngineReport,
-    FeedReport,
     Heartbeat,
     Hello,
     Pause,
+    Report,
     Resume,
 )
 from levibot.bus.sockets import drain, make_socket, send
@@ -34,8 +32,6 @@ from levibot.clock import boot_ns, boot_seconds
 from levibot.errors import MalformedMessageError
 from levibot.observability.logging import Logger, open_log
 from levibot.spec import WorkerSpec
-
-Report = EngineReport | FeedReport | BrokerReport
 
 STACK_SIGNAL = signal.SIGUSR2
 _STDOUT_LINES_PER_SECOND = 20
@@ -226,7 +222,9 @@ def _leash_to_parent(leash: Path | None) -> None:
 
 
 def _name_process(worker: str) -> None:
-    Path("/proc/self/comm").write_text(f"levi-{worker.removeprefix('engine-')}"[:15], encoding="utf-8")
+    # The kernel keeps 15 bytes, and the number of an inference process must be among them.
+    short = worker.removeprefix("engine-").replace("inference", "infer")
+    Path("/proc/self/comm").write_text(f"levi-{short}"[:15], encoding="utf-8")
 
 
 def _prepare_stack_dumps(spec: WorkerSpec) -> io.TextIOWrapper:

@@ -14,7 +14,7 @@ from levibot.cli.target import Target, complete_symbol
 from levibot.errors import UnknownSymbolError
 from levibot.symbols import on_disk, resolve
 
-_OTHERS = ("supervisor", "feed", "broker")
+_OTHERS = ("supervisor", "feed", "broker", "notifier")
 _ENGINE = "engine-"
 _LEVEL_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
 _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
@@ -29,9 +29,9 @@ _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are in the file.")
 @click.pass_obj
 def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -> None:
-    """Show the log of an engine, or of feed, broker or supervisor.
+    """Show the log of an engine, or of another process, by its name.
 
-    SYMBOL is a symbol or one of these names. Times are UTC.
+    SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier. Times are UTC.
     """
     directory = target.locations.log_dir
     files = LogFiles(directory, _worker_name(target, directory, worker))
@@ -40,7 +40,7 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
 
 
 def _worker_name(target: Target, directory: Path, written: str) -> str:
-    if written in _OTHERS:
+    if written in _OTHERS or written.startswith("inference-"):
         return written
     logged = [_symbol(name) for name in sorted(logged_workers(directory)) if name.startswith(_ENGINE)]
     try:

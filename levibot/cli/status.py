@@ -44,7 +44,7 @@ def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> No
 def _fetch(target: Target, symbol: str | None) -> dict[str, Any]:
     client = target.client()
     document: dict[str, Any]
-    if symbol in ("feed", "broker"):
+    if symbol in ("feed", "broker", "notifier") or (symbol or "").startswith("inference-"):
         document = next(w for w in client.get("/engines/status")["workers"] if w["worker"] == symbol)
     else:
         document = client.get(symbol_path("/engines/status", symbol) if symbol else "/engines/status")

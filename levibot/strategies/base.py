@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
-from levibot.bus.messages import Bar, Position, Tick
+from levibot.bus.messages import Bar, Position, Prediction, Tick
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
@@ -28,12 +28,31 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
         0..1; risk may make the position smaller by it.
     reason
         A few words for the log.
+    stop_loss, take_profit
+        Distances of the protection from the entry price, as fractions; None: those of the configuration.
     """
 
     direction: Direction
     probability: float | None = None
     confidence: float = 1.0
     reason: str = ""
+    stop_loss: float | None = None
+    take_profit: float | None = None
+
+
+class Question(msgspec.Struct, frozen=True, gc=False):
+    """What a strategy would like to know of a model before it answers a bar.
+
+    Parameters
+    ----------
+    feature_set
+        Identity of the features, as of `levibot.ml.features.FEATURE_SET`.
+    features
+        Finite numbers in the order of the feature set.
+    """
+
+    feature_set: str
+    features: tuple[float, ...]
 
 
 class Strategy(Protocol):
@@ -68,6 +87,18 @@ class TickStrategy(Protocol):
 
     def on_tick(self, tick: Tick, position: Position) -> Signal | None:
         """Answer to a tick."""
+        ...
+
+
+@runtime_checkable
+class ModelStrategy(Protocol):
+    """A strategy with this method may answer a bar with a `Question` instead of a signal.
+
+    It is then asked again, with the model's answer, or with None when none came in time.
+    """
+
+    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+        """Answer to the bar of the newest question."""
         ...
 
 

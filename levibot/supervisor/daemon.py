@@ -204,8 +204,7 @@ class Daemon:
         self._engine_configs: dict[str, EngineConfig] = {}
         self._served: set[str] = set()  # what feed and broker were told last
         self.registry = Registry.open(config.state_dir / "registry.json")
-        policies = (config.policy.engine, config.policy.feed, config.policy.broker)
-        window = max(policy.restart_window for policy in policies)
+        window = max(policy.restart_window for _, policy in config.policy)
         self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
         self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -276,7 +275,7 @@ class Daemon:
         fences = config.state_dir / "fences"
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
             self._report_stale_holder(holder)
-        self.manager.add_infrastructure()
+        self.manager.add_shared(0, notifier=False)
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
         await self.manager.start_wanted()

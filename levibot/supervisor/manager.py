@@ -10,14 +10,15 @@ from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsC
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
 from levibot.observability.alerts import Alerts
-from levibot.spec import WorkerKind, engine_name
+from levibot.spec import WorkerKind, engine_name, inference_name
 from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.states import Desired, Observed
 from levibot.supervisor.worker import Worker
 
-INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")
+INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")  # without which no engine can work
+_PORTFOLIO: tuple[WorkerKind, ...] = (*INFRASTRUCTURE, "inference")  # nothing is opened while one keeps dying
 _SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long
 _STORM_DEATHS = 3
 _STORM_SECONDS = 5.0
@@ -86,10 +87,19 @@ class Manager:
         """Symbols that have an engine."""
         return list(self.engines)
 
-    def add_infrastructure(self) -> None:
-        """Make the workers that every daemon has."""
+    def add_shared(self, inference_processes: int, *, notifier: bool) -> None:
+        """Make the workers that serve all symbols."""
         for kind in INFRASTRUCTURE:
             self._add(kind, kind, None)
+        for index in range(inference_processes):
+            self._add(inference_name(index), "inference", None)
+        if notifier:
+            self._add("notifier", "notifier", None)
+
+    @property
+    def shared(self) -> list[Worker]:
+        """The workers that serve all symbols."""
+        return [worker for worker in self.workers.values() if worker.kind != "engine"]
 
     def add_engine(self, symbol: str) -> Worker:
         """Make the engine of `symbol`, stopped, with the paused state it was left in."""
@@ -133,18 +143,17 @@ class Manager:
     # ------------------------------------------------------------------ all at once
 
     async def start_wanted(self) -> None:
-        """Start feed, broker and every engine whose desired state is up."""
+        """Start what serves all symbols, and every engine whose desired state is up."""
         wanted = [
             worker
             for worker in self.workers.values()
-            if worker.kind in INFRASTRUCTURE or self._registry.entry(worker.name).desired is Desired.UP
+            if worker.kind != "engine" or self._registry.entry(worker.name).desired is Desired.UP
         ]
         await asyncio.gather(*(worker.start() for worker in wanted))
 
     async def stop_all(self, reason: str) -> None:
         """Stop the engines, then those that served them. Desired states stay as they are."""
-        infrastructure = [worker for worker in self.workers.values() if worker.kind in INFRASTRUCTURE]
-        for group in (self.engines.values(), infrastructure):
+        for group in (list(self.engines.values()), self.shared):
             await asyncio.gather(*(worker.retire(reason) for worker in group))
         self._save_now()
 
@@ -196,13 +205,19 @@ class Manager:
                     "look for a common cause in the logs: memory, disk, or the last change",
                 )
         elif len(worker.restarts()) >= worker.policy.restart_alert:
+            self._tell_unstable(worker, cause)
+
+    def _tell_unstable(self, worker: Worker, cause: str) -> None:
+        needed = worker.kind in _PORTFOLIO
+        if needed:
             self._condition(f"unstable:{worker.name}", True, f"{worker.name} keeps dying ({cause})")
-            self._alerts.raise_alert(
-                f"unstable:{worker.name}",
-                "critical",
-                f"{worker.name} was restarted more than {worker.policy.restart_alert} times in an hour ({cause})",
-                f"read `levibotctl logs {worker.name}`; no position is opened until it is stable",
-            )
+        self._alerts.raise_alert(
+            f"unstable:{worker.name}",
+            "critical",
+            f"{worker.name} was restarted more than {worker.policy.restart_alert} times in an hour ({cause})",
+            f"read `levibotctl logs {worker.name}`"
+            + ("; no position is opened until it is stable" if needed else ""),
+        )
 
     def exhausted(self, worker: Worker) -> None:
         """Its budget is spent."""
@@ -261,7 +276,7 @@ class Manager:
             self._alerts.clear("crash_storm")
         for worker in self.workers.values():
             restarts = len(worker.restarts())
-            if worker.kind in INFRASTRUCTURE and restarts < worker.policy.restart_alert:
+            if worker.kind != "engine" and restarts < worker.policy.restart_alert:
                 self._condition(f"unstable:{worker.name}", False, "")
                 self._alerts.clear(f"unstable:{worker.name}")
             if not restarts:  # the next one is news again

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 # What is fixed for the life of the daemon: sockets, folders and identities hang on it.
-_FIXED = ("mode", "supervisor", "exchange", "api", "logging")
+_FIXED = ("mode", "supervisor", "exchange", "inference", "api", "alerts", "logging")
 
 
 async def apply_reload(daemon: Daemon) -> Document:

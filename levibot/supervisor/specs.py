@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from levibot.config import Config, EngineConfig
+from levibot.config_file import api_socket
 from levibot.spec import Endpoints, WorkerSpec
 from levibot.supervisor.worker import Worker
 
@@ -63,5 +64,11 @@ class SpecFactory:
             config_dir=self.config_dir,
             feed=config.feed if kind == "feed" else None,
             paper=config.paper if kind == "broker" else None,
+            inference=config.inference if kind in ("engine", "inference") else None,
+            models_dir=config.models_dir if kind == "inference" else None,
+            model_name=config.model_name if kind == "inference" else "",
+            exchange_id=config.exchange_id,
+            alerts=config.alerts if kind == "notifier" else None,
+            api_socket=api_socket(config) if kind == "notifier" else None,
             grant_key=self.grant_key.hex() if kind == "broker" else "",
         )

@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 from levibot.bus.messages import (
     Acknowledged,
-    BrokerReport,
     Command,
-    EngineReport,
-    FeedReport,
     Heartbeat,
     Pause,
+    Report,
     Resume,
     Stop,
 )
@@ -62,7 +60,7 @@ class Worker:
         self.last_error = ""
         self.errors = ErrorWindow(policy.error_window)
         self.error_total = 0  # over all incarnations
-        self.last_report: EngineReport | FeedReport | BrokerReport | None = None
+        self.last_report: Report | None = None
         self._around = around
         self._commands = asyncio.Lock()  # operator's commands wait for each other, in order, per worker
         self._stopped = asyncio.Event()

@@ -83,6 +83,9 @@ class LiveDaemon:
         sections: dict[str, dict[str, Any]] = {
             "supervisor": {"data_dir": str(directory / "data"), "run_dir": str(directory / "run")},
             "feed": {"source": "simulated", "speed": 1.0, "tick_hz": tick_hz},
+            "engine": {"strategy": "sma_cross"},  # rows that measure the pool ask for it
+            "inference": {"processes": 0},
+            "api": {"port": 0},
         }
         for name, values in settings.items():
             sections.setdefault(name, {}).update(values)

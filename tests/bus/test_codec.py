@@ -39,6 +39,8 @@ UNIONS = [
     messages.MarketEvent,
     messages.Heartbeat,
     messages.RiskRequest,
+    messages.PredictRequest,
+    messages.InferenceReply,
     messages.Tick,
     messages.Bar,
 ]

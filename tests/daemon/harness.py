@@ -18,6 +18,9 @@ from levibot.api.client import ApiClient, NotRunningError
 from tests.deadline import wait_for
 
 FAST: dict[str, Any] = {
+    "api.port": 0,
+    "engine.strategy": "sma_cross",
+    "inference.processes": 0,
     "symbols": ["BTC/USDT", "ETH/USDT"],
     "policy.engine.heartbeat_interval": 0.1,
     "policy.engine.hang_after": 2.0,

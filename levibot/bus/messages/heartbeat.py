@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from levibot.bus.messages.base import Message, MoneyMessage
+
+INFERENCE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds; one more bucket is without bound
 
 
 class EngineReport(MoneyMessage, frozen=True, tag=True):
@@ -24,6 +28,15 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     bar_ms: int | None  # opening time of the newest closed bar
     ledger: str = "ok"  # or what was wrong with it
     refused_messages: int = 0  # that did not decode, or made no sense
+    prob_up: float | None = None  # newest probability of a rise, whatever the signal made of it
+    model: str = ""  # name/version that gave the newest answer
+    no_model: str = ""  # why the newest question had no answer; empty if it had one
+    predictions: int = 0  # answers in time
+    missed: int = 0  # questions without an answer in time
+    inference_buckets: list[int] = msgspec.field(
+        default_factory=list
+    )  # answers by round trip, cumulative, as of INFERENCE_BOUNDS
+    inference_seconds: float = 0.0  # sum of all round trips
 
 
 class FeedReport(Message, frozen=True, tag=True):
@@ -39,6 +52,26 @@ class BrokerReport(Message, frozen=True, tag=True):
     open_orders: int
     orders: dict[str, int]  # count by state
     refused_messages: int
+
+
+class InferenceReport(Message, frozen=True, tag=True):
+    model: str  # name/version that is served; empty if there is none
+    trouble: str  # why none is, or why a newer one is not
+    answered: int
+    refused: int  # requests that got a refusal: no model, wrong features, NaN
+    expired: int  # requests that were older than their deadline
+    batches: int
+    swaps: int  # models taken over after the first
+    refused_messages: int = 0
+
+
+class NotifierReport(Message, frozen=True, tag=True):
+    sent: int
+    failed: int  # attempts
+    waiting: int  # deliveries in the outbox
+
+
+Report = EngineReport | FeedReport | BrokerReport | InferenceReport | NotifierReport
 
 
 class Heartbeat(Message, frozen=True):
@@ -58,4 +91,4 @@ class Heartbeat(Message, frozen=True):
     queue_depth: int
     dropped: int
     preloaded: bool  # the forkserver's preload took
-    report: EngineReport | FeedReport | BrokerReport | None = None
+    report: Report | None = None

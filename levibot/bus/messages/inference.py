@@ -1,0 +1,40 @@
+"""Questions to a model and its answers (DEALER of an engine → ROUTER of each pool process)."""
+
+from __future__ import annotations
+
+from levibot.bus.messages.base import Message
+
+
+class PredictRequest(Message, frozen=True, tag=True):
+    """An engine asks for the probability of the event that the model was trained on."""
+
+    request_id: int
+    symbol: str
+    bar_ms: int  # opening time of the bar whose close the features describe
+    feature_set: str  # identity of the features, by name, order and version
+    features: bytes  # float64, little-endian, in the order of the feature set
+    deadline_ns: int  # CLOCK_BOOTTIME; an answer after it is of no use
+
+
+class Prediction(Message, frozen=True, tag=True):
+    """Probability that price rises by `take_profit` before it falls by `stop_loss`."""
+
+    request_id: int
+    symbol: str
+    bar_ms: int
+    probability: float  # 0..1
+    model: str  # name/version
+    take_profit: float  # distances that the label was made with, as fractions of the price
+    stop_loss: float
+    horizon_bars: int
+    expires_ms: int  # event time after which the model is too old to open a position
+    out_of_range: int = 0  # features outside the range that the model was trained on
+
+
+class PredictionRefused(Message, frozen=True, tag=True):
+    request_id: int
+    symbol: str
+    reason: str
+
+
+InferenceReply = Prediction | PredictionRefused
