@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 
@@ -13,9 +12,9 @@ from levibot.bus.messages import (
     BrokerReply,
     BrokerReport,
     BrokerRequest,
+    Command,
     MarketEvent,
     MarketSpec,
-    Stop,
     SymbolsChanged,
     Tick,
 )
@@ -30,12 +29,11 @@ from levibot.execution.gate import ClosedGate, check_form
 from levibot.execution.grants import GrantBook
 from levibot.execution.paper import PaperExchange
 from levibot.execution.position import quote_of
+from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
 _TURN = 0.05  # seconds between two turns without anything to do
-_FENCE_RETRY = 0.02
 _REOPEN_NS = 1_000_000_000
-_LOG_EVERY_NS = 1_000_000_000
 
 
 def main(runtime: Runtime) -> None:
@@ -43,7 +41,7 @@ def main(runtime: Runtime) -> None:
     asyncio.run(BrokerWorker(runtime).run())
 
 
-class BrokerWorker:
+class BrokerWorker(AsyncWorker):
     """Sockets, timers and the life of the database around one `Broker`.
 
     Parameters
@@ -53,8 +51,8 @@ class BrokerWorker:
     """
 
     def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
         spec = runtime.spec
-        self._runtime = runtime
         self._paper = spec.paper or PaperConfig()
         self._grants = GrantBook(bytes.fromhex(spec.grant_key), spec.supervisor_epoch)
         self._decode: Decoder[BrokerRequest] = Decoder(BrokerRequest)
@@ -64,26 +62,6 @@ class BrokerWorker:
         self._wanted = spec.symbols
         self._markets: dict[str, MarketSpec] = {}
         self._reopen_ns = 0
-        self._refused = 0
-        self._logged_ns = 0
-        self._stop: Stop | None = None
-        self._wake = asyncio.Event()
-
-    async def run(self) -> None:
-        """Take the fence, then serve until `Stop`."""
-        runtime = self._runtime
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._on_loop_error)
-        control_fd = int(runtime.control.getsockopt(zmq.FD))
-        loop.add_reader(control_fd, self._wake.set)
-        runtime.status.waiting_for = "fence"
-        while self._stop is None and not runtime.fence.acquire():
-            await self._turn(_FENCE_RETRY)
-        if self._stop is None:
-            await self._serve(loop)
-        loop.remove_reader(control_fd)
-        if self._stop is not None:
-            runtime.acknowledge(self._stop)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
@@ -112,30 +90,16 @@ class BrokerWorker:
             if self._books is not None:
                 self._books.close()
 
-    async def _turn(self, seconds: float) -> None:
-        runtime = self._runtime
-        runtime.status.turns += 1
-        self._wake.clear()
-        for command in runtime.commands():
-            if isinstance(command, Stop):
-                self._stop = command  # acknowledged when all is closed
-                continue
-            if isinstance(command, SymbolsChanged):
-                self._wanted = tuple(command.symbols)
-                if self._broker is not None:
-                    self._broker.wanted = set(command.symbols)
-            runtime.acknowledge(command)
+    def _on_command(self, command: Command) -> None:
+        if isinstance(command, SymbolsChanged):
+            self._wanted = tuple(command.symbols)
+            if self._broker is not None:
+                self._broker.wanted = set(command.symbols)
+
+    def _on_turn(self) -> None:
         if self._broker is not None:
-            self._broker.paused = runtime.status.paused
+            self._broker.paused = self._runtime.status.paused
             self._guard(self._broker.on_timer)
-        runtime.beat(self._report)
-        if self._stop is not None:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        except TimeoutError:
-            return
 
     # ------------------------------------------------------------------ the database
 
@@ -173,15 +137,6 @@ class BrokerWorker:
             act()
         except DataStoreError as error:
             self._shut(error)
-
-    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """A message that could not be dealt with changed nothing; it is counted, and the next one read."""
-        error = context.get("exception")
-        if not isinstance(error, Exception):
-            loop.default_exception_handler(context)
-            return
-        self._runtime.status.fail(f"{type(error).__name__}: {error}")
-        self._runtime.log.error("error_survived", exc_info=error)
 
     def _note_failure(self, reason: str) -> None:
         self._runtime.status.last_error = reason[:500]
@@ -238,16 +193,6 @@ class BrokerWorker:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             return False
-
-    def _refuse(self, reason: str) -> None:
-        self._refused += 1
-        self._log_limited("message_refused", reason)
-
-    def _log_limited(self, event: str, reason: str) -> None:
-        now = boot_ns()
-        if now - self._logged_ns >= _LOG_EVERY_NS:
-            self._logged_ns = now
-            self._runtime.log.warning(event, reason=reason, refused_in_all=self._refused)
 
     def _report(self) -> BrokerReport:
         if self._broker is None:

@@ -6,7 +6,7 @@ import asyncio
 
 import zmq
 
-from levibot.bus.messages import FeedReport, Stop, SymbolsChanged
+from levibot.bus.messages import Command, FeedReport, SymbolsChanged
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
 from levibot.config import FeedConfig
@@ -19,12 +19,11 @@ from levibot.market.publisher import Publisher
 from levibot.market.recording import Market, Opening
 from levibot.market.snapshots import SnapshotDesk
 from levibot.market.source import open_recording, settings_key
+from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
 _TURN = 0.25  # seconds between two turns without anything to do
-_FENCE_RETRY = 0.02
 _SAVE_NS = 1_000_000_000
-_LOG_EVERY_NS = 1_000_000_000
 
 
 def main(runtime: Runtime) -> None:
@@ -32,7 +31,7 @@ def main(runtime: Runtime) -> None:
     asyncio.run(FeedWorker(runtime).run())
 
 
-class FeedWorker:
+class FeedWorker(AsyncWorker):
     """Sockets, timers and progress around one source.
 
     Parameters
@@ -42,35 +41,14 @@ class FeedWorker:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        super().__init__(runtime)
         self._config = runtime.spec.feed or FeedConfig()
-        self._stop: Stop | None = None
-        self._wake = asyncio.Event()
-        self._refused = 0
-        self._logged_ns = 0
         self._save_ns = 0
         self._saving: asyncio.Task[None] | None = None
         self._save_fails = False
         self._progress = ProgressStore(runtime.spec.state_dir / "feed.json", settings_key(self._config))
         self._source: Playback | None = None
         self._markets: Bootstrapper | None = None
-
-    async def run(self) -> None:
-        """Take the fence, then publish and answer until `Stop`."""
-        runtime = self._runtime
-        control_fd = int(runtime.control.getsockopt(zmq.FD))
-        loop = asyncio.get_running_loop()
-        loop.add_reader(control_fd, self._wake.set)
-        runtime.status.waiting_for = "fence"
-        try:
-            while self._stop is None and not runtime.fence.acquire():
-                await self._turn(_FENCE_RETRY)
-            if self._stop is None:
-                await self._serve(loop)
-        finally:
-            loop.remove_reader(control_fd)
-        if self._stop is not None:
-            runtime.acknowledge(self._stop)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime, spec = self._runtime, self._runtime.spec
@@ -83,7 +61,7 @@ class FeedWorker:
         self._source = source = self._make_source()
         self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
         self._desk = SnapshotDesk(
-            self._publisher, markets.states, lambda *frames: send(clients, *frames), source.heed, self._malformed
+            self._publisher, markets.states, lambda *frames: send(clients, *frames), source.heed, self._refuse
         )
         reader = AsyncReader(loop, clients, self._desk.take)
         runtime.log.info("feed_started", source=source.disclosure, position_ms=source.position_ms)
@@ -117,26 +95,13 @@ class FeedWorker:
             recording, spec.symbols, opening, position_ms, self._report_lockstep, self._publisher.repeat
         )
 
-    async def _turn(self, seconds: float) -> None:
-        runtime = self._runtime
-        runtime.status.turns += 1
-        while commands := list(runtime.commands()):
-            for command in commands:
-                if isinstance(command, Stop):
-                    self._stop = command  # acknowledged after a clean end
-                    return
-                if isinstance(command, SymbolsChanged) and self._markets is not None:
-                    self._markets.want(command.symbols)
-                runtime.acknowledge(command)
+    def _on_command(self, command: Command) -> None:
+        if isinstance(command, SymbolsChanged) and self._markets is not None:
+            self._markets.want(command.symbols)
+
+    def _on_turn(self) -> None:
         if self._markets is not None:
-            runtime.status.market_ns = self._publisher.last_ns
-        runtime.beat(self._report)
-        self._wake.clear()
-        try:
-            async with asyncio.timeout(min(seconds, runtime.seconds_to_beat())):
-                await self._wake.wait()
-        except TimeoutError:
-            return
+            self._runtime.status.market_ns = self._publisher.last_ns
 
     def _report(self) -> FeedReport:
         source, markets = self._source, self._markets
@@ -169,13 +134,6 @@ class FeedWorker:
         self._publisher.close(symbol)
         self._desk.settle(symbol)
         self._runtime.log.info("market_closed", symbol=symbol)
-
-    def _malformed(self, reason: str) -> None:
-        """Count junk apart from errors: whoever sends it must not get the feed restarted."""
-        self._refused += 1
-        if boot_ns() - self._logged_ns > _LOG_EVERY_NS:
-            self._logged_ns = boot_ns()
-            self._runtime.log.warning("malformed_request", reason=reason, refused=self._refused)
 
     def _report_lockstep(self, text: str) -> None:
         self._runtime.status.fail(f"lockstep: {text}")
