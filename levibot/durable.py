@@ -44,9 +44,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
 
 
 def append_durably(path: Path, data: bytes) -> None:
@@ -73,9 +73,9 @@ def append_durably(path: Path, data: bytes) -> None:
         finally:
             os.close(fd)
         if size == 0:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
 
 
 def read_bytes(path: Path) -> bytes | None:
@@ -133,9 +133,9 @@ def set_aside(path: Path) -> Path:
     target = name_aside(path)
     try:
         path.rename(target)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     return target
 
 
@@ -165,7 +165,8 @@ def _write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until what was renamed, made or removed in `folder` is on disk."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)  # a rename is not on disk before its folder is
@@ -173,7 +174,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def _write_error(path: Path, error: OSError) -> DataStoreError:
+def write_error(path: Path, error: OSError) -> DataStoreError:
+    """What a failed write is raised as, with the remedy."""
     if error.errno in _FULL:
         return FullDiskError(path, f"the disk refused a write ({error.strerror}); make room")
     return DataStoreError(path, f"cannot be written ({error.strerror}); check owner and mode of its folder")

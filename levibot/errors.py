@@ -45,6 +45,23 @@ class StrategyError(GiveUpError):
     """A strategy raised, or returned something that is no signal."""
 
 
+class ModelError(GiveUpError):
+    """A stored model cannot be used: go on with the one before, or without.
+
+    Parameters
+    ----------
+    path
+        The file or folder concerned.
+    reason
+        What was found, what was expected, and the remedy.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
 class DataStoreError(StopError):
     """Base of the errors about files that hold state.
 

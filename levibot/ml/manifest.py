@@ -1,0 +1,207 @@
+"""What is known of a stored model: how it was made, from what, how good it is, and where it may be used."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from levibot.durable import read_document
+from levibot.errors import DataStoreError, ModelError
+
+MANIFEST = "manifest.json"
+MODEL = "model.txt"
+SCHEMA = 1
+
+_Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
+_Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+_Fraction = Annotated[float, Meta(ge=0, le=1)]
+_Distance = Annotated[float, Meta(gt=0, lt=1)]
+_Count = Annotated[int, Meta(ge=0)]
+_Positive = Annotated[int, Meta(gt=0)]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Part of a manifest."""
+
+
+class Label(_Record, frozen=True, kw_only=True):
+    """What the probability is of: price rises by `take_profit` before it falls by `stop_loss`.
+
+    Parameters
+    ----------
+    take_profit, stop_loss
+        Distances from the close of the bar that is judged, as fractions of it.
+    horizon_bars
+        Bars within which that must happen.
+    """
+
+    take_profit: _Distance
+    stop_loss: _Distance
+    horizon_bars: _Positive
+
+
+class Part(_Record, frozen=True, kw_only=True):
+    """One of the three spans of time that the rows were divided into.
+
+    Parameters
+    ----------
+    from_ms, until_ms
+        Opening time of the first bar that was judged, and the end of the last label's interval.
+    from_utc, until_utc
+        The same for people.
+    rows
+        Bars judged, of all symbols.
+    positives
+        Those whose label is 1, as a fraction.
+    """
+
+    from_ms: int
+    until_ms: int
+    from_utc: str
+    until_utc: str
+    rows: _Positive
+    positives: _Fraction
+
+
+class Scores(_Record, frozen=True, kw_only=True):
+    """Quality on the test span, which nothing was fitted or chosen on.
+
+    Parameters
+    ----------
+    auc
+        Area under the ROC curve; .5 is guessing.
+    log_loss, brier
+        Mean −ln of the probability given to what happened; mean squared error of the probability.
+    base_log_loss, base_brier
+        The same of a constant: the share of positives in the training span.
+    """
+
+    auc: _Fraction
+    log_loss: float
+    brier: float
+    base_log_loss: float
+    base_brier: float
+
+    @property
+    def beats_base_rate(self) -> bool:
+        """Whether the model knows more than how often the event happens."""
+        return self.log_loss < self.base_log_loss and self.auc > 0.5
+
+
+class Manifest(_Record, frozen=True, kw_only=True):
+    """Everything that is stored beside a model.
+
+    Parameters
+    ----------
+    name, version
+        Together they are unique; the version is given by the store.
+    exchange
+        Whose market it was trained on, and the only one that it may serve.
+    feature_set, features
+        Identity and names of the features, in order.
+    ranges
+        Least and greatest value of each feature that the model has learned from.
+    symbols
+        Symbols of the training rows.
+    label
+        What the probability is of.
+    train, validation, test
+        The three spans: fitted on, stopped early on, judged on.
+    scores
+        On the test span.
+    seed, params, trees
+        Of LightGBM.
+    libraries, levibot, commit
+        Versions that made it; `commit` of git where there is one.
+    created_ms, created_utc
+        When.
+    expires_ms
+        Event time after which it is too old to open a position; 0: never.
+    model_sha256, model_bytes
+        Of the model file.
+    """
+
+    schema: int = SCHEMA
+    name: _Name
+    version: str
+    exchange: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")]
+    feature_set: str
+    features: tuple[str, ...]
+    ranges: tuple[tuple[float, float], ...]
+    symbols: Annotated[tuple[str, ...], Meta(min_length=1)]
+    label: Label
+    train: Part
+    validation: Part
+    test: Part
+    scores: Scores
+    seed: int
+    params: dict[str, str | int | float | bool]
+    trees: _Positive
+    libraries: dict[str, str]
+    levibot: str
+    commit: str | None
+    created_ms: int
+    created_utc: str
+    expires_ms: _Count
+    model_sha256: _Digest
+    model_bytes: _Positive
+
+    def __post_init__(self) -> None:
+        if not len(self.features) == len(self.ranges) == len(set(self.features)):
+            raise ValueError("expected one range for each feature, and no feature twice")
+        if not all(math.isfinite(low) and low <= high < math.inf for low, high in self.ranges):
+            raise ValueError("expected finite ranges, each with the lower end first")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a stored model.
+
+    Parameters
+    ----------
+    folder
+        Of one version.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged, incomplete or written by a newer LeviBot.
+    """
+    path = folder / MANIFEST
+    try:
+        document = read_document(path, SCHEMA)
+    except DataStoreError as error:
+        raise ModelError(error.path, f"{error.reason}; or promote another version") from error
+    if document is None:
+        raise ModelError(path, "is missing; expected the manifest of a model: train again with `levibotctl train`")
+    return parse_manifest(document, path)
+
+
+def parse_manifest(document: dict[str, Any], path: Path) -> Manifest:
+    """Manifest from the content of `path`.
+
+    Raises
+    ------
+    ModelError
+        If it is no manifest; the text names the field.
+    """
+    try:
+        return msgspec.convert(document, Manifest)
+    except msgspec.ValidationError as error:
+        reason = f"is no manifest of a model: {error}; train again with `levibotctl train`"
+        raise ModelError(path, reason) from error
+
+
+def to_document(manifest: Manifest) -> dict[str, Any]:
+    """Content of the file, for `levibot.durable.write_document`."""
+    document: dict[str, Any] = msgspec.to_builtins(manifest)
+    return document
+
+
+def utc(ms: int) -> str:
+    """A time for people: ISO 8601, to the second."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

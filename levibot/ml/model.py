@@ -1,0 +1,157 @@
+"""A stored model, loaded and checked: features in, probabilities out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from levibot.errors import ModelError
+from levibot.ml.features import FEATURE_SET, FEATURES
+from levibot.ml.manifest import MANIFEST, MODEL, Manifest, read_manifest
+from levibot.ml.model_text import check_model_text
+
+Rows = NDArray[np.float64]
+_AGAIN = "train again with `levibotctl train`"
+
+
+class Model:
+    """A model that is ready to answer.
+
+    Parameters
+    ----------
+    manifest
+        Of the version.
+    booster
+        LightGBM's own object.
+    """
+
+    def __init__(self, manifest: Manifest, booster: Any) -> None:
+        self.manifest = manifest
+        self._booster = booster
+        self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
+
+    @property
+    def label(self) -> str:
+        """Name and version, as answers carry it."""
+        return f"{self.manifest.name}/{self.manifest.version}"
+
+    def predict(self, rows: Rows) -> Rows:
+        """Probability of the label for each row.
+
+        Parameters
+        ----------
+        rows
+            Shape (n, number of features), finite.
+
+        Returns
+        -------
+        ndarray
+            Shape (n,), 0..1.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another, or a number is not finite.
+        """
+        if rows.ndim != 2 or rows.shape[1] != len(self._low):
+            raise ValueError(f"rows have shape {rows.shape}, expected (n, {len(self._low)})")
+        if not np.isfinite(rows).all():
+            raise ValueError("a feature is NaN or infinite, expected finite numbers")
+        if not len(rows):
+            return np.empty(0)
+        probabilities: Rows = self._booster.predict(rows, num_threads=1)
+        return probabilities
+
+    def out_of_range(self, rows: Rows) -> NDArray[np.intp]:
+        """How many features of each row lie outside what the model has learned from; shape (n,)."""
+        outside: NDArray[np.bool_] = (rows < self._low) | (rows > self._high)
+        return outside.sum(axis=1, dtype=np.intp)
+
+
+class _Silent:
+    """LightGBM's messages would go to standard output; its errors are exceptions as well."""
+
+    def info(self, message: str) -> None:
+        """Say nothing."""
+
+    def warning(self, message: str) -> None:
+        """Say nothing."""
+
+
+def import_lightgbm() -> Any:
+    """LightGBM on one thread, silent. Its thread pool hangs for ever in a process forked after its first use."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    import lightgbm
+
+    lightgbm.register_logger(_Silent())
+    return lightgbm
+
+
+def load_model(folder: Path, exchange: str) -> Model:
+    """Load one version of a model.
+
+    Parameters
+    ----------
+    folder
+        Of the version, as `ModelStore.current` gives it.
+    exchange
+        Whose markets it is to serve.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, damaged, or made for other features or another exchange.
+    """
+    manifest = read_manifest(folder)
+    _check_use(folder, manifest, exchange)
+    path = folder / MODEL
+    content = _read_model(path, manifest)
+    try:
+        text = content.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise ModelError(path, f"is no text (byte {error.start}); {_AGAIN}") from error
+    trees = check_model_text(path, text, manifest.features)
+    if trees != manifest.trees:
+        raise ModelError(path, f"has {trees} trees, expected {manifest.trees}; {_AGAIN}")
+    lightgbm = import_lightgbm()
+    try:
+        booster = lightgbm.Booster(model_str=text)
+    except lightgbm.basic.LightGBMError as error:
+        raise ModelError(path, f"is refused by LightGBM {lightgbm.__version__}: {error}; {_AGAIN}") from error
+    return Model(manifest, booster)
+
+
+def _check_use(folder: Path, manifest: Manifest, exchange: str) -> None:
+    path = folder / MANIFEST
+    if folder.name != manifest.version or folder.parent.name != manifest.name:
+        named = f"{manifest.name}/{manifest.version}"
+        raise ModelError(path, f"describes {named}, expected {folder.parent.name}/{folder.name}; {_AGAIN}")
+    if manifest.exchange != exchange:
+        raise ModelError(
+            path,
+            f"was trained on the markets of {manifest.exchange!r}, expected {exchange!r}; "
+            f"correct inference.model, or {_AGAIN}",
+        )
+    if manifest.feature_set != FEATURE_SET or manifest.features != FEATURES:
+        raise ModelError(
+            path, f"has the feature set {manifest.feature_set}, this LeviBot computes {FEATURE_SET}; {_AGAIN}"
+        )
+
+
+def _read_model(path: Path, manifest: Manifest) -> bytes:
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size == manifest.model_bytes else b""
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror}); {_AGAIN}") from error
+    if size != manifest.model_bytes:
+        raise ModelError(path, f"has {size} bytes, expected {manifest.model_bytes}; {_AGAIN}")
+    if hashlib.sha256(content).hexdigest() != manifest.model_sha256:
+        raise ModelError(path, f"has another digest than its manifest says; {_AGAIN}")
+    return content

@@ -1,0 +1,90 @@
+"""Bars, and a small real model with its manifest, for the tests of this package and its users."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.ml.features import FEATURE_SET, FEATURES
+from levibot.ml.manifest import Label, Manifest, Part, Scores, utc
+from levibot.ml.model import import_lightgbm
+from levibot.ml.store import ModelStore
+
+START_MS = 1_735_689_600_000
+SEED = 3
+
+
+def walk(count: int, *, seed: int = SEED, price: float = 100.0, start_ms: int = START_MS) -> Iterator[Candle]:
+    """Bars of a random walk."""
+    draw = random.Random(seed)
+    for index in range(count):
+        close = price * math.exp(draw.gauss(0, 0.001))
+        high = max(price, close) * (1 + 0.001 * draw.random())
+        low = min(price, close) * (1 - 0.001 * draw.random())
+        yield Candle(start_ms + index * MINUTE_MS, price, high, low, close, draw.uniform(1, 9))
+        price = close
+
+
+@cache
+def model_text(*, objective: str = "binary", features: tuple[str, ...] = FEATURES, rounds: int = 5) -> bytes:
+    """Text of a model that answers by the sign of the first feature."""
+    lightgbm = import_lightgbm()
+    rows = np.random.default_rng(SEED).normal(size=(400, len(features)))
+    labels = (rows[:, 0] > 0).astype(float)
+    data = lightgbm.Dataset(rows, labels, feature_name=list(features))
+    params = {"objective": objective, "num_threads": 1, "verbose": -1, "num_leaves": 6, "seed": SEED}
+    text: str = lightgbm.train(params, data, rounds).model_to_string()
+    return text.encode()
+
+
+def manifest(**changes: object) -> Manifest:
+    """Manifest of that model; the store fills in version, digest and size."""
+    part = Part(
+        from_ms=START_MS,
+        until_ms=START_MS + MINUTE_MS,
+        from_utc=utc(START_MS),
+        until_utc=utc(START_MS + MINUTE_MS),
+        rows=100,
+        positives=0.5,
+    )
+    made = Manifest(
+        name="lightgbm-simulated",
+        version="",
+        exchange="simulated",
+        feature_set=FEATURE_SET,
+        features=FEATURES,
+        ranges=tuple((-3.0, 3.0) for _ in FEATURES),
+        symbols=("BTC/USDT",),
+        label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
+        train=part,
+        validation=part,
+        test=part,
+        scores=Scores(auc=0.7, log_loss=0.6, brier=0.2, base_log_loss=0.69, base_brier=0.25),
+        seed=SEED,
+        params={"num_leaves": 6},
+        trees=5,
+        libraries={"lightgbm": "4"},
+        levibot="0.1.0",
+        commit=None,
+        created_ms=START_MS,
+        created_utc=utc(START_MS),
+        expires_ms=0,
+        model_sha256="0" * 64,
+        model_bytes=1,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def stored_model(folder: Path, **changes: object) -> Path:
+    """Save the small model below `folder`, promote it; the folder of its version."""
+    store = ModelStore(folder)
+    stored = store.save(manifest(**changes), model_text())
+    store.promote(stored.name, stored.version)
+    return folder / stored.name / stored.version
