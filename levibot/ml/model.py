@@ -69,8 +69,8 @@ class Model:
 
     def out_of_range(self, rows: Rows) -> NDArray[np.intp]:
         """How many features of each row lie outside what the model has learned from; shape (n,)."""
-        outside: NDArray[np.bool_] = (rows < self._low) | (rows > self._high)
-        return outside.sum(axis=1, dtype=np.intp)
+        counts: NDArray[np.intp] = ((rows < self._low) | (rows > self._high)).sum(axis=1)
+        return counts
 
 
 class _Silent:
