@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from levibot.bus.messages import Intent, RiskRequest
+from levibot.strategies.base import Question
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -17,6 +18,14 @@ class _Command(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 class AskRisk(_Command, frozen=True):
     request: RiskRequest
+
+
+class AskModel(_Command, frozen=True):
+    """Get a model's answer to the strategy's question about a bar, or say that none came in time."""
+
+    request_id: int  # of the core; its answer carries it
+    bar_ms: int  # opening time of the bar
+    question: Question
 
 
 class SendIntent(_Command, frozen=True):
@@ -43,4 +52,4 @@ class Note(_Command, frozen=True):
     fields: dict[str, str]
 
 
-Command = AskRisk | SendIntent | CancelIntent | AskSnapshot | Note
+Command = AskRisk | AskModel | SendIntent | CancelIntent | AskSnapshot | Note

@@ -7,30 +7,29 @@ closed at once without one; a flip is an exit, and an entry at a later decision.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from levibot.bus.messages import (
     TERMINAL,
-    Bar,
     Intent,
     OrderFilled,
     OrderSubmitted,
     Position,
+    Prediction,
     RiskRequest,
     Role,
     Side,
-    Tick,
 )
 from levibot.config import EngineConfig
 from levibot.engine import inputs
+from levibot.engine.adviser import Adviser
 from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command, Level, Note, SendIntent
 from levibot.engine.market_view import MarketView
 from levibot.engine.notes import order_note
-from levibot.engine.orders import entry_intent, exit_intent, to_price, tradable
-from levibot.strategies.base import Signal, Strategy, TickStrategy, check_signal
+from levibot.engine.orders import Barriers, entry_intent, exit_intent, to_price, tradable
+from levibot.strategies.base import Question, Signal, Strategy
 
 _ANSWER_DEADLINE_NS = 2_000_000_000
 _EXIT_RETRY_NS = 5_000_000_000
@@ -48,7 +47,8 @@ class DecisionCore:
     config
         Engine settings of the symbol.
     strategy
-        Asked at each closed bar, and at ticks if it has `on_tick`.
+        Asked at each closed bar, and at ticks if it has `on_tick`; if it has `on_prediction` it may have a
+        question to a model first.
     new_client_id
         Gives a client order id for a role; None if none can be stored now.
     first_request_id
@@ -74,8 +74,7 @@ class DecisionCore:
         self.decided_ns: int | None = None
         self._symbol = symbol
         self._config = config
-        self._strategy = strategy
-        self._on_tick = strategy.on_tick if isinstance(strategy, TickStrategy) else None
+        self._adviser = Adviser(strategy, self._note)
         self._new_client_id = new_client_id
         self._next_request_id = first_request_id
         self._paused = paused
@@ -83,6 +82,7 @@ class DecisionCore:
         self._loaded = False
         self._request: RiskRequest | None = None
         self._request_deadline_ns = 0
+        self._barriers = Barriers.of(Signal("flat"), config)  # of the request
         self._own: dict[str, inputs.OpenOrder] = {}  # not ended: one at a time, or what a crash left
         self._resting: dict[str, inputs.OpenOrder] = {}  # the broker's protective orders
         self._cancelled = ""  # own order whose cancellation was asked
@@ -101,6 +101,8 @@ class DecisionCore:
             inputs.TimerFired: self._timer_fired,
             inputs.GrantReceived: self._grant_received,
             inputs.RefusalReceived: self._refusal_received,
+            inputs.PredictionReceived: self._prediction_received,
+            inputs.PredictionMissed: self._prediction_missed,
             inputs.OrderChanged: self._order_changed,
             inputs.PositionReconciled: self._position_reconciled,
             inputs.IntentFailed: self._intent_failed,
@@ -118,7 +120,7 @@ class DecisionCore:
     @property
     def settled(self) -> bool:
         """Whether no answer is awaited and no order of its own is in flight."""
-        return self._request is None and not self._own
+        return self.deadline_ns is None and not self._own
 
     @property
     def in_flight(self) -> bool:
@@ -128,7 +130,9 @@ class DecisionCore:
     @property
     def deadline_ns(self) -> int | None:
         """When a `TimerFired` is due at the latest."""
-        return self._request_deadline_ns if self._request is not None else None
+        risk_ns = self._request_deadline_ns if self._request is not None else None
+        model_ns = self._adviser.deadline_ns
+        return min((due_ns for due_ns in (risk_ns, model_ns) if due_ns is not None), default=None)
 
     # ------------------------------------------------------------------ market
 
@@ -136,23 +140,23 @@ class DecisionCore:
         new = self.market.load(item)
         first, self._loaded = not self._loaded, True
         if first or self.position is None:
-            self._warm_up(new)
+            self._adviser.warm_up(new)
         elif new:
-            self._warm_up(new[:-1])
-            self._decide(self._strategy.on_bar, new[-1])
+            self._adviser.warm_up(new[:-1])
+            self._take(self._adviser.on_bar(new[-1], self.position))
 
     def _bar_closed(self, item: inputs.BarClosed) -> None:
         if not self.market.add(item.bar, item.now_ns):
             return
         if self.position is None:
-            self._warm_up([item.bar])
+            self._adviser.warm_up([item.bar])
         else:
-            self._decide(self._strategy.on_bar, item.bar)
+            self._take(self._adviser.on_bar(item.bar, self.position))
 
     def _tick_kept(self, item: inputs.TickKept) -> None:
         self.market.tick(item.tick, item.now_ns)
-        if self._on_tick is not None and self._loaded and self.position is not None:
-            self._decide(self._on_tick, item.tick)
+        if self._adviser.hears_ticks and self._loaded and self.position is not None:
+            self._take(self._adviser.on_tick(item.tick, self.position))
 
     def _market_changed(self, item: inputs.MarketChanged) -> None:
         self.market.change(item.event)
@@ -166,35 +170,35 @@ class DecisionCore:
     def _timer_fired(self, _item: inputs.TimerFired) -> None:
         if self._request is not None and self._now_ns >= self._request_deadline_ns:
             self._refuse("risk did not answer in time")
+        model_ns = self._adviser.deadline_ns
+        if model_ns is not None and self._now_ns >= model_ns:
+            self._predicted(None)
         self._act(fresh=False)
 
     # ------------------------------------------------------------------ strategy
 
-    def _warm_up(self, bars: list[Bar]) -> None:
-        if not bars:
-            return
-        try:
-            self._strategy.warm_up(bars)
-        except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is counted and shown
-            self._strategy_failed(error)
-
-    def _decide(self, ask: Callable[[Any, Position], Any], data: Bar | Tick) -> None:
-        assert self.position is not None
+    def _take(self, answer: Signal | Question | None) -> None:
+        """Act on what the strategy said just now; before it is warm, nothing that it says counts."""
         self.decided_ns = self._now_ns
-        signal = None
-        try:
-            signal = check_signal(ask(data, self.position))
-        except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is counted and shown
-            self._strategy_failed(error)
-        if signal is not None and self.market.warm:
-            self._accept(signal)
-            self._act(fresh=True)
-        else:
-            self._act(fresh=False)
+        if not self.market.warm:
+            answer = None
+        if isinstance(answer, Question):
+            self._commands.append(self._adviser.ask(answer, self.market.bar_ms, self._now_ns))
+        elif answer is not None:
+            self._accept(answer)
+        self._act(fresh=isinstance(answer, Signal))
 
-    def _strategy_failed(self, error: Exception) -> None:
-        text = "".join(traceback.format_exception(error))[-4000:]
-        self._note("error", "strategy_failed", error=f"{type(error).__name__}: {error}"[:400], traceback=text)
+    def _prediction_received(self, item: inputs.PredictionReceived) -> None:
+        if self._adviser.awaits(item.request_id):
+            self._predicted(item.prediction)
+
+    def _prediction_missed(self, item: inputs.PredictionMissed) -> None:
+        if self._adviser.awaits(item.request_id):
+            self._predicted(None)
+
+    def _predicted(self, prediction: Prediction | None) -> None:
+        assert self.position is not None
+        self._take(self._adviser.on_prediction(prediction, self.position))
 
     def _accept(self, signal: Signal) -> None:
         if self.signal is None or signal.direction != self.signal.direction:
@@ -276,6 +280,7 @@ class DecisionCore:
             market_epoch=self.market.newest.epoch if self.market.newest else 0,
         )
         self._next_request_id += 1
+        self._barriers = Barriers.of(signal, self._config)
         self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
         self._commands.append(AskRisk(self._request))
 
@@ -311,7 +316,7 @@ class DecisionCore:
             self._refuse(reason)
             return
         assert self.market.spec is not None
-        intent = entry_intent(self.market.spec, self._config, request, grant, self.market.newest)
+        intent = entry_intent(self.market.spec, self._barriers, request, grant, self.market.newest)
         if intent is None:
             self._refuse(f"the granted quantity {grant.max_quantity} is too small for the market")
             return

@@ -15,6 +15,7 @@ from levibot.bus.messages import (
     MarketSpec,
     OrderEvent,
     Position,
+    Prediction,
     RiskRefused,
     Role,
     Side,
@@ -57,7 +58,7 @@ class HoleFound(Event, frozen=True):
 
 
 class TimerFired(Event, frozen=True):
-    """The loop turned without market data; a grant that has not come by its deadline is a no."""
+    """The loop turned without market data; an answer that has not come by its deadline is none."""
 
 
 class GrantReceived(Event, frozen=True):
@@ -66,6 +67,20 @@ class GrantReceived(Event, frozen=True):
 
 class RefusalReceived(Event, frozen=True):
     refusal: RiskRefused
+
+
+class PredictionReceived(Event, frozen=True):
+    """A model answered the question `request_id`."""
+
+    request_id: int
+    prediction: Prediction
+
+
+class PredictionMissed(Event, frozen=True):
+    """No model answered the question `request_id` in time, or none will."""
+
+    request_id: int
+    reason: str
 
 
 class OrderChanged(Event, frozen=True):
@@ -115,6 +130,8 @@ Input = (
     | TimerFired
     | GrantReceived
     | RefusalReceived
+    | PredictionReceived
+    | PredictionMissed
     | OrderChanged
     | PositionReconciled
     | IntentFailed

@@ -1,17 +1,34 @@
-"""Makes intents: sizes and prices in the steps of the market, protection from the configuration."""
+"""Makes intents: sizes and prices in the steps of the market, protection at the distances that are wanted."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side, Tick
 from levibot.config import EngineConfig
 from levibot.execution.position import opposite
 from levibot.execution.precision import floor_to
+from levibot.strategies.base import Signal
+
+
+class Barriers(NamedTuple):
+    """Where a position is closed: distances from the requested price, as fractions; take_profit 0: none."""
+
+    stop_loss: float
+    take_profit: float
+
+    @classmethod
+    def of(cls, signal: Signal, config: EngineConfig) -> Barriers:
+        """Those that the strategy named, for the rest those of the configuration."""
+        return cls(
+            config.stop_loss if signal.stop_loss is None else signal.stop_loss,
+            config.take_profit if signal.take_profit is None else signal.take_profit,
+        )
 
 
 def entry_intent(
-    spec: MarketSpec, config: EngineConfig, request: RiskRequest, grant: Grant, newest: Tick | None
+    spec: MarketSpec, barriers: Barriers, request: RiskRequest, grant: Grant, newest: Tick | None
 ) -> Intent | None:
     """Market order as large as `grant` allows, with its protection; None if that is too small to trade.
 
@@ -19,8 +36,8 @@ def entry_intent(
     ----------
     spec
         Steps and least amounts of the market.
-    config
-        Distances of stop-loss and take-profit, as fractions of the requested price.
+    barriers
+        Distances of its protection.
     request, grant
         What risk was asked, and what it answered.
     newest
@@ -32,8 +49,8 @@ def entry_intent(
     if quantity <= 0 or quantity < spec.min_amount or quantity * request.price < spec.min_cost:
         return None
     away = 1 if request.side == "buy" else -1
-    stop = request.price * (1 - away * Decimal(repr(config.stop_loss)))
-    target = request.price * (1 + away * Decimal(repr(config.take_profit)))
+    stop = request.price * (1 - away * Decimal(repr(barriers.stop_loss)))
+    target = request.price * (1 + away * Decimal(repr(barriers.take_profit)))
     return Intent(
         client_id=request.client_id,
         symbol=request.symbol,
@@ -43,7 +60,7 @@ def entry_intent(
         role="entry",
         event_ms=request.event_ms,
         stop_loss=to_price(stop, spec.price_tick),
-        take_profit=to_price(target, spec.price_tick) if config.take_profit and target > 0 else None,
+        take_profit=to_price(target, spec.price_tick) if barriers.take_profit and target > 0 else None,
         market_seq=newest.seq if newest else 0,
         market_epoch=newest.epoch if newest else 0,
         grant=grant,

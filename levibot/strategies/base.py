@@ -29,7 +29,8 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     reason
         A few words for the log.
     stop_loss, take_profit
-        Distances of the protection from the entry price, as fractions; None: those of the configuration.
+        Distances of the protection from the entry price, as fractions, 0 < stop_loss < 1 and
+        0 < take_profit < 10; None: those of the configuration.
     """
 
     direction: Direction
@@ -76,8 +77,8 @@ class Strategy(Protocol):
         """Learn from closed bars, oldest first, on which nothing can be done any more."""
         ...
 
-    def on_bar(self, bar: Bar, position: Position) -> Signal | None:
-        """Answer to a bar that has just closed."""
+    def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
+        """Answer to a bar that has just closed; a `Question` only of a `ModelStrategy`."""
         ...
 
 
@@ -85,21 +86,49 @@ class Strategy(Protocol):
 class TickStrategy(Protocol):
     """A strategy with this method is asked at ticks too: at the latest one, when several came at once."""
 
-    def on_tick(self, tick: Tick, position: Position) -> Signal | None:
-        """Answer to a tick."""
+    def on_tick(self, tick: Tick, position: Position) -> Signal | Question | None:
+        """Answer to a tick; a `Question` only of a `ModelStrategy`."""
         ...
 
 
 @runtime_checkable
 class ModelStrategy(Protocol):
-    """A strategy with this method may answer a bar with a `Question` instead of a signal.
+    """A strategy with this method may answer a bar or a tick with a `Question` instead of a signal.
 
-    It is then asked again, with the model's answer, or with None when none came in time.
+    It is then asked again, with the model's answer, or with None when none came in time. Of several
+    questions only the newest counts, and none once the next bar has closed: no answer to it comes then.
     """
 
     def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
         """Answer to the bar of the newest question."""
         ...
+
+
+def check_answer(answer: Any, *, may_ask: bool) -> Signal | Question | None:
+    """Return the answer of a strategy if it is a signal, a question or None.
+
+    Parameters
+    ----------
+    answer
+        What the strategy returned.
+    may_ask
+        Whether a question is allowed.
+
+    Raises
+    ------
+    StrategyError
+        If it is anything else, or has a value out of range.
+    """
+    if not isinstance(answer, Question):
+        return check_signal(answer)
+    if not may_ask:
+        raise StrategyError("returned a Question; only a strategy with on_prediction gets it answered")
+    if not isinstance(answer.feature_set, str) or not answer.feature_set:
+        raise StrategyError(f"feature_set is {answer.feature_set!r:.80}; use levibot.ml.features.FEATURE_SET")
+    if not isinstance(answer.features, tuple | list) or not answer.features:
+        raise StrategyError(f"features is a {type(answer.features).__name__}; use a tuple of numbers")
+    features = tuple(_number(f"feature {index}", value) for index, value in enumerate(answer.features))
+    return Question(str.__str__(answer.feature_set), features)
 
 
 def check_signal(answer: Any) -> Signal | None:
@@ -119,16 +148,37 @@ def check_signal(answer: Any) -> Signal | None:
         raise StrategyError(f"returned a {type(answer).__name__}; return a Signal or None")
     if not isinstance(answer.direction, str) or answer.direction not in _DIRECTIONS:
         raise StrategyError(f"direction is {answer.direction!r:.80}; use 'long', 'short' or 'flat'")
-    probability = None if answer.probability is None else _fraction("probability", answer.probability)
-    confidence = _fraction("confidence", answer.confidence)
     if not isinstance(answer.reason, str):
         raise StrategyError(f"reason is a {type(answer.reason).__name__}; use text")
-    return Signal(_DIRECTIONS[answer.direction], probability, confidence, str.__str__(answer.reason))
+    return Signal(
+        _DIRECTIONS[answer.direction],
+        None if answer.probability is None else _fraction("probability", answer.probability),
+        _fraction("confidence", answer.confidence),
+        str.__str__(answer.reason),
+        _distance("stop_loss", answer.stop_loss, 1),
+        _distance("take_profit", answer.take_profit, 10),
+    )
 
 
 def _fraction(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise StrategyError(f"{name} is a {type(value).__name__}; use a number from 0 to 1")
-    if not (math.isfinite(value) and 0 <= value <= 1):
+    number = _number(name, value)
+    if not 0 <= number <= 1:
         raise StrategyError(f"{name} is {value}; use a number from 0 to 1")
+    return number
+
+
+def _distance(name: str, value: Any, end: int) -> float | None:
+    if value is None:
+        return None
+    number = _number(name, value)
+    if not 0 < number < end:
+        raise StrategyError(f"{name} is {value}; use a fraction of the price above 0 and below {end}, or None")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise StrategyError(f"{name} is a {type(value).__name__}; use a number")
+    if not math.isfinite(value):
+        raise StrategyError(f"{name} is {value}; use a finite number")
     return float(value)

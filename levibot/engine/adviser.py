@@ -1,0 +1,93 @@
+"""The strategy as the decision core asks it: what it says is checked, what it raises is noted."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from levibot.bus.messages import Bar, Position, Prediction, Tick
+from levibot.engine.commands import AskModel
+from levibot.strategies.base import (
+    ModelStrategy,
+    Question,
+    Signal,
+    Strategy,
+    TickStrategy,
+    check_answer,
+    check_signal,
+)
+
+_ANSWER_DEADLINE_NS = 25_000_000_000  # whoever asks the model has one of its own; this only ends a silence
+
+
+class Adviser:
+    """A strategy, and the question of it that a model has yet to answer.
+
+    It has one open question at most: a newer one replaces it, and the next bar ends it. Whatever the
+    strategy raises, and whatever nonsense it returns, is noted as an error and means no opinion.
+
+    Parameters
+    ----------
+    strategy
+        That is asked.
+    note
+        Takes level, event and fields of a line for the log.
+    """
+
+    def __init__(self, strategy: Strategy, note: Callable[..., None]) -> None:
+        self.hears_ticks = isinstance(strategy, TickStrategy)
+        self._strategy: Any = strategy
+        self._may_ask = isinstance(strategy, ModelStrategy)
+        self._note = note
+        self._asked: AskModel | None = None
+        self._next_request_id = 1
+        self._deadline_ns = 0
+
+    @property
+    def deadline_ns(self) -> int | None:
+        """When the open question is given up; None without one."""
+        return self._deadline_ns if self._asked is not None else None
+
+    def warm_up(self, bars: Sequence[Bar]) -> None:
+        """Let the strategy learn from bars on which nothing can be done any more."""
+        if bars:
+            self._asked = None
+            self._call(self._strategy.warm_up, bars)
+
+    def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
+        """What the strategy answers to a bar."""
+        self._asked = None
+        return self._answer(self._strategy.on_bar, bar, position)
+
+    def on_tick(self, tick: Tick, position: Position) -> Signal | Question | None:
+        """What the strategy answers to a tick."""
+        return self._answer(self._strategy.on_tick, tick, position)
+
+    def ask(self, question: Question, bar_ms: int, now_ns: int) -> AskModel:
+        """Open a question about the newest bar."""
+        self._asked = AskModel(self._next_request_id, bar_ms, question)
+        self._next_request_id += 1
+        self._deadline_ns = now_ns + _ANSWER_DEADLINE_NS
+        return self._asked
+
+    def awaits(self, request_id: int) -> bool:
+        """Whether `request_id` is the open question."""
+        return self._asked is not None and self._asked.request_id == request_id
+
+    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+        """What the strategy makes of the answer to the open question; None: there was none."""
+        self._asked = None
+        return self._call(lambda: check_signal(self._strategy.on_prediction(prediction, position)))  # type: ignore[no-any-return]
+
+    def _answer(self, method: Callable[..., Any], *arguments: Any) -> Signal | Question | None:
+        return self._call(lambda: check_answer(method(*arguments), may_ask=self._may_ask))  # type: ignore[no-any-return]
+
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return method(*arguments)
+        except Exception as error:  # noqa: BLE001 - a strategy may raise anything; it is counted and shown
+            text = "".join(traceback.format_exception(error))[-4000:]
+            words = f"{type(error).__name__}: {error}"[:400]
+            self._note("error", "strategy_failed", error=words, traceback=text)
+            return None
