@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from decimal import Decimal
 
 import msgspec
 import zmq
@@ -28,14 +27,16 @@ from levibot.bus.messages import (
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.engine import inputs
-from levibot.engine.commands import AskRisk, CancelIntent, Command, Note, SendIntent
+from levibot.engine.commands import AskModel, AskRisk, CancelIntent, Command, Note, SendIntent
 from levibot.engine.core import DecisionCore
 from levibot.engine.recording import Recorder
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.broker_client import BrokerClient, Recovered
 from levibot.execution.ledger import Ledger
 from levibot.market.subscription import MarketSubscription
-from levibot.strategies.base import Strategy
+from levibot.strategies.base import ModelStrategy, Strategy
+from workers.engine_ledger import LedgerPort
+from workers.engine_models import ModelPort
 from workers.engine_start import Preparation, make_strategy, open_recorder, report_decisions
 from workers.runtime import Runtime
 
@@ -43,7 +44,6 @@ _HISTORY_BARS = 500  # enough for volatility; more would only cost memory
 _CHECK_IN_FLIGHT_NS = 3_000_000_000
 _CHECK_POSITION_NS = 10_000_000_000
 _CHECK_FLAT_NS = 60_000_000_000
-_STORE_RETRY_NS = 30_000_000_000
 _TELL_NS = 1_000_000_000
 
 
@@ -87,12 +87,10 @@ class Engine:
         self._status = runtime.status
         self._log = runtime.log
         self._ledger = ledger
-        self._ledger_words = "ok"
+        self._books = LedgerPort(ledger, runtime.log, self._fail)
         self._cycle_ns = int(spec.engine.cycle_interval * 1e9)
         self._timer_ns = boot_ns() + self._cycle_ns
-        self._unstorable_until_ns = 0
         self._hole_told = True  # the first snapshot is no repair
-        self._reconciled = False
         self._ticks = 0
         self._latency_us = 0
         self._refused = 0
@@ -130,12 +128,12 @@ class Engine:
         )
         self._risk = make_socket(runtime.context, zmq.DEALER, connect=spec.endpoints.risk, identity=identity)
         self._decode_answer: Decoder[RiskAnswer] = Decoder(RiskAnswer)
+        self._models = ModelPort(runtime, self._refuse) if isinstance(strategy, ModelStrategy) else None
+        model_sockets = self._models.sockets if self._models is not None else []
+        sockets = (self._market.sub, self._market.feed, self._broker.socket, self._risk, runtime.control)
         self._poller = zmq.Poller()
-        for socket in (self._market.sub, self._market.feed, self._broker.socket, self._risk, runtime.control):
+        for socket in (*sockets, *model_sockets):
             self._poller.register(socket, zmq.POLLIN)
-        if ledger.set_aside is not None:
-            self._ledger_words = f"was corrupt, set aside as {ledger.set_aside.name}, rebuilt from the broker"
-            self._fail("ledger_set_aside", f"corrupt ledger kept as {ledger.set_aside}")
 
     def run(self) -> Stop:
         """Turn until a stop comes; return it, to be acknowledged when all is closed."""
@@ -150,6 +148,8 @@ class Engine:
         self._market.close()
         self._broker.close()
         self._risk.close()
+        if self._models is not None:
+            self._models.close()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -159,7 +159,7 @@ class Engine:
         received = self._market.received + self._broker.received
         self._take_commands()
         self._take_orders()
-        depth = self._take_answers()
+        depth = self._take_answers() + self._take_predictions()
         self._take_market()
         now_ns = boot_ns()
         deadline_ns = self._core.deadline_ns
@@ -187,6 +187,8 @@ class Engine:
             due.append(snapshot_ns)
         if self._core.deadline_ns is not None:
             due.append(self._core.deadline_ns)
+        if self._models is not None and self._models.due_ns is not None:
+            due.append(self._models.due_ns)
         seconds = min((min(due) - now_ns) / 1e9, self._runtime.seconds_to_beat())
         return max(0, math.ceil(seconds * 1000))
 
@@ -201,7 +203,7 @@ class Engine:
             return
         if self._market.stream.waiting:
             status.waiting_for = "feed"
-        elif not self._reconciled:
+        elif not self._books.reconciled:
             status.waiting_for = "broker"
         else:
             status.ready, status.waiting_for = True, ""
@@ -263,39 +265,20 @@ class Engine:
                 self._handle(inputs.RefusalReceived(boot_ns(), answer))
         return count
 
+    def _take_predictions(self) -> int:
+        count = 0
+        if self._models is not None:
+            for item in self._models.take():
+                count += 1
+                self._handle(item)
+        return count
+
     def _take_orders(self) -> None:
         for message in self._broker.drain():
             if isinstance(message, Recovered):
-                self._take_recovery(message)
+                self._handle(self._books.reconcile(message))
             else:
                 self._handle(inputs.OrderChanged(boot_ns(), message, self._ledger.position))
-
-    def _take_recovery(self, recovered: Recovered) -> None:
-        outcome = recovered.outcome
-        drift = f"the broker holds {outcome.drift} more than the ledger" if outcome.drift else ""
-        if outcome.broker_behind:
-            drift = (
-                "the broker has lost events that the ledger knows: restore its database, or stop LeviBot and"
-                " move the folder ledgers away, to go on from what the broker knows"
-            )
-        if drift or not self._reconciled or outcome.applied or outcome.never_sent:
-            self._log.info(
-                "reconciled",
-                events=outcome.applied,
-                never_sent=outcome.never_sent,
-                drift=drift,
-                position=str(self._ledger.position.quantity),
-            )
-        if drift:
-            self._ledger_words = drift
-        elif self._ledger.set_aside is None:
-            self._ledger_words = "ok"
-        open_orders = [
-            inputs.OpenOrder(client_id, intent.role, intent.side)
-            for client_id, (intent, _) in self._ledger.open_orders().items()
-        ]
-        self._reconciled = True
-        self._handle(inputs.PositionReconciled(boot_ns(), self._ledger.position, open_orders, drift))
 
     # ------------------------------------------------------------------ what the core wants
 
@@ -317,6 +300,8 @@ class Engine:
         match command:
             case AskRisk(request=request):
                 send(self._risk, encode(request))
+            case AskModel() if self._models is not None:
+                self._models.ask(command)
             case SendIntent(intent=intent):
                 try:
                     self._broker.submit(intent)
@@ -341,14 +326,7 @@ class Engine:
         getattr(self._log, note.level)(note.event, **note.fields)
 
     def _new_client_id(self, role: Role) -> str | None:
-        client_id = None
-        now_ns = boot_ns()
-        if now_ns >= self._unstorable_until_ns:
-            try:
-                client_id = self._ledger.new_client_id(role)
-            except DataStoreError as error:
-                self._unstorable_until_ns = now_ns + _STORE_RETRY_NS
-                self._fail("client_id_not_stored", f"no {role}: {error}")
+        client_id = self._books.new_client_id(role)
         if self._recorder is not None:
             self._recorder.client_id(client_id)
         return client_id
@@ -375,35 +353,13 @@ class Engine:
     # ------------------------------------------------------------------ what it tells
 
     def _report(self) -> EngineReport:
-        mark, position = self._core.market.mark, None
-        daily = total = None
-        if self._reconciled:
-            position = self._ledger.position
-            if mark is not None:
-                price = Decimal(repr(mark))
-                total = self._ledger.total_pnl(price)
-                daily = self._daily_pnl(price, self._core.market.event_ms)
+        report = self._books.report(report_decisions(self._core), self._core.market)
+        if self._models is not None:
+            report = self._models.report(report)
         return msgspec.structs.replace(
-            report_decisions(self._core),
-            position=position.quantity if position else None,
-            entry_price=position.entry_price if position else None,
-            daily_pnl=daily,
-            total_pnl=total,
-            trade_count=self._ledger.trade_count,
+            report,
             ticks=self._ticks,
             conflated=self._market.conflated,
             tick_latency_us=self._latency_us,
-            ledger=self._ledger_words,
             refused_messages=self._refused,
         )
-
-    def _daily_pnl(self, mark: Decimal, event_ms: int) -> Decimal | None:
-        now_ns = boot_ns()
-        if now_ns < self._unstorable_until_ns:
-            return None
-        try:
-            return self._ledger.daily_pnl(mark, event_ms)
-        except DataStoreError as error:  # the day's first value could not be stored
-            self._unstorable_until_ns = now_ns + _STORE_RETRY_NS
-            self._fail("daily_pnl_not_stored", str(error))
-            return None

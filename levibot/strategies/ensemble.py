@@ -1,0 +1,126 @@
+"""Bets on the probability that models give of a rise, with the barriers that they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from levibot.bus.messages import Bar, Position, Prediction
+from levibot.market.bars import MINUTE_MS
+from levibot.ml.features import FEATURE_SET, WINDOW, FeatureWindow
+from levibot.strategies.base import Question, Signal
+from levibot.strategies.probability import choose_side, combine, confidence, expected_gain
+
+
+class Ensemble:
+    """Long where a rise is likely enough to pay, short where a fall is.
+
+    A model's answer is about two distances: the price rises by one before it falls by the other. They are
+    the barriers of the position that is opened on it. It ends
+
+    * at one of them, which the broker watches;
+    * when the probability has come to the other side's threshold, costs or not;
+    * at the third barrier of the label, its horizon, if no answer since would have opened it anew.
+
+    In between there is no opinion. Nor is there one without a model's answer, by a model that is too old,
+    or on features that the model has not seen the like of; what is open then keeps its barriers.
+
+    Parameters
+    ----------
+    long_from, short_to
+        Least probability of a rise for a long, and greatest for a short.
+    costs
+        Of a round trip, as a fraction of the position. The default is that of the paper exchange: twice
+        the taker's fee of .001, the spread of .0002, twice the slippage of .0001.
+    max_out_of_range
+        Features that may lie outside the range that the model was trained on.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        long_from: float = 0.55,
+        short_to: float = 0.45,
+        costs: float = 0.0024,
+        max_out_of_range: int = 3,
+    ) -> None:
+        if not 0 <= short_to < long_from <= 1:
+            raise ValueError(
+                f"long_from = {long_from!r}, short_to = {short_to!r}: need 0 <= short_to < long_from <= 1"
+            )
+        if not 0 <= costs < 1:
+            raise ValueError(f"costs = {costs!r}: need a fraction, 0 <= costs < 1")
+        if type(max_out_of_range) is not int or max_out_of_range < 0:
+            raise ValueError(f"max_out_of_range = {max_out_of_range!r}: need a whole number, 0 or more")
+        self._long_from = long_from
+        self._short_to = short_to
+        self._costs = costs
+        self._max_out_of_range = max_out_of_range
+        self._window = FeatureWindow()
+        self._bar_ms = 0
+        self._bet_ms: int | None = None  # bar of the newest answer that was worth a bet
+        self._horizon_bars: int | None = None  # of the newest answer
+
+    @property
+    def warm_up_bars(self) -> int:
+        """Bars that the features need."""
+        return WINDOW
+
+    def warm_up(self, bars: Sequence[Bar]) -> None:
+        """Learn from history."""
+        for bar in bars:
+            self._window.add(bar)
+
+    def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
+        """Ask the model, if there are features to ask it about."""
+        self._bar_ms = bar.open_ms
+        if position.quantity and self._bet_ms is None:  # found open after a restart
+            self._bet_ms = bar.open_ms
+        features = self._window.add(bar)
+        return self._end_of_horizon(position) if features is None else Question(FEATURE_SET, features)
+
+    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+        """The bet on the model's answer, if it is worth one."""
+        if prediction is not None:
+            self._horizon_bars = prediction.horizon_bars
+            signal = self._judge(prediction, position) if self._is_usable(prediction) else None
+            if signal is not None:
+                return signal
+        return self._end_of_horizon(position)
+
+    def _is_usable(self, prediction: Prediction) -> bool:
+        closed_ms = prediction.bar_ms + MINUTE_MS
+        return closed_ms < prediction.expires_ms and prediction.out_of_range <= self._max_out_of_range
+
+    def _judge(self, prediction: Prediction, position: Position) -> Signal | None:
+        parts = {"lightgbm": prediction.probability}
+        probability = combine(parts)
+        side = choose_side(parts, self._long_from, self._short_to)
+        if probability is None or side is None:
+            return None
+        sign, chance, win, loss = 1, probability, prediction.take_profit, prediction.stop_loss
+        if side == "short":
+            sign, chance, win, loss = -1, 1 - probability, loss, win
+        gain = expected_gain(chance, win, loss, self._costs)
+        said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
+        if gain <= 0:  # not worth opening, but what is open on the other side has lost its reason
+            return Signal("flat", reason=f"{said}: turned") if sign * position.quantity < 0 else None
+        self._bet_ms = self._bar_ms
+        return Signal(
+            side,
+            chance,
+            confidence(probability),
+            f"{said}: expects {gain:+.2%} after costs",
+            stop_loss=loss,
+            take_profit=win,
+        )
+
+    def _end_of_horizon(self, position: Position) -> Signal | None:
+        if not position.quantity or self._bet_ms is None or self._horizon_bars is None:
+            return None
+        if self._bar_ms - self._bet_ms < self._horizon_bars * MINUTE_MS:
+            return None
+        return Signal("flat", reason=f"neither barrier reached in {self._horizon_bars} bars")
