@@ -6,7 +6,6 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
-import structlog
 
 from levibot.bus.messages import EngineReport, Role
 from levibot.clock import boot_ns
@@ -15,6 +14,7 @@ from levibot.engine.market_view import MarketView
 from levibot.errors import DataStoreError
 from levibot.execution.broker_client import Recovered
 from levibot.execution.ledger import Ledger
+from levibot.observability.logging import Logger
 
 _STORE_RETRY_NS = 30_000_000_000
 
@@ -35,9 +35,7 @@ class LedgerPort:
         Called with event and text of an error.
     """
 
-    def __init__(
-        self, ledger: Ledger, log: structlog.stdlib.BoundLogger, fail: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, log: Logger, fail: Callable[[str, str], None]) -> None:
         self.reconciled = False
         self._ledger = ledger
         self._log = log

@@ -230,7 +230,7 @@ class InferenceClient:
         if asked is None or now_ns >= asked.deadline_ns:
             self.late += 1
             return None
-        if (reply.symbol, reply.bar_ms) != (asked.symbol, asked.bar_ms) or not 0 <= reply.probability <= 1:
+        if (reply.symbol, reply.bar_ms) != (asked.symbol, asked.bar_ms) or not _makes_sense(reply):
             self._refuse(f"from inference-{process}: {reply} is no answer about {asked.symbol} at {asked.bar_ms}")
             return None
         del self._open[request_id]
@@ -276,6 +276,15 @@ class InferenceClient:
                 if sent_ns > oldest_ns:
                     break
                 del unanswered[request_id]
+
+
+def _makes_sense(prediction: Prediction) -> bool:
+    return (
+        0 <= prediction.probability <= 1  # NaN is neither
+        and 0 < prediction.take_profit < 1
+        and 0 < prediction.stop_loss < 1
+        and prediction.horizon_bars > 0
+    )
 
 
 def _connect(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str) -> zmq.Socket[bytes]:

@@ -92,8 +92,8 @@ class Ensemble:
         return self._end_of_horizon(position)
 
     def _is_usable(self, prediction: Prediction) -> bool:
-        closed_ms = prediction.bar_ms + MINUTE_MS
-        return closed_ms < prediction.expires_ms and prediction.out_of_range <= self._max_out_of_range
+        expired = 0 < prediction.expires_ms <= prediction.bar_ms + MINUTE_MS
+        return not expired and prediction.out_of_range <= self._max_out_of_range
 
     def _judge(self, prediction: Prediction, position: Position) -> Signal | None:
         parts = {"lightgbm": prediction.probability}

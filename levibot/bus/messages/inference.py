@@ -27,7 +27,7 @@ class Prediction(Message, frozen=True, tag=True):
     take_profit: float  # distances that the label was made with, as fractions of the price
     stop_loss: float
     horizon_bars: int
-    expires_ms: int  # event time after which the model is too old to open a position
+    expires_ms: int  # event time after which the model is too old to open a position; 0: never
     out_of_range: int = 0  # features outside the range that the model was trained on
 
 
