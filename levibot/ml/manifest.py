@@ -175,7 +175,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         document = read_document(path, SCHEMA)
     except DataStoreError as error:
-        raise ModelError(error.path, f"{error.reason}; or promote another version") from error
+        raise ModelError(error.path, f"{error.reason}; or train again with `levibotctl train`") from error
     if document is None:
         raise ModelError(path, "is missing; expected the manifest of a model: train again with `levibotctl train`")
     return parse_manifest(document, path)

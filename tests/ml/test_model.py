@@ -1,0 +1,199 @@
+"""A stored model answers as LightGBM does; whatever is wrong with its files is told, and harms nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from levibot.errors import ModelError
+from levibot.ml.features import FEATURES
+from levibot.ml.manifest import MANIFEST, MODEL, read_manifest, to_document
+from levibot.ml.model import import_lightgbm, load_model
+from levibot.ml.model_text import check_model_text
+from levibot.ml.store import ModelStore
+from tests.ml.examples import manifest, model_text, stored_model
+
+ROWS = np.random.default_rng(5).normal(size=(40, len(FEATURES)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return stored_model(tmp_path / "models")
+
+
+def test_it_answers_as_lightgbm_does(folder: Path) -> None:
+    model = load_model(folder, "simulated")
+    expected = import_lightgbm().Booster(model_str=model_text().decode()).predict(ROWS)
+    found = model.predict(ROWS)
+    assert found.shape == (40,)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(model.predict(ROWS[3:4]), expected[3:4])
+    assert model.predict(ROWS[:0]).shape == (0,)
+    assert (found[ROWS[:, 0] > 0] > 0.5).all()
+    assert model.label == f"lightgbm-simulated/{folder.name}"
+
+
+def test_it_counts_what_lies_outside_its_training(folder: Path) -> None:
+    rows = np.zeros((3, len(FEATURES)))
+    rows[1, 4] = 3.5
+    rows[2, :] = -99.0
+    assert load_model(folder, "simulated").out_of_range(rows).tolist() == [0, 1, len(FEATURES)]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [ROWS[0], ROWS[:, 1:], np.full((1, len(FEATURES)), np.nan), np.full((2, len(FEATURES)), np.inf)],
+    ids=["one dimension", "too few", "NaN", "infinite"],
+)
+def test_rows_that_are_none_are_refused(folder: Path, rows: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        load_model(folder, "simulated").predict(rows)
+
+
+def change(folder: Path, **fields: object) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def replaced(folder: Path, text: bytes) -> None:
+    """Replace the model by another with a manifest that fits it."""
+    store = ModelStore(folder.parents[1])
+    stored = store.save(manifest(), text)
+    shutil.rmtree(folder)
+    (folder.parent / stored.version).rename(folder)
+    change(folder, version=folder.name)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, r"manifest\.json: is missing"),
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), r"manifest\.json: is missing"),
+    "a manifest cut off": (lambda f: (f / MANIFEST).write_text('{"schema": 1, '), "is not JSON"),
+    "a foreign manifest": (lambda f: (f / MANIFEST).write_text('{"schema": 1}'), "missing required field"),
+    "a manifest that is a list": (lambda f: (f / MANIFEST).write_text("[]"), "no JSON object"),
+    "a newer schema": (lambda f: change(f, schema=2), "has schema 2.*upgrade"),
+    "an unknown field": (lambda f: change(f, colour="red"), "colour"),
+    "a wrong type": (lambda f: change(f, seed="x"), r"seed"),
+    "a label out of range": (
+        lambda f: change(f, label={"take_profit": 0, "stop_loss": 0.1, "horizon_bars": 1}),
+        "take_profit",
+    ),
+    "too few ranges": (lambda f: change(f, ranges=[[0, 1]]), "one range for each feature"),
+    "a range upside down": (lambda f: change(f, ranges=[[1.0, 0.0]] * len(FEATURES)), "finite ranges"),
+    "another exchange": (lambda f: change(f, exchange="binance"), "markets of 'binance', expected 'simulated'"),
+    "another version": (lambda f: change(f, version="20200101T000000Z-001"), "describes lightgbm-simulated/2020"),
+    "another feature set": (lambda f: change(f, feature_set="bars-0-x"), "has the feature set bars-0-x"),
+    "other features": (lambda f: change(f, features=list(FEATURES[::-1])), "has the feature set"),
+    "no model": (lambda f: (f / MODEL).unlink(), r"model\.txt: cannot be read"),
+    "a model cut off": (lambda f: (f / MODEL).write_bytes(model_text()[:999]), "has 999 bytes, expected"),
+    "a model changed": (
+        lambda f: (f / MODEL).write_bytes(model_text().replace(b"leaf_value=0", b"leaf_value=1", 1)[::-1]),
+        "another digest",
+    ),
+    "a foreign text": (lambda f: replaced(f, b"hello\n" * 50), "begins with 'hello"),
+    "no text": (lambda f: replaced(f, b"\x89PNG" * 50), "is no text"),
+    "nothing but a head": (lambda f: replaced(f, b"tree\n"), "cut off"),
+    "a regression": (lambda f: replaced(f, model_text(objective="regression")), "objective 'regression'"),
+    "fewer features": (lambda f: replaced(f, model_text(features=FEATURES[1:])), "max_feature_idx"),
+    "features in another order": (
+        lambda f: replaced(f, model_text(features=FEATURES[::-1])),
+        "'time_cosine' at place 1, expected 'return_1'",
+    ),
+    "more trees": (lambda f: replaced(f, model_text(rounds=7)), "has 7 trees, expected 5"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_cannot_be_used_is_refused_with_file_expectation_and_remedy(
+    folder: Path, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    act, found = DAMAGES[damage]
+    act(folder)
+    with pytest.raises(ModelError, match=found) as caught:
+        load_model(folder, "simulated")
+    assert str(folder) in str(caught.value)
+    assert "again" in str(caught.value), "a remedy"
+    assert capfd.readouterr() == ("", ""), "LightGBM says nothing"
+
+
+def edited(old: str, new: str, *, resized: bool = True) -> str:
+    """The small model with one thing changed; its head says how long the trees are then."""
+    text = model_text().decode()
+    assert old in text
+    text = text.replace(old, new, 1)
+    if not resized:
+        return text
+    body = text.partition("end of trees")[0]
+    sizes = [len(f"Tree={tree}\n") for tree in body.split("\nTree=")[1:]]
+    sizes[-1] -= 1
+    before = next(line for line in text.splitlines() if line.startswith("tree_sizes="))
+    return text.replace(before, f"tree_sizes={' '.join(map(str, sizes))}", 1)
+
+
+def ending(key: str, value: str) -> tuple[str, str]:
+    """A list of the first tree, and the same with another last value."""
+    line = next(line for line in model_text().decode().splitlines() if line.startswith(f"{key}="))
+    return line, f"{line.rpartition(' ')[0]} {value}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("end of parameters", "end of", "cut off"),
+        ("version=v4", "version=v9", "format v9"),
+        ("num_tree_per_iteration=1", "num_tree_per_iteration=3", "a probability"),
+        ("max_feature_idx=24", "max_feature_idx=9999", "max_feature_idx 9999"),
+        ("num_leaves=3", "num_leaves=2", "do not fit the length"),
+        ("num_leaves=3", "num_leaves=x", "damaged"),
+        ("num_cat=0", "num_cat=1", "not used here"),
+        ("is_linear=0", "is_linear=1", "not used here"),
+        ("leaf_value=", "leaf_valve=", "'leaf_value'"),
+        (*ending("left_child", "99999"), "do not form a tree"),
+        (*ending("right_child", "-99999"), "do not form a tree"),
+        (*ending("right_child", "0"), "do not form a tree"),
+        (*ending("split_feature", "25"), "beyond the 25"),
+        (*ending("split_feature", "-1"), "beyond the 25"),
+        (*ending("threshold", "x"), "damaged"),
+        (*ending("leaf_value", "nan"), "no finite number"),
+    ],
+)
+def test_a_text_that_would_lead_lightgbm_astray_is_found_before_it_reads_it(
+    old: str, new: str, found: str
+) -> None:
+    with pytest.raises(ModelError, match=found):
+        check_model_text(Path(MODEL), edited(old, new), FEATURES)
+
+
+def test_trees_of_another_length_than_the_head_says_are_refused() -> None:
+    check_model_text(Path(MODEL), edited("leaf_value=", "leaf_value= "), FEATURES)
+    with pytest.raises(ModelError, match="not as long as its head says"):
+        check_model_text(Path(MODEL), edited("leaf_value=", "leaf_value= ", resized=False), FEATURES)
+
+
+def test_a_model_that_learned_nothing_is_whole_too() -> None:
+    lightgbm = import_lightgbm()
+    data = lightgbm.Dataset(np.ones((100, len(FEATURES))), np.arange(100) % 2, feature_name=list(FEATURES))
+    booster = lightgbm.train({"objective": "binary", "num_threads": 1, "verbose": -1}, data, 3)
+    assert check_model_text(Path(MODEL), booster.model_to_string(), FEATURES) == booster.num_trees()
+
+
+def test_the_store_and_the_features_load_no_numeric_library() -> None:
+    code = (
+        "import sys, levibot.ml.features, levibot.ml.store, levibot.ml.manifest; "
+        "print(sorted({'numpy', 'lightgbm', 'polars'} & sys.modules.keys()))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    )
+
+
+def test_a_manifest_comes_back_as_it_was(folder: Path) -> None:
+    stored = read_manifest(folder)
+    assert json.loads(json.dumps(to_document(stored))) == json.loads((folder / MANIFEST).read_text())
+    assert stored.scores.beats_base_rate

@@ -1,0 +1,181 @@
+"""A version is there whole or not at all, never changes, and one link says which serves."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from levibot.errors import FullDiskError, ModelError
+from levibot.ml import store as store_module
+from levibot.ml.manifest import MANIFEST, MODEL, read_manifest
+from levibot.ml.store import ModelStore
+from tests.deadline import wait_for
+from tests.full_disk import full_disk
+from tests.ml.examples import manifest
+
+NAME = "lightgbm-simulated"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    return ModelStore(tmp_path / "models")
+
+
+def test_what_is_saved_is_found_again(store: ModelStore) -> None:
+    stored = store.save(manifest(), b"a model")
+    folder = store.folder / NAME / stored.version
+    assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, MODEL]
+    assert (folder / MODEL).read_bytes() == b"a model"
+    assert read_manifest(folder) == stored
+    assert stored.model_bytes == 7
+    assert store.versions(NAME) == [stored.version]
+    assert store.current(NAME) is None, "nothing serves before it is promoted"
+
+
+def test_versions_sort_by_time_even_where_the_clock_was_set_back(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = []
+    for now_ms in (1_800_000_000_000, 1_800_000_000_400, 1_700_000_000_000, 1_800_000_001_000):
+        monkeypatch.setattr(store_module, "wall_ms", lambda now_ms=now_ms: now_ms)
+        saved.append(store.save(manifest(), b"model").version)
+    assert saved == [
+        "20270115T080000Z-001",
+        "20270115T080000Z-002",
+        "20270115T080000Z-003",
+        "20270115T080001Z-001",
+    ]
+    assert store.versions(NAME) == saved
+
+
+def test_a_promoted_version_serves_until_the_next_one_does(store: ModelStore) -> None:
+    first, second = (store.save(manifest(), text).version for text in (b"1", b"2"))
+    store.promote(NAME, second)
+    assert store.current(NAME) == store.folder / NAME / second
+    store.promote(NAME, first)
+    assert store.current(NAME) == store.folder / NAME / first
+    with pytest.raises(ModelError, match=f"no version '../x'.*newest are: {first}, {second}"):
+        store.promote(NAME, "../x")
+
+
+def test_a_reader_always_finds_a_version_while_others_are_promoted(store: ModelStore) -> None:
+    versions = [store.save(manifest(), text).version for text in (b"1", b"2")]
+    store.promote(NAME, versions[0])
+    done = threading.Event()
+
+    def swap() -> None:
+        for turn in range(200):
+            store.promote(NAME, versions[turn % 2])
+        done.set()
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    looks = 0
+    while not done.is_set() or not looks:
+        folder = store.current(NAME)
+        assert folder is not None
+        assert folder.name in versions
+        looks += 1
+    thread.join()
+
+
+def _save_many(folder: Path, count: int) -> None:
+    for _ in range(count):
+        ModelStore(folder).save(manifest(), b"model")
+
+
+def test_two_processes_that_save_never_meet(store: ModelStore) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_save_many, args=(store.folder, 10)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(store.versions(NAME)) == 20
+    assert {read_manifest(store.folder / NAME / v).version for v in store.versions(NAME)} == set(
+        store.versions(NAME)
+    )
+
+
+def test_killed_at_any_moment_it_leaves_whole_versions(store: ModelStore, tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from levibot.ml.store import ModelStore
+from tests.ml.examples import manifest
+store = ModelStore(Path({str(store.folder)!r}))
+while True:
+    stored = store.save(manifest(), b"x" * 200_000)
+    store.promote(stored.name, stored.version)
+"""
+    for round_ in range(1, 4):
+        process = subprocess.Popen([sys.executable, "-c", script])
+        wait_for(lambda least=5 * round_: len(store.versions(NAME)) >= least, "versions", seconds=30)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for version in store.versions(NAME):
+            folder = store.folder / NAME / version
+            assert (folder / MODEL).stat().st_size == read_manifest(folder).model_bytes == 200_000
+        assert store.current(NAME) is not None
+    store.promote(NAME, store.versions(NAME)[0])
+
+
+def test_what_a_crash_left_is_swept_away_later(store: ModelStore) -> None:
+    store.save(manifest(), b"model")
+    old, young = (store.folder / NAME / f".saving-{name}" for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / MODEL).write_bytes(b"hal")
+    os.utime(old, (1, 1))
+    store.save(manifest(), b"model")
+    assert not old.exists()
+    assert young.exists(), "another process may be writing it"
+    assert len(store.versions(NAME)) == 2
+
+
+def test_a_full_disk_leaves_nothing_behind(store: ModelStore) -> None:
+    kept = store.save(manifest(), b"model")
+    with full_disk(), pytest.raises(FullDiskError, match="make room"):
+        store.save(manifest(), b"x" * 5_000_000)
+    assert store.versions(NAME) == [kept.version]
+    assert [path.name for path in (store.folder / NAME).iterdir()] == [kept.version]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "A", "a\n", "-a", "x" * 101, "a\0b"])
+def test_names_that_could_leave_the_folder_are_refused(store: ModelStore, name: str) -> None:
+    for call in (
+        lambda: store.versions(name),
+        lambda: store.current(name),
+        lambda: store.promote(name, "20270115T080000Z-001"),
+        lambda: store.save(manifest(name=name), b"model"),
+    ):
+        with pytest.raises(ModelError, match="no name of a model"):
+            call()
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize("target", ["../other/20270115T080000Z-001", "/etc", "20270115T080000Z-001", "x"])
+def test_a_link_that_leads_astray_is_refused_with_the_remedy(store: ModelStore, target: str) -> None:
+    (store.folder / NAME).mkdir(parents=True)
+    link = store.folder / NAME / "current"
+    link.symlink_to(target)
+    with pytest.raises(ModelError, match="levibotctl train"):
+        store.current(NAME)
+    link.unlink()
+    link.write_text("a file")
+    with pytest.raises(ModelError, match="is no link"):
+        store.current(NAME)
+
+
+def test_foreign_files_beside_the_versions_are_not_versions(store: ModelStore) -> None:
+    version = store.save(manifest(), b"model").version
+    (store.folder / NAME / "notes").mkdir()
+    (store.folder / NAME / "20270115T080000Z-001").write_text("a file")
+    assert store.versions(NAME) == [version]
