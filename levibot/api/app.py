@@ -6,17 +6,23 @@ Importing FastAPI takes a quarter of a second, so the supervisor imports this mo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import wraps
+from typing import Annotated, Any, Literal
 
-import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from levibot import __version__
+from levibot.api import documents as forms
 from levibot.api.operations import AlreadySoError, Document, Operations, RefusedError, ShuttingDownError
+from levibot.api.rendering import SharedStatus, render
+from levibot.api.responses import Endpoint, acts, declare_security, reads
+from levibot.api.stream import StatusStreams
 from levibot.errors import ConfigError, LeviBotError, UnknownSymbolError
 from levibot.symbols import is_canonical, resolve
 
+_LONGEST_REASON = 200
 _DONE = {
     "start": "started",
     "stop": "stopped",
@@ -26,6 +32,7 @@ _DONE = {
     "remove": "removed",
     "reset": "reset",
 }
+_ALREADY = {"start", "stop", "pause", "resume"}  # what can be so already
 _STATUS: tuple[tuple[type[LeviBotError], int], ...] = (
     (UnknownSymbolError, 404),
     (AlreadySoError, 409),
@@ -33,91 +40,178 @@ _STATUS: tuple[tuple[type[LeviBotError], int], ...] = (
     (RefusedError, 400),
     (ConfigError, 400),
 )
+Symbol = Annotated[str, Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.")]
+NewSymbol = Annotated[
+    str,
+    Path(
+        description="Canonical: BASE/QUOTE, or BASE/QUOTE:SETTLE of a swap.",
+        json_schema_extra={"pattern": "^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?$"},
+    ),
+]
+Reason = Annotated[str, Query(max_length=_LONGEST_REASON, description="Kept with the switch, and shown.")]
 
 
-def create_app(operations: Operations) -> FastAPI:
+def create_app(operations: Operations, status: SharedStatus, streams: StatusStreams) -> FastAPI:
     """The application over one supervisor."""
-    app = FastAPI(title="LeviBot", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="LeviBot",
+        version=__version__,
+        description="Status and commands of a running daemon. Every refusal is `{detail, remedy}`.",
+        docs_url=None,
+        redoc_url=None,
+    )
     _add_error_handlers(app, operations)
-    _add_engine_routes(app, operations)
-    _add_daemon_routes(app, operations)
-    _add_portfolio_routes(app, operations)
+    _Routes(app, operations, status, streams).add()
+    declare_security(app)
     return app
 
 
-def _add_engine_routes(app: FastAPI, operations: Operations) -> None:
-    async def all_engines() -> Response:
-        return _json(await operations.status())
+class _Routes:
+    """All paths.
 
-    async def one_engine(symbol: str) -> Response:
-        canonical = resolve(symbol, operations.symbols())
-        engines = {engine["symbol"]: engine for engine in (await operations.status())["engines"]}
-        return _json(engines[canonical])
+    Parameters
+    ----------
+    app, operations, status, streams
+        As of `create_app`.
+    """
 
-    async def add(symbol: str) -> Response:
-        if not is_canonical(symbol):
-            raise RefusedError(f"{symbol!r} is no symbol", "write it as BASE/QUOTE, for example BTC/USDT")
-        return _json({"ok": True, "symbol": symbol, "status": "added", **await operations.add(symbol)})
+    def __init__(self, app: FastAPI, operations: Operations, status: SharedStatus, streams: StatusStreams) -> None:
+        self._app = app
+        self._operations = operations
+        self._status = status
+        self._streams = streams
 
-    async def reset_all() -> Response:
-        return _json({"ok": True, "status": "reset", **await operations.reset(None)})
+    def add(self) -> None:
+        """Add them to the application."""
+        self._add_engines()
+        self._add_daemon()
+        self._add_portfolio()
+        self._add_stream()
 
-    _reads(app, "/engines/status", all_engines)
-    _reads(app, "/engines/status/{symbol:path}", one_engine)
-    _acts(app, "/engines/add/{symbol:path}", add)
-    _acts(app, "/engines/reset", reset_all)
-    for verb, done in _DONE.items():
-        _acts(app, f"/engines/{verb}/{{symbol:path}}", _engine_command(operations, verb, done))
+    def _acts(self, path: str, endpoint: Endpoint, form: Any, *errors: int, summary: str) -> None:
+        @wraps(endpoint)
+        async def command(*args: Any, **kwargs: Any) -> Response:
+            try:
+                return await endpoint(*args, **kwargs)
+            finally:
+                self._status.forget()
+
+        acts(self._app, path, command, form, *errors, summary=summary)
+
+    def _add_engines(self) -> None:
+        app, operations = self._app, self._operations
+
+        async def all_engines() -> Response:
+            return _raw(await self._status.body())
+
+        async def one_engine(symbol: Symbol) -> Response:
+            canonical = resolve(symbol, operations.symbols())
+            engines = {engine["symbol"]: engine for engine in (await operations.status())["engines"]}
+            return _json(engines[canonical])
+
+        async def add(symbol: NewSymbol) -> Response:
+            if not is_canonical(symbol):
+                raise RefusedError(f"{symbol!r} is no symbol", "write it as BASE/QUOTE, for example BTC/USDT")
+            return _json({"ok": True, "symbol": symbol, "status": "added", **await operations.add(symbol)})
+
+        async def reset_all() -> Response:
+            return _json({"ok": True, "status": "reset", **await operations.reset(None)})
+
+        reads(app, "/engines/status", all_engines, forms.StatusForm, summary="All engines and workers")
+        reads(app, "/engines/status/{symbol:path}", one_engine, forms.EngineForm, 404, 422, summary="One engine")
+        self._acts(
+            "/engines/add/{symbol:path}",
+            add,
+            forms.CommandForm,
+            409,
+            422,
+            summary="Trade one more symbol until the next reload",
+        )
+        self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
+        for verb, done in _DONE.items():
+            errors = (404, 409, 422) if verb in _ALREADY else (404, 422)
+            endpoint = _engine_command(operations, verb, done)
+            path = f"/engines/{verb}/{{symbol:path}}"
+            self._acts(path, endpoint, forms.CommandForm, *errors, summary=f"{verb.capitalize()} one engine")
+
+    def _add_daemon(self) -> None:
+        operations = self._operations
+
+        async def reload() -> Response:
+            return _json({"ok": True, **await operations.reload()})
+
+        async def upgrade() -> Response:
+            return _json({"ok": True, **await operations.upgrade()})
+
+        async def stop_daemon() -> Response:
+            return _json({"ok": True, **await operations.shutdown()})
+
+        self._acts("/daemon/reload", reload, forms.ReloadForm, summary="Apply the changed configuration")
+        self._acts("/daemon/upgrade", upgrade, forms.MessageForm, summary="Restart the whole daemon")
+        self._acts("/daemon/stop", stop_daemon, forms.StoppingForm, summary="Stop everything")
+
+    def _add_portfolio(self) -> None:
+        app, operations = self._app, self._operations
+
+        async def kill(on: Literal["true", "false"], reason: Reason = "") -> Response:
+            return _json(await operations.kill(on == "true", reason))
+
+        async def reset_day() -> Response:
+            return _json({"ok": True, **await operations.reset_day()})
+
+        async def live_status() -> Response:
+            return _json(await operations.live_status())
+
+        async def risk_summary() -> Response:
+            return _json(await operations.risk_summary())
+
+        async def alerts() -> Response:
+            return _json(await operations.alerts())
+
+        async def health() -> Response:
+            document = await operations.health()
+            if document["ok"]:
+                return _json(document)
+            problem = {"detail": "; ".join(document["wrong"]), "remedy": "see `levibotctl status`"}
+            return _json({**document, **problem}, 503)
+
+        self._acts("/live/kill", kill, forms.LiveForm, 422, summary="Set or release the kill switch")
+        self._acts("/risk/reset_day", reset_day, forms.MessageForm, summary="Clear the daily stop")
+        reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
+        reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
+        reads(app, "/alerts", alerts, list[forms.AlertForm], summary="Alerts")
+        reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")
+
+    def _add_stream(self) -> None:
+        async def stream_engines() -> Response:
+            return self._streams.open()
+
+        description = (
+            "`status` events hold the document of `GET /engines/status`: on every change of a state, and once a "
+            "second. `state` events hold `{name, was, status}` of a worker, or of `risk`. After a break the "
+            "first `status` event tells all."
+        )
+        events = {"text/event-stream": {"schema": {"type": "string"}}}
+        reads(
+            self._app,
+            "/stream/engines",
+            stream_engines,
+            None,
+            summary="Server-sent events of the status",
+            description=description,
+            responses={200: {"content": events, "description": "Events without end."}},
+        )
 
 
 def _engine_command(operations: Operations, verb: str, done: str) -> Callable[[str], Awaitable[Response]]:
     carry_out: Callable[[str], Awaitable[Document]] = getattr(operations, verb)
 
-    async def command(symbol: str) -> Response:
+    async def command(symbol: Symbol) -> Response:
         canonical = resolve(symbol, operations.symbols())
         return _json({"ok": True, "symbol": canonical, "status": done, **await carry_out(canonical)})
 
     command.__name__ = verb
     return command
-
-
-def _add_daemon_routes(app: FastAPI, operations: Operations) -> None:
-    async def reload() -> Response:
-        return _json({"ok": True, **await operations.reload()})
-
-    async def upgrade() -> Response:
-        return _json({"ok": True, **await operations.upgrade()})
-
-    async def stop_daemon() -> Response:
-        return _json({"ok": True, **await operations.shutdown()})
-
-    _acts(app, "/daemon/reload", reload)
-    _acts(app, "/daemon/upgrade", upgrade)
-    _acts(app, "/daemon/stop", stop_daemon)
-
-
-def _add_portfolio_routes(app: FastAPI, operations: Operations) -> None:
-    async def kill(on: bool, reason: str = "") -> Response:
-        return _json(await operations.kill(on, reason))
-
-    async def live_status() -> Response:
-        return _json(await operations.live_status())
-
-    async def risk_summary() -> Response:
-        return _json(await operations.risk_summary())
-
-    async def alerts() -> Response:
-        return _json(await operations.alerts())
-
-    async def health() -> Response:
-        document = await operations.health()
-        return _json(document, 200 if document["ok"] else 503)
-
-    _acts(app, "/live/kill", kill)
-    _reads(app, "/live/status", live_status)
-    _reads(app, "/risk/summary", risk_summary)
-    _reads(app, "/alerts", alerts)
-    _reads(app, "/health", health)
 
 
 def _add_error_handlers(app: FastAPI, operations: Operations) -> None:
@@ -148,18 +242,13 @@ def _add_error_handlers(app: FastAPI, operations: Operations) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def _reads(app: FastAPI, path: str, endpoint: Callable[..., Awaitable[Response]]) -> None:
-    app.add_api_route(path, endpoint, methods=["GET"])
-    app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-
-
-def _acts(app: FastAPI, path: str, endpoint: Callable[..., Awaitable[Response]]) -> None:
-    app.add_api_route(path, endpoint, methods=["POST"])
-
-
 def _json(content: Any, code: int = 200) -> Response:
+    return _raw(render(content), code)
+
+
+def _raw(body: bytes, code: int = 200) -> Response:
     # Bytes made here skip FastAPI's own walk over the document, which costs more than all the rest.
-    return Response(orjson.dumps(content, default=str), code, media_type="application/json")
+    return Response(body, code, media_type="application/json")
 
 
 def _problem(code: int, detail: str, remedy: str = "", headers: Any = None) -> Response:

@@ -50,6 +50,10 @@ class Operations(Protocol):
         """Count and log an error that no method was meant to raise."""
         ...
 
+    def status_words(self) -> dict[str, str]:
+        """Status word of each engine by symbol, of each other worker by name, and of ``risk``; asked often."""
+        ...
+
     async def status(self) -> Document:
         """The whole status document."""
         ...
@@ -103,6 +107,10 @@ class Operations(Protocol):
         ...
 
     async def risk_summary(self) -> Document: ...
+
+    async def reset_day(self) -> Document:
+        """Clear the daily stop and count the day's loss from now; ``message`` says so."""
+        ...
 
     async def health(self) -> Document:
         """``ok`` and what is wrong; not ok is answered with status 503."""

@@ -1,4 +1,4 @@
-"""Serves the HTTP interface on a private unix socket and, for reading, on the loopback."""
+"""Serves the HTTP interface on a private unix socket, and beside it on a TCP port."""
 
 from __future__ import annotations
 
@@ -8,74 +8,134 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import orjson
 import uvicorn
 
+from levibot.api.app import create_app
+from levibot.api.connection import KEEP_ALIVE_SECONDS, Connection, Connections
+from levibot.api.gate import Application, Door, Gate
+from levibot.api.operations import Document, Operations
+from levibot.api.rendering import SharedStatus
+from levibot.api.stream import StatusStreams
+from levibot.api.tcp import Listener, PortError, listen
+from levibot.api.tokens import open_tokens
+from levibot.api.traffic import Traffic
+from levibot.config import ApiConfig
 from levibot.errors import StopError
+from levibot.observability.alerts import Alerts
 
-Application = Any  # an ASGI application; asgiref's own types are not installed everywhere
-_LOOPBACK = "127.0.0.1"
-_READING = ("GET", "HEAD")
+MOST_CONNECTIONS = 128  # of each of the two ways in, so that neither can shut the other
+_AGAIN_SECONDS = 10.0  # between two attempts to have the port
+_PORT_ALERT, _TOKEN_ALERT = "api_port", "api_token"
 _STARTUP_POLL = 0.002
+_SWEEP_TICKS = 10  # of uvicorn's ticks, ten a second
 
 
 class ApiServer:
-    """uvicorn on the running loop, without its hands on the process's signals and logs."""
+    """uvicorn on the running loop, without its hands on the process's signals and logs.
 
-    def __init__(self) -> None:
-        self._servers: list[_Server] = []
-        self._tasks: list[asyncio.Task[None]] = []
+    The unix socket is needed: without it nobody could command the daemon. The TCP port is not: while it
+    cannot be had, an alert stands and it is tried again.
+
+    Parameters
+    ----------
+    operations
+        The supervisor.
+    config
+        Address, port and demands of the TCP port.
+    data_dir
+        Folder of the tokens.
+    alerts
+        Where trouble with port and tokens is told.
+    """
+
+    def __init__(self, operations: Operations, config: ApiConfig, data_dir: Path, alerts: Alerts) -> None:
+        self.traffic = Traffic()
+        self._config = config
+        self._data_dir = data_dir
+        self._alerts = alerts
+        self._status = SharedStatus(operations)
+        self._streams = StatusStreams(operations, self._status, self.traffic)
+        self._operations = operations
+        self._app: Application = None
+        self._unix: _Server | None = None
+        self._tcp: _Server | None = None
+        self._tcp_attempts: asyncio.Task[None] | None = None
+        self._address: str | None = None
         self._socket_path: Path | None = None
         self._inode = 0
 
-    async def start(self, app: Application, socket_path: Path, tcp_port: int) -> None:
+    async def start(self, socket_path: Path) -> None:
         """Listen; returns when requests are answered.
 
         Parameters
         ----------
-        app
-            The application, served in full on the unix socket.
         socket_path
             Unix socket, mode 0600. A file that lies there is replaced, so hold the daemon's lock.
-        tcp_port
-            Port on 127.0.0.1 where the same may be read but not changed; 0: none.
 
         Raises
         ------
         StopError
-            If the port is taken, or the socket cannot be made.
+            If the socket cannot be made.
         """
-        listeners = [(_bind_unix(socket_path), app)]
+        listener = _bind_unix(socket_path)
         self._socket_path, self._inode = socket_path, socket_path.stat().st_ino
-        if tcp_port:
-            try:
-                listeners.append((_bind_loopback(tcp_port), ReadingOnly(app, socket_path)))
-            except StopError:
-                listeners[0][0].close()
-                self._remove_socket()
-                raise
-        for listener, application in listeners:
-            server = _Server(application)
-            self._servers.append(server)
-            self._tasks.append(asyncio.create_task(server.serve(sockets=[listener])))
-        while not all(server.started for server in self._servers):
-            for task in self._tasks:
-                if task.done():
-                    task.result()
-            await asyncio.sleep(_STARTUP_POLL)
+        self._app = create_app(self._operations, self._status, self._streams)
+        self._unix = _Server(Gate(self._app, self.traffic, None), self.traffic)
+        await self._unix.begin(listener)
+        if self._config.port and not await self._open_port():
+            self._tcp_attempts = asyncio.create_task(self._open_port_later())
 
     async def close(self) -> None:
-        """Stop listening, give open requests a second, then cut them off."""
-        for server in self._servers:
-            server.should_exit = True
-        await asyncio.gather(*self._tasks)
-        for server in self._servers:
-            server.cut_connections()
-        self._servers.clear()
-        self._tasks.clear()
+        """Stop listening, end the streams, give open requests a second, then cut them off."""
+        if self._tcp_attempts is not None:
+            self._tcp_attempts.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._tcp_attempts
+        await self._streams.close()
+        await asyncio.gather(*(server.end() for server in (self._unix, self._tcp) if server is not None))
+        self._unix = self._tcp = self._address = None
         self._remove_socket()
+
+    def describe(self) -> Document:
+        """Where it is reached, and what it does, for the status document."""
+        return {"address": self._address, **self.traffic.describe()}
+
+    # ------------------------------------------------------------------ the TCP port
+
+    async def _open_port(self) -> bool:
+        """Whether the port is served; if not, an alert says why."""
+        try:
+            listener = await listen(self._config.host, self._config.port)
+        except PortError as error:
+            self._alerts.raise_alert(_PORT_ALERT, "warning", str(error), error.remedy)
+            return False
+        self._alerts.clear(_PORT_ALERT)
+        try:
+            door = self._make_door(listener)
+        except StopError as error:
+            listener.socket.close()
+            remedy = "mend it; until then only levibotctl and the unix socket are served"
+            self._alerts.raise_alert(_TOKEN_ALERT, "critical", f"the TCP port is not opened: {error}", remedy)
+            return False
+        self._tcp = _Server(Gate(self._app, self.traffic, door), self.traffic)
+        await self._tcp.begin(listener.socket)
+        self._address = listener.url
+        return True
+
+    def _make_door(self, listener: Listener) -> Door:
+        tokens = open_tokens(self._data_dir, reading=self._config.read_token or not listener.loopback)
+        self._alerts.clear(_TOKEN_ALERT)
+        if tokens.repaired:
+            remedy = "to have a new token: remove the file, then `levibotctl upgrade`"
+            self._alerts.raise_alert(_TOKEN_ALERT, "warning", "; ".join(tokens.repaired), remedy)
+        return Door(tokens, (self._config.host, *self._config.allowed_hosts), self.traffic)
+
+    async def _open_port_later(self) -> None:
+        while True:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            if await self._open_port():
+                return
 
     def _remove_socket(self) -> None:
         path = self._socket_path
@@ -84,62 +144,52 @@ class ApiServer:
                 path.unlink()
 
 
-class ReadingOnly:
-    """Lets requests through that read, come from this machine's own pages and tools, and no others.
-
-    Parameters
-    ----------
-    app
-        The application behind it.
-    socket_path
-        Named in the refusal, as the place where changes are taken.
-    """
-
-    def __init__(self, app: Application, socket_path: Path) -> None:
-        self._app = app
-        self._socket_path = socket_path
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one request."""
-        headers = dict(scope["headers"])
-        host = headers.get(b"host", b"").decode("latin-1").rpartition(":")
-        name = host[0] if host[1] and host[2].isdigit() else "".join(host)
-        if name not in ("localhost", _LOOPBACK):
-            # A page of another site can have its own name point here; its requests carry that name.
-            await _refuse(send, 421, f"host {name!r} is not served here", "use http://127.0.0.1:PORT")
-        elif scope["method"] not in _READING:
-            remedy = f"use levibotctl, or the unix socket {self._socket_path}"
-            await _refuse(send, 403, "this port is for reading only", remedy)
-        else:
-            await self._app(scope, receive, send)
-
-
 class _Server(uvicorn.Server):
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Application, traffic: Traffic) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # else a client could say who it is
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=1,
                 backlog=64,  # asyncio tries so many accepts, and so many errors, when no descriptor is left
             )
         )
+        self.server_state = self._connections = Connections(MOST_CONNECTIONS, traffic)
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self, listener: socket.socket) -> None:
+        """Serve; returns when requests are answered."""
+        self._task = asyncio.create_task(self.serve(sockets=[listener]))
+        while not self.started:
+            if self._task.done():
+                self._task.result()
+            await asyncio.sleep(_STARTUP_POLL)
+
+    async def end(self) -> None:
+        """Stop listening, and end all connections."""
+        self.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._connections.cut()
+
+    async def on_tick(self, counter: int) -> bool:
+        """uvicorn's housekeeping, and ours."""
+        if counter % _SWEEP_TICKS == 0:
+            self._connections.sweep()
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals to the supervisor."""
         yield
-
-    def cut_connections(self) -> None:
-        """End connections that outlived the grace period."""
-        for connection in list(self.server_state.connections):
-            if (transport := getattr(connection, "transport", None)) is not None:
-                transport.abort()
 
 
 def _bind_unix(path: Path) -> socket.socket:
@@ -152,25 +202,3 @@ def _bind_unix(path: Path) -> socket.socket:
         listener.close()
         raise StopError(f"{path}: cannot be made: {error}; correct supervisor.run_dir") from error
     return listener
-
-
-def _bind_loopback(port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_LOOPBACK, port))
-        # Two sockets may be bound to one port with SO_REUSEADDR until one listens.
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        raise StopError(
-            f"port {port} of {_LOOPBACK} cannot be had: {error.strerror}; set another api.port, or 0 for none"
-        ) from error
-    return listener
-
-
-async def _refuse(send: Any, code: int, detail: str, remedy: str) -> None:
-    body = orjson.dumps({"detail": detail, "remedy": remedy})
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": code, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

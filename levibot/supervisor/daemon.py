@@ -13,7 +13,6 @@ from typing import Any
 import zmq
 
 from levibot import __version__
-from levibot.api.app import create_app
 from levibot.api.operations import ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
@@ -64,7 +63,6 @@ class Daemon:
         self._table = table
         self._again = False
         self._failed: BaseException | None = None
-        self._api = ApiServer()
         self._console: ConsoleProcess | None = None
         self._stop = asyncio.Event()
         self._started = boot_seconds()
@@ -80,6 +78,7 @@ class Daemon:
         self.reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self.alerts = Alerts(self.log)
+        self._api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
         self._code = CodeGuard()
 
     @property
@@ -192,6 +191,7 @@ class Daemon:
             + self.history.refused
             + self.risk.memory.refused,
             "forkserver_pid": self._launcher.forkserver_pid,
+            "api": self._api.describe(),
         }
 
     # ------------------------------------------------------------------ start
@@ -283,12 +283,14 @@ class Daemon:
 
     async def _serve_api(self) -> None:
         path = api_socket(self.config)
-        await self._api.start(create_app(SupervisorOperations(self)), path, self.config.api.port)
+        await self._api.start(path)
         if self._table:
             self._console = ConsoleProcess(path)
             self._launcher.add_companion(self._console.pid)
         else:
-            print(f"levibot {__version__} runs: {_disclosure(self.config)}; socket {path}", flush=True)
+            address = self._api.describe()["address"]
+            reached = f"{address}, socket {path}" if address else f"socket {path}"
+            print(f"levibot {__version__} runs: {_disclosure(self.config)}; {reached}", flush=True)
 
     def _report_stale_holder(self, holder: StaleHolder) -> None:
         self.log.warning("stale_fence", stale_worker=holder.worker, outcome=holder.outcome, pid=holder.pid)

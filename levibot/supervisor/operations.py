@@ -12,7 +12,7 @@ from levibot.clock import boot_ns
 from levibot.risk.manager import KILL_SWITCH
 from levibot.spec import engine_name
 from levibot.supervisor.reload import apply_reload
-from levibot.supervisor.states import Desired, Observed
+from levibot.supervisor.states import Desired, Observed, status_word
 from levibot.supervisor.status import describe_worker, summarize
 from levibot.supervisor.worker import Worker
 
@@ -42,6 +42,15 @@ class SupervisorOperations:
     def unexpected(self, error: Exception) -> None:
         """See `Operations`."""
         self._daemon.count_error("api", error)
+
+    def status_words(self) -> dict[str, str]:
+        """See `Operations`."""
+        workers = self._daemon.manager.workers.values()
+        words = {
+            worker.symbol or worker.name: status_word(worker.observed, paused=worker.paused, ready=worker.ready)
+            for worker in workers
+        }
+        return {**words, "risk": self._daemon.risk.status.state}
 
     async def status(self) -> Document:
         """See `Operations`."""
@@ -161,6 +170,15 @@ class SupervisorOperations:
     async def risk_summary(self) -> Document:
         """See `Operations`."""
         return self._daemon.risk.summary(boot_ns())
+
+    async def reset_day(self) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        self._daemon.risk.reset_day(boot_ns())
+        self._daemon.log.warning("day_reset")
+        state, reason = self._daemon.risk.status.state, self._daemon.risk.status.reason
+        held = f"; risk still holds back: {reason}" if state != "ACTIVE" else ""
+        return {"message": f"the daily stop is cleared, the day's loss counts from now{held}"}
 
     async def health(self) -> Document:
         """See `Operations`."""

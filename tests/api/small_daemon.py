@@ -10,10 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from levibot.api.app import create_app
+import structlog
+
 from levibot.api.operations import AlreadySoError, ShuttingDownError
 from levibot.api.server import ApiServer
+from levibot.config import ApiConfig
 from levibot.errors import ConfigError
+from levibot.observability.alerts import Alerts
+
+WITHOUT_TCP = ApiConfig(port=0)
 
 
 class SmallDaemon:
@@ -27,9 +32,13 @@ class SmallDaemon:
         self.errors: list[str] = []
         self.calls: list[str] = []
         self.waiting = asyncio.Event()
+        self.alerts_raised = Alerts(structlog.get_logger())
 
     def symbols(self) -> Sequence[str]:
         return list(self.states)
+
+    def status_words(self) -> dict[str, str]:
+        return {**self.states, "risk": "HALTED" if self.kill_switch[0] else "ACTIVE"}
 
     def unexpected(self, error: Exception) -> None:
         self.errors.append(str(error))
@@ -137,8 +146,12 @@ class SmallDaemon:
     async def risk_summary(self) -> dict[str, Any]:
         return {"equity_now": 10_000.0, "positions_open": 1, "global_stop": False, "policy": {}}
 
+    async def reset_day(self) -> dict[str, Any]:
+        self.calls.append("reset_day")
+        return {"message": "the daily stop is cleared"}
+
     async def health(self) -> dict[str, Any]:
-        return {"ok": self.healthy}
+        return {"ok": self.healthy, "wrong": [] if self.healthy else ["feed is BACKOFF"]}
 
     async def alerts(self) -> list[dict[str, Any]]:
         await self.waiting.wait()
@@ -180,16 +193,16 @@ def _engine(symbol: str, state: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(daemon: SmallDaemon, socket_path: Path, tcp_port: int = 0) -> Iterator[None]:
-    """Serve from a thread of this process with a loop of its own."""
+def serving(daemon: SmallDaemon, socket_path: Path, config: ApiConfig = WITHOUT_TCP) -> Iterator[ApiServer]:
+    """Serve from a thread of this process with a loop of its own; tokens lie beside the socket."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = ApiServer()
+    server = ApiServer(daemon, config, socket_path.parent, daemon.alerts_raised)
     try:
-        asyncio.run_coroutine_threadsafe(server.start(create_app(daemon), socket_path, tcp_port), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.start(socket_path), loop).result(20)
         try:
-            yield
+            yield server
         finally:
             asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
     finally:

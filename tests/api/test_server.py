@@ -35,24 +35,6 @@ def client(daemon: SmallDaemon, socket_path: Path) -> Iterator[ApiClient]:
         yield ApiClient(socket_path)
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def over_tcp(port: int, method: str, path: str, host: str | None = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path, headers={"Host": host} if host else {})
-        response = connection.getresponse()
-        body = response.read()
-        return response.status, json.loads(body) if body else None
-    finally:
-        connection.close()
-
-
 def refusal(call: Any) -> ApiError:
     with pytest.raises(ApiError) as caught:
         call()
@@ -132,7 +114,7 @@ def test_kill_switch_health_and_risk(client: ApiClient, daemon: SmallDaemon) -> 
         "active": False,
     }
     assert client.get("/risk/summary")["positions_open"] == 1
-    assert client.get("/health") == {"ok": True}
+    assert client.get("/health")["ok"] is True
     daemon.healthy = False
     assert refusal(lambda: client.get("/health")).code == 503
 
@@ -149,7 +131,7 @@ def test_stale_socket_is_replaced(daemon: SmallDaemon, socket_path: Path) -> Non
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
     with serving(daemon, socket_path):
-        assert ApiClient(socket_path).get("/health") == {"ok": True}
+        assert ApiClient(socket_path).get("/health")["ok"]
 
 
 def test_a_successors_socket_is_left_in_place(daemon: SmallDaemon, socket_path: Path) -> None:
@@ -159,45 +141,6 @@ def test_a_successors_socket_is_left_in_place(daemon: SmallDaemon, socket_path: 
             successor.bind(str(socket_path))
     assert socket_path.exists()
     moved.unlink()
-
-
-def test_tcp_is_for_reading_only(daemon: SmallDaemon, socket_path: Path, port: int) -> None:
-    with serving(daemon, socket_path, port):
-        assert over_tcp(port, "GET", "/engines/status")[0] == 200
-        assert over_tcp(port, "HEAD", "/health") == (200, None)
-        code, problem = over_tcp(port, "POST", "/engines/stop/BTC/USDT")
-        assert code == 403
-        assert str(socket_path) in problem["remedy"]
-        assert daemon.states["BTC/USDT"] == "running"
-
-
-@pytest.mark.parametrize(
-    ("host", "code"),
-    [
-        ("localhost", 200),
-        ("127.0.0.1:1234", 200),
-        ("evil.example", 421),
-        ("evil.example:80", 421),
-        ("127.0.0.1.evil.example", 421),
-    ],
-)
-def test_tcp_checks_the_host_against_rebinding(
-    daemon: SmallDaemon, socket_path: Path, port: int, host: str, code: int
-) -> None:
-    with serving(daemon, socket_path, port):
-        assert over_tcp(port, "GET", "/health", host)[0] == code
-
-
-def test_a_taken_port_is_a_clear_error(daemon: SmallDaemon, socket_path: Path, port: int) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
-        with (
-            pytest.raises(StopError, match=rf"port {port} .* set another api\.port"),
-            serving(daemon, socket_path, port),
-        ):
-            pass
-    assert not socket_path.exists()
 
 
 def test_an_open_request_does_not_hold_up_the_end(daemon: SmallDaemon, socket_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""Forms of the answers, for OpenAPI: what clients may rely on. Answers may hold more.
+
+They describe and do not check: answers are rendered from the supervisor's own documents, and the tests hold
+the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+StatusWord = Literal["stopped", "starting", "running", "paused", "stopping", "crashed", "exhausted"]
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ProblemForm(_Form):
+    """Why a request was refused."""
+
+    detail: str = Field(description="What is wrong.")
+    remedy: str = Field(description="What to do about it; may be empty.")
+
+
+class WorkerForm(_Form):
+    """One process under the supervisor."""
+
+    worker: str = Field(description="Name of the worker, as `levibotctl logs` takes it.")
+    kind: str
+    status: StatusWord
+    ready: bool
+    paused: bool
+    waiting_for: str = Field(description="What it waits for; empty if for nothing.")
+    uptime_seconds: float
+    last_heartbeat: float | None = Field(description="Unix seconds.")
+    error_count: int
+    last_error: str | None
+    pid: int | None
+    restarts: int
+    restart_causes: dict[str, int]
+    next_attempt_at: float | None = Field(description="Unix seconds; of a crashed or exhausted worker.")
+    rss_bytes: int | None
+    uss_bytes: int | None
+    cpu_percent: float | None
+    queue_depth: int | None
+    dropped: int | None
+    market_data_age_seconds: float | None
+
+
+class EngineForm(WorkerForm):
+    """The engine of one symbol."""
+
+    symbol: str = Field(description="Canonical: BASE/QUOTE, or BASE/QUOTE:SETTLE of a swap.")
+    position: float | None = Field(description="Signed amount of the base asset; null: unknown.")
+    daily_pnl: float | None = Field(description="In the quote asset.")
+    total_pnl: float | None = Field(description="In the quote asset.")
+    trade_count: int | None
+    price: float | None
+    signal: str | None
+    probability: float | None
+    confidence: float | None
+
+
+class AlertForm(_Form):
+    """Something that an operator should know."""
+
+    key: str = Field(description="One cause has one key.")
+    severity: Literal["warning", "critical"]
+    message: str
+    remedy: str
+
+
+class StatusForm(_Form):
+    """All that the supervisor knows."""
+
+    total: int
+    running: int = Field(description="Engines that are ready.")
+    crashed: int = Field(description="Engines that wait for their next attempt, exhausted ones too.")
+    stopped: int
+    starting: int
+    waiting: int = Field(description="Engines that run and wait for feed, broker or bootstrap.")
+    paused: int
+    engines: list[EngineForm]
+    workers: list[WorkerForm] = Field(description="Feed, broker, and whatever else serves all symbols.")
+    daemon: dict[str, Any]
+    alerts: list[AlertForm]
+
+
+class CommandForm(_Form):
+    """A command to one engine was carried out."""
+
+    ok: Literal[True]
+    symbol: str
+    status: Literal["started", "stopped", "restarted", "paused", "resumed", "added", "removed", "reset"]
+
+
+class ResetForm(_Form):
+    """All restart budgets were given back."""
+
+    ok: Literal[True]
+    status: Literal["reset"]
+    workers: list[str]
+
+
+class DoneForm(_Form):
+    """A command to the daemon was carried out, or has begun."""
+
+    ok: Literal[True]
+
+
+class MessageForm(DoneForm):
+    """The same, in words."""
+
+    message: str
+
+
+class ReloadForm(MessageForm):
+    """What a reload changed, by symbol."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    restarted: list[str]
+
+
+class StoppingForm(DoneForm):
+    """The daemon stops."""
+
+    positions: dict[str, float] = Field(description="Signed base amounts that remain, by symbol.")
+
+
+class RiskForm(_Form):
+    """State of risk; fractions, amounts in the quote asset, null: unknown."""
+
+    equity_now: float | None
+    equity_start_day: float | None
+    realized_today_pct: float | None
+    positions_open: int
+    global_stop: bool
+    policy: dict[str, Any]
+
+
+class LiveForm(_Form):
+    """Kill switch and mode."""
+
+    kill_switch: bool
+    reason: str
+    mode: Literal["paper", "live"]
+    active: bool = Field(description="Whether positions may be opened now.")
+
+
+class HealthForm(_Form):
+    """Whether all workers do their work."""
+
+    ok: bool
+    wrong: list[str] = Field(description="What is wrong; empty if nothing is.")
+
+
+Symbol = Annotated[str, Field(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.")]
