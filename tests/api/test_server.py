@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import socket
 import stat
 import time
@@ -15,7 +13,6 @@ from typing import Any
 import pytest
 
 from levibot.api.client import ApiClient, ApiError, NotRunningError
-from levibot.errors import StopError
 from tests.api.small_daemon import SmallDaemon, serving
 
 
