@@ -24,9 +24,10 @@ _REFRESH = 0.5
 def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> None:
     """Show what runs, and how; with SYMBOL all that is known of one.
 
-    That is the engines, feed and broker, the risk state and alerts.
+    That is the engines, what serves them (feed, broker, the inference pool and its model), the risk state
+    and alerts.
 
-    SYMBOL may also be feed or broker.
+    SYMBOL may also be feed, broker or inference-0.
     """
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; add --json for one line each half second.")

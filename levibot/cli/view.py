@@ -112,6 +112,10 @@ def _headline(document: Entry) -> Group:
         lines.append(Text(str(daemon["disclosure"]), style="bold magenta"))
     if daemon["market_ms"]:
         lines.append(Text(f"market time {_utc(daemon['market_ms'] / 1000)}", style="dim"))
+    if daemon["model"]:
+        lines.append(Text(f"model {daemon['model']}", style="dim"))
+    if daemon["model_trouble"]:
+        lines.append(Text(str(daemon["model_trouble"]), style="yellow"))
     if daemon["code_changed"]:
         remedy = "the code on disk has changed: `levibotctl upgrade` restarts the daemon on it"
         lines.append(Text(remedy, style="yellow"))
@@ -166,11 +170,14 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
 
 
 def _worker_lines(workers: Iterable[Entry]) -> Group:
-    lines = []
-    for worker in workers:
-        line = Text.assemble((f"{worker['worker']:<7}", "bold"), _state(worker))
+    lines, rows = [], list(workers)
+    width = max((len(worker["worker"]) for worker in rows), default=0) + 1
+    for worker in rows:
+        line = Text.assemble((f"{worker['worker']:<{width}}", "bold"), _state(worker))
         line.append(f" · up {duration(worker['uptime_seconds'])} · restarts {worker['restarts']}")
         line.append(f" · {_megabytes(worker['rss_bytes'])}")
+        if worker.get("answered") is not None:
+            line.append(f" · answered {worker['answered']}")
         lines.append(line)
     return Group(*lines)
 

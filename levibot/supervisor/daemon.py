@@ -39,6 +39,7 @@ from levibot.supervisor.process import ForkserverLauncher
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.risk_desk import RiskDesk
 from levibot.supervisor.specs import SpecFactory
+from levibot.supervisor.status import describe_pool
 from levibot.supervisor.version import CodeGuard
 
 _ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
@@ -182,6 +183,7 @@ class Daemon:
             "market_ms": self.desk.market_ms,
             "code_changed": self._code.changed(),
             "shutting_down": self.stopping,
+            **describe_pool(self.manager.workers.values()),
             "risk_state": summary["state"],
             "risk_reason": summary["reason"],
             "equity": summary["equity_now"],
@@ -275,7 +277,7 @@ class Daemon:
         fences = config.state_dir / "fences"
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
             self._report_stale_holder(holder)
-        self.manager.add_shared(0, notifier=False)
+        self.manager.add_shared(config.inference.processes, notifier=False)
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
         await self.manager.start_wanted()

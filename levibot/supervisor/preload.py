@@ -10,7 +10,7 @@ import gc
 import importlib
 import signal
 
-for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broker"):
+for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broker", "workers.inference"):
     importlib.import_module(module)
 
 # systemd signals the whole control group, a closed terminal all that ran in it; only the supervisor

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from levibot.bus.messages import EngineReport
+from levibot.bus.messages import EngineReport, InferenceReport
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
@@ -51,7 +52,21 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
     report = worker.last_report  # of a dead engine the last, for that is when one wants to know
+    if worker.kind == "inference":
+        description |= _describe_inference(report if isinstance(report, InferenceReport) else None)
     return description | _describe_engine(report if isinstance(report, EngineReport) else None)
+
+
+def describe_pool(workers: Iterable[Worker]) -> dict[str, str]:
+    """The model that engines are answered with, and what is wrong with it, over all pool processes."""
+    pool = [worker for worker in workers if worker.kind == "inference"]
+    serving = [worker.last_report for worker in pool if worker.ready]
+    reports = [report for report in serving if isinstance(report, InferenceReport)]
+    models = sorted({report.model for report in reports if report.model})
+    troubles = sorted({report.trouble for report in reports if report.trouble})
+    if pool and not reports:
+        troubles = ["no inference process is ready"]
+    return {"model": ", ".join(models), "model_trouble": "; ".join(troubles)}
 
 
 def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:
@@ -66,6 +81,12 @@ def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:
         "waiting": sum(engine["state"] == Observed.RUNNING and not engine["ready"] for engine in engines),
         "paused": sum(engine["ready"] and engine["paused"] for engine in engines),
     }
+
+
+def _describe_inference(report: InferenceReport | None) -> dict[str, Any]:
+    if report is None:
+        return dict.fromkeys(_INFERENCE_FIELDS)
+    return {name: getattr(report, name) for name in _INFERENCE_FIELDS}
 
 
 def _describe_engine(report: EngineReport | None) -> dict[str, Any]:
@@ -90,6 +111,7 @@ def _describe_engine(report: EngineReport | None) -> dict[str, Any]:
     }
 
 
+_INFERENCE_FIELDS = ("model", "trouble", "answered", "refused", "expired", "batches", "swaps", "refused_messages")
 _ENGINE_FIELDS = (
     "price",
     "signal",

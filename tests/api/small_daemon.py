@@ -68,6 +68,8 @@ class SmallDaemon:
                 "config_path": None,
                 "data_dir": "/nowhere",
                 "market_ms": 1_700_000_000_000,
+                "model": "lightgbm-simulated/20260101T000000Z-001",
+                "model_trouble": "",
                 "code_changed": False,
                 "shutting_down": self.stopping,
                 "risk_state": "ACTIVE",

@@ -47,12 +47,15 @@ def test_the_headline_warns(document: dict[str, Any]) -> None:
     document["daemon"] |= {
         "risk_state": "HALTED",
         "risk_reason": "daily loss",
+        "model": "",
+        "model_trouble": "no model lightgbm-simulated yet; run `levibotctl train`",
         "code_changed": True,
         "shutting_down": True,
     }
     text = drawn(status_view(document))
     assert "risk HALTED (daily loss)" in text
     assert "levibotctl upgrade" in text
+    assert "no model lightgbm-simulated yet; run `levibotctl train`" in text
     assert "shutting down" in text
 
 
@@ -72,6 +75,14 @@ def test_a_long_reason_costs_no_column(document: dict[str, Any]) -> None:
     text = drawn(status_view(document), width=140)
     assert "RSS" in text
     assert text.count("folder") == 5
+
+
+def test_the_pool_and_its_model_are_shown(document: dict[str, Any]) -> None:
+    document["workers"].append({**document["workers"][0], "worker": "inference-0", "answered": 12})
+    text = drawn(status_view(document))
+    assert "model lightgbm-simulated/20260101T000000Z-001" in text
+    assert "inference-0 running" in text
+    assert "answered 12" in text
 
 
 def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
