@@ -24,6 +24,7 @@ _COLUMNS = (
     "uptime",
     "price",
     "signal",
+    "P(up)",
     "position",
     "PnL day",
     "PnL",
@@ -31,7 +32,7 @@ _COLUMNS = (
     "data age",
     "RSS",
 )
-_LEFT_OUT_FIRST = ("RSS", "PnL day", "data age", "uptime", "restarts")
+_LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
 _STATE_WIDTH = 32  # a longer reason goes over several lines, and costs no other column
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
@@ -73,6 +74,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     return Group(
         _headline(document),
         _EngineTable(document["engines"]),
+        *_lines_without_model(document["engines"]),
         _worker_lines(document["workers"]),
         *(_alert_line(alert) for alert in document["alerts"]),
         *below,
@@ -160,6 +162,7 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
         "uptime": duration(engine["uptime_seconds"]),
         "price": _price(engine["price"]),
         "signal": Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),
+        "P(up)": _number(engine["prob_up"], ".2f"),
         "position": _number(engine["position"], "+.6g") if engine["position"] else "–",
         "PnL day": _money(engine["daily_pnl"]),
         "PnL": _money(engine["total_pnl"]),
@@ -167,6 +170,15 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
         "data age": _age(engine["market_data_age_seconds"]),
         "RSS": _megabytes(engine["rss_bytes"]),
     }
+
+
+def _lines_without_model(engines: Iterable[Entry]) -> list[Text]:
+    """Why engines whose strategy asks a model have no signal, one line for each reason."""
+    symbols: dict[str, list[str]] = {}
+    for engine in engines:
+        if engine["no_model"]:
+            symbols.setdefault(engine["no_model"], []).append(engine["symbol"])
+    return [Text(f"no signal for {', '.join(names)}: {why}", style="yellow") for why, names in symbols.items()]
 
 
 def _worker_lines(workers: Iterable[Entry]) -> Group:

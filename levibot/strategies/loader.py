@@ -12,9 +12,10 @@ from typing import Any
 
 from levibot.errors import ConfigError
 from levibot.strategies.base import Strategy
+from levibot.strategies.ensemble import Ensemble
 from levibot.strategies.sma_cross import SmaCross
 
-BUILT_IN: dict[str, type[Any]] = {"sma_cross": SmaCross}
+BUILT_IN: dict[str, type[Any]] = {"ensemble": Ensemble, "sma_cross": SmaCross}
 
 
 def load_strategy(

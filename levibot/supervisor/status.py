@@ -108,6 +108,11 @@ def _describe_engine(report: EngineReport | None) -> dict[str, Any]:
         "tick_latency_us": report.tick_latency_us,
         "bar_ms": report.bar_ms,
         "ledger": report.ledger,
+        "prob_up": report.prob_up,
+        "model": report.model or None,
+        "no_model": report.no_model,
+        "predictions": report.predictions,
+        "predictions_missed": report.missed,
     }
 
 
@@ -128,6 +133,11 @@ _ENGINE_FIELDS = (
     "tick_latency_us",
     "bar_ms",
     "ledger",
+    "prob_up",
+    "model",
+    "no_model",
+    "predictions",
+    "predictions_missed",
 )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from levibot.bus.messages import (
     Bar,
     Fill,
@@ -18,6 +20,7 @@ from levibot.bus.messages import (
     OrderPartiallyFilled,
     OrderSubmitted,
     Position,
+    Prediction,
     RiskRefused,
     RiskRequest,
     Role,
@@ -25,10 +28,10 @@ from levibot.bus.messages import (
 )
 from levibot.config import EngineConfig
 from levibot.engine import inputs
-from levibot.engine.commands import AskRisk, CancelIntent, Command, Note, SendIntent
+from levibot.engine.commands import AskModel, AskRisk, CancelIntent, Command, Note, SendIntent
 from levibot.engine.core import DecisionCore
 from levibot.execution.position import after_fill, flat
-from levibot.strategies.base import Signal
+from levibot.strategies.base import Question, Signal
 
 SYMBOL = "BTC/USDT"
 SECOND = 1_000_000_000
@@ -89,6 +92,29 @@ class ScriptedTicks(Scripted):
         return self._say()  # type: ignore[no-any-return]
 
 
+QUESTION = Question("set", (1.0, 2.0))
+
+
+class ScriptedModel(ScriptedTicks):
+    """The same, and what it answers to a prediction is in `verdict`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verdict: Any = None
+        self.predictions: list[Prediction | None] = []
+
+    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+        self.predictions.append(prediction)
+        if isinstance(self.verdict, Exception):
+            raise self.verdict
+        return self.verdict  # type: ignore[no-any-return]
+
+
+def make_prediction(bar_number: int, probability: float = 0.6, **changes: Any) -> Prediction:
+    made = Prediction(1, SYMBOL, bar_number * 60_000, probability, "m/1", 0.012, 0.008, 30, 0)
+    return msgspec.structs.replace(made, **changes)
+
+
 class Scene:
     """A core, warmed up and reconciled at bar 10, and what it has asked for since."""
 
@@ -106,6 +132,7 @@ class Scene:
         self.seq = 0
         self.commands: list[Command] = []
         self.requests: list[RiskRequest] = []
+        self.questions: list[AskModel] = []
         self.intents: list[Intent] = []
         self.cancelled: list[str] = []
         self.notes: list[Note] = []
@@ -124,6 +151,7 @@ class Scene:
         commands = self.core.handle(item)
         self.commands += commands
         self.requests += [command.request for command in commands if isinstance(command, AskRisk)]
+        self.questions += [command for command in commands if isinstance(command, AskModel)]
         self.intents += [command.intent for command in commands if isinstance(command, SendIntent)]
         self.cancelled += [command.client_id for command in commands if isinstance(command, CancelIntent)]
         self.notes += [command for command in commands if isinstance(command, Note)]
@@ -178,6 +206,23 @@ class Scene:
         asked = self.requests[-1]
         refusal = RiskRefused(asked.request_id, asked.client_id, SYMBOL, reason)
         return self.give(inputs.RefusalReceived(self.now_ns, refusal))
+
+    def predict(
+        self, verdict: Any, probability: float = 0.6, *, question: AskModel | None = None
+    ) -> list[Command]:
+        """The newest question is answered, or `question`; the strategy makes `verdict` of it."""
+        asked = question or self.questions[-1]
+        assert isinstance(self.strategy, ScriptedModel)
+        self.strategy.verdict = verdict
+        prediction = make_prediction(asked.bar_ms // 60_000, probability)
+        return self.give(inputs.PredictionReceived(self.now_ns, asked.request_id, prediction))
+
+    def miss(self, verdict: Any = None, *, question: AskModel | None = None) -> list[Command]:
+        """The newest question, or `question`, gets no answer."""
+        asked = question or self.questions[-1]
+        assert isinstance(self.strategy, ScriptedModel)
+        self.strategy.verdict = verdict
+        return self.give(inputs.PredictionMissed(self.now_ns, asked.request_id, "no model"))
 
     def happen(self, event: OrderEvent) -> list[Command]:
         return self.give(inputs.OrderChanged(self.now_ns, event, self.position))

@@ -11,12 +11,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from levibot.bus.messages import Intent, MarketRecovered, MarketStale, OrderDenied, OrderUnknown
 from levibot.engine import inputs
-from levibot.engine.commands import AskRisk, Command, SendIntent
+from levibot.engine.commands import AskModel, AskRisk, Command, SendIntent
 from levibot.strategies.base import Signal
-from tests.engine.scene import SYMBOL, Scene, ScriptedTicks, make_bar
+from tests.engine.scene import QUESTION, SECOND, SYMBOL, Scene, ScriptedModel, make_bar
 
 signals = st.one_of(
     st.none(),
+    st.just(QUESTION),
     st.sampled_from([Signal("long"), Signal("short"), Signal("flat"), Signal("long", 2.0), ValueError("boom")]),
 )
 
@@ -34,11 +35,13 @@ class CoreMachine(RuleBasedStateMachine):
 
     @initialize(can_short=st.booleans())
     def begin(self, can_short: bool) -> None:
-        self.scene = Scene(ScriptedTicks(), can_short=can_short)
+        self.scene = Scene(ScriptedModel(), can_short=can_short)
 
     def follow(self, commands: list[Command]) -> None:
         """Check each order at the moment it is sent."""
         for command in commands:
+            if isinstance(command, AskModel):
+                assert command.bar_ms == self.scene.core.market.bar_ms
             if isinstance(command, AskRisk):
                 self.asked.append((command.request.side, self.scene.bar_number))
             if not isinstance(command, SendIntent):
@@ -68,6 +71,21 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.1, 1.0, 3.0, 40.0]))
     def wait(self, seconds: float) -> None:
         self.follow(self.scene.wait(seconds))
+
+    @precondition(lambda self: self.scene.questions)
+    @rule(which=st.integers(0, 3), verdict=signals, missed=st.booleans())
+    def answer(self, which: int, verdict: Any, missed: bool) -> None:
+        questions, strategy = self.scene.questions, self.scene.strategy
+        assert isinstance(strategy, ScriptedModel)
+        question = questions[-1 - min(which, len(questions) - 1)]
+        heard = len(strategy.predictions)
+        opened = self.scene.core.deadline_ns
+        give = self.scene.miss if missed else self.scene.predict
+        commands = give(verdict, question=question)
+        if question.bar_ms != self.scene.core.market.bar_ms or question is not questions[-1] or opened is None:
+            assert len(strategy.predictions) == heard, "an answer that came too late was heard"
+            assert not commands
+        self.follow(commands)
 
     @precondition(lambda self: self.scene.requests)
     @rule(
@@ -177,6 +195,12 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_core_knows_its_order_in_flight(self) -> None:
         assert self.scene.core.in_flight == bool(self.live)
+
+    @invariant()
+    def it_waits_for_no_answer_without_an_end(self) -> None:
+        core = self.scene.core
+        assert core.settled == (core.deadline_ns is None and not self.live)
+        assert core.deadline_ns is None or core.deadline_ns <= self.scene.now_ns + 60 * SECOND
 
     @invariant()
     def at_most_one_request_a_bar_and_side(self) -> None:

@@ -9,10 +9,20 @@ import msgspec
 import pytest
 
 from levibot.errors import StrategyError
-from levibot.strategies.base import Signal, check_signal
+from levibot.strategies.base import Question, Signal, check_answer, check_signal
 
 
-@pytest.mark.parametrize("answer", [None, Signal("long"), Signal("flat", 0.0, 1.0), Signal("short", 1, 0, "why")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        Signal("long"),
+        Signal("flat", 0.0, 1.0),
+        Signal("short", 1, 0, "why"),
+        Signal("long", stop_loss=0.008, take_profit=0.012),
+        Signal("long", take_profit=9.9),
+    ],
+)
 def test_sense_passes(answer: Signal | None) -> None:
     assert check_signal(answer) == answer
 
@@ -27,9 +37,14 @@ def test_values_of_other_kinds_come_back_plain_so_that_they_can_be_sent() -> Non
     class Text(str):
         pass
 
-    signal = check_signal(Signal(Way.UP, Number(0.6), Number(0.5), Text("why")))  # type: ignore[arg-type]
-    assert signal == Signal("long", 0.6, 0.5, "why")
+    signal = check_signal(
+        Signal(Way.UP, Number(0.6), Number(0.5), Text("why"), Number(0.1), Number(0.2))  # type: ignore[arg-type]
+    )
+    assert signal == Signal("long", 0.6, 0.5, "why", 0.1, 0.2)
     msgspec.msgpack.encode(signal)
+    question = check_answer(Question(Text("set"), [Number(1.5), 2]), may_ask=True)  # type: ignore[arg-type]
+    assert question == Question("set", (1.5, 2.0))
+    msgspec.msgpack.encode(question)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +64,40 @@ def test_values_of_other_kinds_come_back_plain_so_that_they_can_be_sent() -> Non
         Signal("long", None, None),  # type: ignore[arg-type]
         Signal("long", None, True),
         Signal("long", reason=None),  # type: ignore[arg-type]
+        Signal("long", stop_loss=0.0),
+        Signal("long", stop_loss=1.0),
+        Signal("long", stop_loss=float("nan")),
+        Signal("long", stop_loss="far"),  # type: ignore[arg-type]
+        Signal("long", take_profit=0.0),
+        Signal("long", take_profit=10.0),
+        Signal("long", take_profit=True),
+        Question("set", (1.0,)),
     ],
 )
 def test_nonsense_is_an_error(answer: Any) -> None:
     with pytest.raises(StrategyError):
         check_signal(answer)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question("", (1.0,)),
+        Question(7, (1.0,)),  # type: ignore[arg-type]
+        Question("set", ()),
+        Question("set", "12"),  # type: ignore[arg-type]
+        Question("set", (1.0, float("nan"))),
+        Question("set", (float("inf"),)),
+        Question("set", (True,)),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_an_error(question: Question) -> None:
+    with pytest.raises(StrategyError):
+        check_answer(question, may_ask=True)
+
+
+def test_only_a_strategy_that_hears_the_answer_may_ask() -> None:
+    question = Question("set", (1.0, -2.0))
+    assert check_answer(question, may_ask=True) == question
+    with pytest.raises(StrategyError, match="on_prediction"):
+        check_answer(question, may_ask=False)

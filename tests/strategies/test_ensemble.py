@@ -1,0 +1,205 @@
+"""The rules of the ensemble: when it opens, and each of the ways in which it lets go."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from levibot.bus.messages import Bar, Position, Prediction
+from levibot.errors import ConfigError
+from levibot.ml.features import FEATURE_SET, FEATURES, WINDOW, FeatureWindow
+from levibot.strategies.base import ModelStrategy, Question, Signal, check_signal
+from levibot.strategies.ensemble import Ensemble
+from levibot.strategies.loader import load_strategy
+from tests.engine.scene import make_prediction
+
+SYMBOL = "BTC/USDT"
+NONE, HELD, SOLD = (Position(SYMBOL, Decimal(n), Decimal(100), Decimal(0)) for n in (0, 1, -1))
+
+
+def make_bar(number: int, *, synthetic: bool = False) -> Bar:
+    close = 100 + math.sin(number / 7)
+    return Bar(SYMBOL, 1, number, number * 60_000, close, close + 0.1, close - 0.1, close, 5.0, synthetic)
+
+
+class Asked:
+    """A warm ensemble, asked at one bar after the other."""
+
+    def __init__(self, **options: Any) -> None:
+        self.ensemble = Ensemble(**options)
+        self.ensemble.warm_up([make_bar(number) for number in range(1, WINDOW)])
+        self.number = WINDOW - 1
+
+    def bar(self, position: Position = NONE, *, synthetic: bool = False) -> Signal | Question | None:
+        self.number += 1
+        return self.ensemble.on_bar(make_bar(self.number, synthetic=synthetic), position)
+
+    def verdict(self, probability: float | None, position: Position = NONE, **changes: Any) -> Signal | None:
+        """What it makes of the answer to the next bar."""
+        assert isinstance(self.bar(position), Question)
+        prediction: Prediction | None = None
+        if probability is not None:
+            prediction = make_prediction(self.number, probability, **changes)
+        return check_signal(self.ensemble.on_prediction(prediction, position))
+
+
+def test_it_asks_about_the_very_features_of_training_once_it_has_seen_enough() -> None:
+    ensemble, window = Ensemble(), FeatureWindow()
+    assert ensemble.warm_up_bars == WINDOW
+    for number in range(1, WINDOW):
+        window.add(make_bar(number))
+        assert ensemble.on_bar(make_bar(number), NONE) is None
+    features = window.add(make_bar(WINDOW))
+    assert features is not None
+    assert ensemble.on_bar(make_bar(WINDOW), NONE) == Question(FEATURE_SET, features)
+    assert len(features) == len(FEATURES)
+
+
+def test_it_is_a_built_in_that_asks_models() -> None:
+    assert isinstance(load_strategy("ensemble", {"long_from": 0.6}), ModelStrategy)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"long_from": 0.4},
+        {"short_to": 0.6},
+        {"long_from": 1.1},
+        {"short_to": -0.1},
+        {"costs": -0.01},
+        {"costs": 1.0},
+        {"max_out_of_range": -1},
+        {"max_out_of_range": 1.5},
+        {"quick": 1},
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="strategy_options"):
+        load_strategy("ensemble", options)
+
+
+def test_a_likely_rise_is_a_long_with_the_barriers_of_the_label() -> None:
+    signal = Asked().verdict(0.7)
+    assert signal is not None
+    assert (signal.direction, signal.probability) == ("long", 0.7)
+    assert signal.confidence == pytest.approx(0.4)
+    assert (signal.stop_loss, signal.take_profit) == (0.008, 0.012)
+    assert "lightgbm 0.700" in signal.reason
+    assert "+0.36%" in signal.reason  # .7 · 1.2 % - .3 · .8 % - .24 %
+
+
+def test_a_likely_fall_is_a_short_with_mirrored_barriers() -> None:
+    signal = Asked().verdict(0.1)
+    assert signal is not None
+    assert (signal.direction, signal.probability) == ("short", 0.9)
+    assert (signal.stop_loss, signal.take_profit) == (0.012, 0.008)
+    assert signal.confidence == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("probability", [0.45001, 0.5, 0.54999])
+@pytest.mark.parametrize("position", [NONE, HELD, SOLD])
+def test_between_the_thresholds_it_has_no_opinion(probability: float, position: Position) -> None:
+    assert Asked().verdict(probability, position) is None
+
+
+def test_no_bet_that_costs_more_than_it_brings() -> None:
+    assert Asked(costs=0.0029).verdict(0.55) is not None  # .0066 - .0036 = .003 before costs
+    assert Asked(costs=0.0031).verdict(0.55) is None
+    assert Asked(costs=0.0031).verdict(0.56) is not None
+
+
+def test_a_long_ends_when_the_probability_turns_whether_or_not_a_short_would_pay() -> None:
+    worth_it = Asked().verdict(0.05, HELD)
+    assert worth_it is not None
+    assert worth_it.direction == "short"
+    too_little = Asked().verdict(0.44, HELD)
+    assert too_little is not None
+    assert too_little.direction == "flat"
+    assert Asked().verdict(0.44, NONE) is None
+    assert Asked().verdict(0.44, SOLD) is None
+
+
+def test_a_short_ends_when_the_probability_turns() -> None:
+    turned = Asked(costs=0.01).verdict(0.6, SOLD)
+    assert turned is not None
+    assert turned.direction == "flat"
+
+
+@pytest.mark.parametrize("position", [NONE, HELD])
+def test_a_model_past_its_end_opens_and_closes_nothing(position: Position) -> None:
+    asked = Asked()
+    closes_ms = (asked.number + 2) * 60_000
+    assert asked.verdict(0.9, position, expires_ms=closes_ms) is None
+    assert Asked().verdict(0.9, position, expires_ms=closes_ms + 1) is not None
+    assert Asked().verdict(0.9, position, expires_ms=0) is not None
+    assert Asked().verdict(0.05, position, expires_ms=1) is None
+
+
+def test_features_that_the_model_has_not_seen_the_like_of_open_nothing() -> None:
+    assert Asked().verdict(0.9, out_of_range=3) is not None
+    assert Asked().verdict(0.9, out_of_range=4) is None
+    assert Asked(max_out_of_range=0).verdict(0.9, out_of_range=1) is None
+
+
+def test_no_answer_opens_nothing_and_leaves_what_is_open() -> None:
+    asked = Asked()
+    assert asked.verdict(None) is None
+    asked.verdict(0.9)
+    assert asked.verdict(None, HELD) is None
+
+
+def ends_after(asked: Asked, answers: float | None, limit: int = 100) -> int:
+    """Bars until it lets go of a long."""
+    for count in range(1, limit):
+        signal = asked.verdict(answers, HELD)
+        if signal is not None:
+            assert signal.direction == "flat"
+            assert "30 bars" in signal.reason
+            return count
+    raise AssertionError("it never let go")
+
+
+@pytest.mark.parametrize("answers", [0.5, None])
+def test_a_bet_is_over_with_its_horizon_even_without_a_model(answers: float | None) -> None:
+    asked = Asked()
+    asked.verdict(0.9)
+    assert ends_after(asked, answers) == 30
+
+
+def test_an_answer_that_would_open_it_anew_extends_it() -> None:
+    asked = Asked()
+    asked.verdict(0.9)
+    for _ in range(50):
+        signal = asked.verdict(0.9, HELD)
+        assert signal is not None
+        assert signal.direction == "long"
+    assert ends_after(asked, 0.5) == 30
+
+
+def test_a_position_found_after_a_restart_gets_one_horizon_once_a_model_has_said_how_long_that_is() -> None:
+    silent = Asked()
+    assert all(silent.verdict(None, HELD) is None for _ in range(100))
+    assert ends_after(Asked(), 0.5) == 31
+
+
+def test_a_synthetic_bar_asks_nothing_but_its_time_passes() -> None:
+    asked = Asked()
+    asked.verdict(0.9)
+    for _ in range(24):
+        asked.verdict(None, HELD)
+    for _ in range(5):
+        assert asked.bar(HELD, synthetic=True) is None
+    last = asked.bar(HELD, synthetic=True)
+    assert isinstance(last, Signal)
+    assert last.direction == "flat"
+
+
+def test_a_restart_asks_the_same_question() -> None:
+    old, new = Asked(), Ensemble()
+    for _ in range(200):
+        question = old.bar()
+    new.warm_up([make_bar(number) for number in range(old.number - WINDOW + 1, old.number)])
+    assert new.on_bar(make_bar(old.number), NONE) == question
