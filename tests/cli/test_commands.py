@@ -147,6 +147,7 @@ def test_status_as_a_table_is_whole_when_piped(served: Place, daemon: SmallDaemo
         "1h02m",
         "101.50",
         "long",
+        "0.62",
         "+0.5",
         "+1.25",
         "-2.50",

@@ -72,7 +72,7 @@ def test_a_state_says_what_it_waits_for(document: dict[str, Any]) -> None:
 
 def test_a_long_reason_costs_no_column(document: dict[str, Any]) -> None:
     document["engines"][0] |= {"status": "stopped", "ready": False, "detail": "no such folder; set a path " * 5}
-    text = drawn(status_view(document), width=140)
+    text = drawn(status_view(document), width=150)
     assert "RSS" in text
     assert text.count("folder") == 5
 
@@ -83,6 +83,14 @@ def test_the_pool_and_its_model_are_shown(document: dict[str, Any]) -> None:
     assert "model lightgbm-simulated/20260101T000000Z-001" in text
     assert "inference-0 running" in text
     assert "answered 12" in text
+
+
+def test_the_probability_of_a_rise_is_shown_or_why_there_is_none(document: dict[str, Any]) -> None:
+    assert "0.62" in drawn(status_view(document))
+    for engine in document["engines"][:2]:
+        engine |= {"prob_up": None, "no_model": "no model lightgbm-simulated yet; run `levibotctl train`"}
+    text = drawn(status_view(document))
+    assert "no signal for BTC/USDT, ETH/USDT: no model lightgbm-simulated yet; run `levibotctl train`" in text
 
 
 def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
