@@ -362,4 +362,6 @@ class Engine:
             conflated=self._market.conflated,
             tick_latency_us=self._latency_us,
             refused_messages=self._refused,
+            order_buckets=self._broker.acceptance.cumulative(),
+            order_seconds=self._broker.acceptance.seconds,
         )

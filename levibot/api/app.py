@@ -86,6 +86,7 @@ class _Routes:
         self._add_engines()
         self._add_daemon()
         self._add_portfolio()
+        self._add_metrics()
         self._add_stream()
 
     def _acts(self, path: str, endpoint: Endpoint, form: Any, *errors: int, summary: str) -> None:
@@ -181,6 +182,17 @@ class _Routes:
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
         reads(app, "/alerts", alerts, list[forms.AlertForm], summary="Alerts")
         reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")
+
+    def _add_metrics(self) -> None:
+        async def metrics(request: Request) -> Response:
+            body, content_type = await self._operations.metrics(request.headers.get("accept", ""))
+            return Response(body, headers={"content-type": content_type})
+
+        text = {"schema": {"type": "string"}}
+        content = {"text/plain": text, "application/openmetrics-text": text}
+        responses = {200: {"content": content, "description": "All metrics, as docs/metrics.md lists them."}}
+        for path in ("/metrics", "/metrics/prom"):
+            reads(self._app, path, metrics, None, summary="Metrics for Prometheus", responses=responses)
 
     def _add_stream(self) -> None:
         async def stream_engines() -> Response:

@@ -22,6 +22,7 @@ from levibot.bus.messages import (
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, MalformedMessageError
+from levibot.execution.acceptance import AcceptanceTimes
 from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
 
 _ASK_AGAIN_NS = 500_000_000  # no answer came
@@ -72,6 +73,7 @@ class BrokerClient:
     ) -> None:
         self.received = 0
         self.not_ready_because = ""
+        self.acceptance = AcceptanceTimes()
         self._symbol = symbol
         self._ledger = ledger
         self._refuse = refuse
@@ -91,6 +93,7 @@ class BrokerClient:
         DataStoreError
             It could not be journaled, and was not sent.
         """
+        self.acceptance.sent(intent.client_id, boot_ns())
         self._ledger.journal(intent)
         send(self.socket, encode(SubmitOrder(intent)))
 
@@ -153,6 +156,7 @@ class BrokerClient:
     def _take(self, reply: BrokerReply) -> Iterator[OrderEvent | Recovered]:
         if isinstance(reply, OrderEvents):
             for event in reply.events:
+                self.acceptance.heard(event, boot_ns())
                 if self._ledger.apply(event):
                     yield event
         elif isinstance(reply, NotReady):
@@ -161,6 +165,7 @@ class BrokerClient:
                 self._ask_at_ns = boot_ns() + _NOT_READY_NS
         elif isinstance(reply, Reconciled) and reply.request_id == self._request_id:
             outcome = self._ledger.reconcile(reply)
+            self.acceptance.keep(self._ledger.open_ids())
             self._request_id = 0
             self._reconciling = False
             self._answered_ns = boot_ns()

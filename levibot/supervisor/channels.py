@@ -39,6 +39,7 @@ class HeartbeatChannel:
         handle: Callable[[Heartbeat], None],
         malformed: Malformed,
     ) -> None:
+        self.received = 0  # messages
         self._decode: Decoder[Heartbeat] = Decoder(Heartbeat)
         self._handle = handle
         self._malformed = malformed
@@ -51,6 +52,7 @@ class HeartbeatChannel:
         self._socket.close(0)
 
     def _receive(self, frames: list[bytes]) -> None:
+        self.received += 1
         try:
             heartbeat = self._decode(frames[-1])
         except MalformedMessageError as error:
@@ -79,6 +81,7 @@ class ControlChannel:
         malformed: Malformed,
     ) -> None:
         self._loop = loop
+        self.received = 0  # messages
         self._decode: Decoder[WorkerMessage] = Decoder(WorkerMessage)
         self._on_life = on_life
         self._malformed = malformed
@@ -134,6 +137,7 @@ class ControlChannel:
         self._socket.close(0)
 
     def _receive(self, frames: list[bytes]) -> None:
+        self.received += 1
         try:
             message = self._decode(frames[-1])
         except MalformedMessageError as error:

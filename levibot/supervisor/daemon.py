@@ -32,6 +32,7 @@ from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
+from levibot.supervisor.loop_lag import LoopLag
 from levibot.supervisor.manager import INFRASTRUCTURE, Manager
 from levibot.supervisor.operations import SupervisorOperations
 from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
@@ -79,7 +80,8 @@ class Daemon:
         self.reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
         self.alerts = Alerts(self.log)
-        self._api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
+        self.api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
+        self.lag = LoopLag()
         self._code = CodeGuard()
 
     @property
@@ -100,7 +102,7 @@ class Daemon:
             raise StopError(
                 f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
             ) from error
-        tasks = [loop.create_task(self.manager.watch()), loop.create_task(self.desk.run())]
+        tasks = [loop.create_task(part) for part in (self.manager.watch(), self.desk.run(), self.lag.run())]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
         try:
@@ -166,6 +168,12 @@ class Daemon:
             self._told_at[where] = now
             self.log.error("error_survived", where=where, count=self.errors[where], exc_info=error)
 
+    @property
+    def refused_writes(self) -> int:
+        """Writes of the supervisor's own that the disk refused."""
+        stores = (self._log_file, self.registry, self.history, self.risk.memory)
+        return sum(store.refused for store in stores)
+
     def describe(self) -> dict[str, Any]:
         """The daemon's own part of the status document."""
         config, summary = self.config, self.risk.summary(boot_ns())
@@ -188,12 +196,9 @@ class Daemon:
             "risk_reason": summary["reason"],
             "equity": summary["equity_now"],
             "errors": dict(self.errors),
-            "refused_writes": self._log_file.refused
-            + self.registry.refused
-            + self.history.refused
-            + self.risk.memory.refused,
+            "refused_writes": self.refused_writes,
             "forkserver_pid": self._launcher.forkserver_pid,
-            "api": self._api.describe(),
+            "api": self.api.describe(),
         }
 
     # ------------------------------------------------------------------ start
@@ -210,7 +215,7 @@ class Daemon:
         self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
         self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._forwarder = Forwarder(ends.publishers, ends.subscribers)
+        self.forwarder = Forwarder(ends.publishers, ends.subscribers)
         self.manager = Manager(
             config.policy,
             sample_interval=config.supervisor.sample_interval,
@@ -220,10 +225,10 @@ class Daemon:
             condition=self.risk.set_condition,
             survived=self.count_error,
         )
-        self._heartbeats = HeartbeatChannel(
+        self.heartbeats = HeartbeatChannel(
             loop, self._context, ends.heartbeat, self.manager.on_heartbeat, self.count_error
         )
-        self._control = ControlChannel(loop, self._context, ends.control, self._on_life, self.count_error)
+        self.control = ControlChannel(loop, self._context, ends.control, self._on_life, self.count_error)
         self.desk = RiskDesk(
             loop,
             self._context,
@@ -251,7 +256,7 @@ class Daemon:
             Surroundings(
                 launcher=self._launcher,
                 slots=asyncio.Semaphore(config.supervisor.starts_in_flight),
-                control=self._control,
+                control=self.control,
                 history=self.history,
                 observer=self.manager,
                 log=self.log,
@@ -285,12 +290,12 @@ class Daemon:
 
     async def _serve_api(self) -> None:
         path = api_socket(self.config)
-        await self._api.start(path)
+        await self.api.start(path)
         if self._table:
             self._console = ConsoleProcess(path)
             self._launcher.add_companion(self._console.pid)
         else:
-            address = self._api.describe()["address"]
+            address = self.api.describe()["address"]
             reached = f"{address}, socket {path}" if address else f"socket {path}"
             print(f"levibot {__version__} runs: {_disclosure(self.config)}; {reached}", flush=True)
 
@@ -328,11 +333,11 @@ class Daemon:
         await self.manager.stop_all("daemon stops")
         if self._console is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._console.close)
-        await self._api.close()
-        self._forwarder.close()
+        await self.api.close()
+        self.forwarder.close()
         self.desk.close()
-        self._heartbeats.close()
-        self._control.close()
+        self.heartbeats.close()
+        self.control.close()
         self._context.term()
         await self._launcher.close()
         self._leash.close()

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from levibot.config import PolicyConfig
 from levibot.supervisor.process import Sample
 
+CAUSES = ("crash", "start", "hang", "memory", "descriptors", "errors")  # under which restarts are counted
+
 
 @dataclass(frozen=True)
 class Verdict:
     """A worker must be replaced."""
 
-    cause: str  # under which the restart is counted: start, hang, memory, descriptors, errors
+    cause: str  # one of `CAUSES`
     reason: str
     graceful: bool  # it still listens: ask it to stop before it is killed
 

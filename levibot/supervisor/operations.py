@@ -11,6 +11,7 @@ from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
 from levibot.risk.manager import KILL_SWITCH
 from levibot.spec import engine_name
+from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
 from levibot.supervisor.status import describe_worker, summarize
@@ -34,6 +35,7 @@ class SupervisorOperations:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
+        self._collector = MetricsCollector(daemon)
 
     def symbols(self) -> Sequence[str]:
         """See `Operations`."""
@@ -201,6 +203,10 @@ class SupervisorOperations:
             }
             for alert in self._daemon.alerts.standing()
         ]
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """See `Operations`."""
+        return await self._collector.scrape(accept)
 
     # ------------------------------------------------------------------ parts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -87,6 +88,7 @@ class RiskDesk:
         self._decode_request: Decoder[RiskRequest] = Decoder(RiskRequest)
         self._decode_reply: Decoder[BrokerReply] = Decoder(BrokerReply)
         self._decode_frame = FrameDecoder()
+        self.received: Counter[str] = Counter(risk=0, account=0, market=0)  # messages by channel
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
         self._account_known = False
@@ -147,6 +149,7 @@ class RiskDesk:
     # ------------------------------------------------------------------ requests
 
     def _on_request(self, frames: list[bytes]) -> None:
+        self.received["risk"] += 1
         try:
             request = self._decode_request(frames[-1])
         except MalformedMessageError as error:
@@ -218,6 +221,7 @@ class RiskDesk:
         self._risk.on_tick(tick, boot_ns())
 
     def _decoded(self, frames: list[bytes]) -> Tick | Bar | MarketEvent | None:
+        self.received["market"] += 1
         try:
             return self._decode_frame(frames[0])
         except MalformedMessageError as error:
@@ -232,6 +236,7 @@ class RiskDesk:
         self._readers[1].poke()
 
     def _on_reply(self, frames: list[bytes]) -> None:
+        self.received["account"] += 1
         try:
             reply = self._decode_reply(frames[-1])
         except MalformedMessageError as error:

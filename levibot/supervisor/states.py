@@ -116,3 +116,13 @@ def status_word(observed: Observed, *, paused: bool, ready: bool) -> str:
             return "crashed"
         case _:
             return str(observed)
+
+
+STATUS_WORDS = ("stopped", "starting", "waiting", "running", "paused", "stopping", "crashed", "exhausted")
+
+
+def exact_word(observed: Observed, *, paused: bool, ready: bool) -> str:
+    """One of `STATUS_WORDS`: as `status_word`, but a process that runs and is not ready is waiting."""
+    if observed is Observed.RUNNING and not ready:
+        return "waiting"
+    return status_word(observed, paused=paused, ready=ready)

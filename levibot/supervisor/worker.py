@@ -23,6 +23,7 @@ from levibot.supervisor.health import ErrorWindow, Verdict, Vitals
 from levibot.supervisor.life import Life, Surroundings
 from levibot.supervisor.recovery import Attempt, RestartPolicy
 from levibot.supervisor.states import Event, Observed, next_state
+from levibot.supervisor.totals import Totals
 
 _CODE_CHECK_INTERVAL = 5.0
 _STACK_DUMP_TIME = 0.1  # seconds a hung worker has to write its stack
@@ -61,6 +62,7 @@ class Worker:
         self.errors = ErrorWindow(policy.error_window)
         self.error_total = 0  # over all incarnations
         self.last_report: Report | None = None
+        self.totals = Totals()
         self._around = around
         self._commands = asyncio.Lock()  # operator's commands wait for each other, in order, per worker
         self._stopped = asyncio.Event()
@@ -181,6 +183,7 @@ class Worker:
         if heartbeat.last_error:
             self.last_error = heartbeat.last_error
         life.heartbeat, life.heartbeat_at_ms = heartbeat, wall_ms()
+        self.totals.take(heartbeat, now, life.heartbeat_at_ms)
         self.last_report = heartbeat.report or self.last_report
         if heartbeat.ready and life.ready_at is None:
             life.ready_at = now

@@ -17,6 +17,7 @@ from levibot.api.server import ApiServer
 from levibot.config import ApiConfig
 from levibot.errors import ConfigError
 from levibot.observability.alerts import Alerts
+from levibot.observability.exposition import Exposition
 
 WITHOUT_TCP = ApiConfig(port=0)
 
@@ -158,6 +159,10 @@ class SmallDaemon:
     async def alerts(self) -> list[dict[str, Any]]:
         await self.waiting.wait()
         return []
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        exposition = Exposition(accept)
+        return "".join(exposition.parts([])).encode(), exposition.content_type
 
 
 def _engine(symbol: str, state: str) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from levibot.bus.messages.control import (
     WorkerMessage,
 )
 from levibot.bus.messages.heartbeat import (
+    INFERENCE_BOUNDS,
+    ORDER_BOUNDS,
     BrokerReport,
     EngineReport,
     FeedReport,
@@ -95,6 +97,8 @@ from levibot.bus.messages.risk import (
 )
 
 __all__ = [
+    "INFERENCE_BOUNDS",
+    "ORDER_BOUNDS",
     "TERMINAL",
     "AccountRequest",
     "AccountSnapshot",

@@ -9,6 +9,7 @@ import msgspec
 from levibot.bus.messages.base import Message, MoneyMessage
 
 INFERENCE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds; one more bucket is without bound
+ORDER_BOUNDS = INFERENCE_BOUNDS
 
 
 class EngineReport(MoneyMessage, frozen=True, tag=True):
@@ -37,6 +38,10 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
         default_factory=list
     )  # answers by round trip, cumulative, as of INFERENCE_BOUNDS
     inference_seconds: float = 0.0  # sum of all round trips
+    order_buckets: list[int] = msgspec.field(
+        default_factory=list
+    )  # orders by time from decision to acceptance, cumulative, as of ORDER_BOUNDS
+    order_seconds: float = 0.0  # sum of these times
 
 
 class FeedReport(Message, frozen=True, tag=True):
