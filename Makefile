@@ -1,4 +1,4 @@
-# Everything lives in this checkout: .venv, .venv-bench and .venv-lock; state and sockets under var/.
+# Everything lives in this checkout: .venv, .venv-bench, .venv-lock and .tools; state and sockets under var/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ ARGS ?=
 ROWS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long lint format type pytest bench bench-long lock clean
+.PHONY: help install install-dev tools run test test-long lint format type pytest bench bench-long lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -38,6 +38,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(BIN)/python -m venv .venv-lock
 	.venv-lock/bin/python $(PIP_INSTALL) -r requirements/lock.txt
 	@touch $@
+
+.tools/usr/bin/promtool:
+	@mkdir -p .tools
+	cd .tools && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb
+	@touch $@
+
+tools: .tools/usr/bin/promtool  ## promtool and Prometheus of Debian, unpacked below .tools: nothing is installed
 
 install: $(VENV)/.run  ## Create .venv and install what LeviBot needs to run
 
@@ -82,6 +89,6 @@ lock: .venv-lock/.installed  ## Renew the pinned requirements from pyproject.tom
 	$(COMPILE) requirements/lock.in --output-file requirements/lock.txt
 
 clean:  ## Remove what was installed, built and measured; state under var/ stays
-	rm -rf .venv .venv-bench .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench-results
+	rm -rf .venv .venv-bench .venv-lock .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist bench-results
 	rm -f .coverage .coverage.*
 	find levibot workers scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
