@@ -91,6 +91,9 @@ def test_both_paths_answer_in_the_form_that_is_asked_for(make_daemon: MakeDaemon
         assert kind.startswith("text/plain; version=0.0.4")
         assert {family.name for family in parse_text(body.decode())} == names
         assert request(daemon, "HEAD", path, "*/*")[::2] == (200, b"")
+    assert request(daemon, "GET", "/nowhere", "*/*")[0] == 404
+    assert values(daemon, "levi_http_requests_total", "route", code="404") == {"(none)": 1}
+    assert values(daemon, "levi_http_requests_total", "route", code="200")["/metrics/prom"] == 3
 
 
 def test_a_killed_engine_is_counted_and_its_counters_never_fall(make_daemon: MakeDaemon) -> None:
