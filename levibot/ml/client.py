@@ -5,9 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import zmq
 
@@ -21,6 +21,7 @@ from levibot.strategies.base import Question
 
 _BOUNDS_NS = [int(seconds * 1e9) for seconds in INFERENCE_BOUNDS]
 _FORGET_AFTER = 3  # deadlines after which a question to a silent process no longer counts against it
+_CONNECT_AGAIN_NS = 20_000_000  # while nobody is connected, which may last a moment after a start
 _HIGH_WATER_MARK = 1_000
 
 
@@ -49,7 +50,6 @@ class _Open:
     bar_ms: int
     body: bytes
     asked_ns: int
-    elsewhere_ns: int  # when another process is asked
     deadline_ns: int
     refusals: dict[int, str] = field(default_factory=dict)  # by process
     silent: list[int] = field(default_factory=list)  # processes that were asked and have said nothing
@@ -104,7 +104,7 @@ class InferenceClient:
         self._next_id = boot_ns()  # an answer to an earlier incarnation of the engine can never match
         self._turn = zlib.crc32(name.encode())
         self._open: dict[int, _Open] = {}  # oldest first, which is also the order of the deadlines
-        self._elsewhere: deque[int] = deque()  # those that are still to be asked elsewhere, oldest first
+        self._again: list[tuple[int, int]] = []  # heap of when a question is put to a further process, and which
         self._unanswered: list[dict[int, int]] = [{} for _ in endpoints]  # of each process: id → when sent
         self._lost: list[Missed] = []  # known before anybody could ask
 
@@ -122,12 +122,12 @@ class InferenceClient:
         """When `expire` has something to do; None while nothing is open."""
         if self._lost:
             return 0
-        while self._elsewhere and self._elsewhere[0] not in self._open:
-            self._elsewhere.popleft()
+        while self._again and self._again[0][1] not in self._open:
+            heappop(self._again)
         if not self._open:
             return None
         due_ns = next(iter(self._open.values())).deadline_ns
-        return min(due_ns, self._open[self._elsewhere[0]].elsewhere_ns) if self._elsewhere else due_ns
+        return min(due_ns, self._again[0][0]) if self._again else due_ns
 
     def ask(self, symbol: str, bar_ms: int, question: Question, now_ns: int) -> int:
         """Ask for the probability after a bar; the answer, or that there is none, comes by `drain` or `expire`.
@@ -154,12 +154,11 @@ class InferenceClient:
         deadline_ns = now_ns + self._deadline_ns
         features = struct.pack(f"<{len(question.features)}d", *question.features)
         request = PredictRequest(request_id, symbol, bar_ms, question.feature_set, features, deadline_ns)
-        asked = _Open(symbol, bar_ms, encode(request), now_ns, now_ns + self._deadline_ns // 2, deadline_ns)
+        asked = _Open(symbol, bar_ms, encode(request), now_ns, deadline_ns)
         self._open[request_id] = asked
-        self._elsewhere.append(request_id)
         self._forget(now_ns)
         self._turn += 1
-        self._send(request_id, asked, now_ns)
+        self._begin(request_id, asked, now_ns)
         return request_id
 
     def drain(self, now_ns: int) -> list[Answered | Missed]:
@@ -179,14 +178,15 @@ class InferenceClient:
 
     def expire(self, now_ns: int) -> list[Missed]:
         """Ask elsewhere what is half-way to its deadline, and give up what has reached it."""
-        while self._elsewhere:
-            asked = self._open.get(self._elsewhere[0])
-            if asked is not None:
-                if now_ns < asked.elsewhere_ns:
-                    break
-                if now_ns < asked.deadline_ns:
-                    self._ask_elsewhere(self._elsewhere[0], asked, now_ns)
-            self._elsewhere.popleft()
+        while self._again and self._again[0][0] <= now_ns:
+            _, request_id = heappop(self._again)
+            asked = self._open.get(request_id)
+            if asked is None or now_ns >= asked.deadline_ns:
+                continue
+            if asked.silent or asked.refusals:
+                self._ask_elsewhere(request_id, asked, now_ns)
+            else:
+                self._begin(request_id, asked, now_ns)
         while self._open:
             request_id, asked = next(iter(self._open.items()))
             if now_ns < asked.deadline_ns:
@@ -215,9 +215,14 @@ class InferenceClient:
                 return True
         return False
 
+    def _begin(self, request_id: int, asked: _Open, now_ns: int) -> None:
+        """Put a question to the first process, and note when another is due; again soon if none is connected."""
+        half_ns = (asked.deadline_ns - now_ns) // 2
+        sent = self._send(request_id, asked, now_ns)
+        heappush(self._again, (now_ns + (half_ns if sent else min(half_ns, _CONNECT_AGAIN_NS) + 1), request_id))
+
     def _ask_elsewhere(self, request_id: int, asked: _Open, now_ns: int) -> None:
-        first = not asked.silent and not asked.refusals  # nobody was connected when it was asked
-        if self._send(request_id, asked, now_ns) and not first:
+        if self._send(request_id, asked, now_ns):
             self.asked_elsewhere += 1
 
     def _take(self, process: int, reply: InferenceReply, now_ns: int) -> Answered | Missed | None:
