@@ -20,6 +20,7 @@ from levibot.locations import (
     SUBSCRIBERS_SOCKET,
     anchored,
     choose_run_dir,
+    default_data_dir,
     find_file,
     prepare_run_dir,
     read_file,
@@ -82,7 +83,11 @@ def load(path: Path | None, environ: Mapping[str, str]) -> LoadedConfig:
     except ValidationError as error:
         raise ConfigError(describe(error, source)) from error
     base = found.parent if found is not None else Path.cwd()
-    return LoadedConfig(_with_absolute_paths(config, base, overrides), found, overrides)
+    absolute = _with_absolute_paths(config, base, overrides)
+    if "data_dir" not in config.supervisor.model_fields_set:
+        section = absolute.supervisor.model_copy(update={"data_dir": default_data_dir(base, environ)})
+        absolute = absolute.model_copy(update={"supervisor": section})
+    return LoadedConfig(absolute, found, overrides)
 
 
 def run_dir(config: Config, environ: Mapping[str, str] = os.environ) -> Path:

@@ -21,7 +21,7 @@ from levibot.errors import ConfigError, StopError
 FILE_VARIABLE = "LEVIBOT_CONFIG"
 DATA_DIR_VARIABLE = "LEVIBOT_SUPERVISOR__DATA_DIR"
 RUN_DIR_VARIABLE = "LEVIBOT_SUPERVISOR__RUN_DIR"
-DEFAULT_DATA_DIR = Path("var")
+_DEFAULT_DATA_DIR = Path("var")
 _SYSTEM_FILE = Path("/etc/levibot/supervisor.toml")
 _LONGEST_ADDRESS = 107  # bytes; the kernel takes no longer path of a unix socket
 _LONGEST_SOCKET_NAME = 20
@@ -123,17 +123,22 @@ def locate(given: Path | None, environ: Mapping[str, str]) -> Locations:
         value = settings.get(key)
         return anchored(Path(value), base) if isinstance(value, str) else None
 
-    data_dir = folder("data_dir", DATA_DIR_VARIABLE) or anchored(DEFAULT_DATA_DIR, base)
+    data_dir = folder("data_dir", DATA_DIR_VARIABLE) or default_data_dir(base, environ)
     run_dir = folder("run_dir", RUN_DIR_VARIABLE)
     return Locations(path, data_dir, _shortened(run_dir) if run_dir else _followed(data_dir / "run"))
+
+
+def default_data_dir(base: Path, environ: Mapping[str, str]) -> Path:
+    """Folder of the state where nothing else is configured: systemd's StateDirectory, else `var` in `base`."""
+    given = _first_folder(environ, "STATE_DIRECTORY")
+    return given or anchored(_DEFAULT_DATA_DIR, base)
 
 
 def choose_run_dir(data_dir: Path, run_dir: Path | None, environ: Mapping[str, str]) -> Path:
     """Folder where a daemon puts its sockets: as configured, else systemd's, else below `data_dir`."""
     if run_dir is not None:
         return _shortened(run_dir)
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return _shortened(Path(given) if given else data_dir / "run")
+    return _shortened(_first_folder(environ, "RUNTIME_DIRECTORY") or data_dir / "run")
 
 
 def prepare_run_dir(path: Path, data_dir: Path) -> None:
@@ -178,6 +183,10 @@ def _refuse_foreign(path: Path) -> None:
         raise StopError(
             f"{path}: is no folder of this user, so no sockets are put there; remove it, or set supervisor.run_dir"
         )
+
+
+def _first_folder(environ: Mapping[str, str], variable: str) -> Path | None:
+    return _path_or_none(environ.get(variable, "").partition(":")[0])  # systemd separates several by colons
 
 
 def _path_or_none(text: str | None) -> Path | None:

@@ -127,3 +127,14 @@ def test_a_stand_in_that_somebody_else_put_there_is_refused(long_folder: Path, t
             choose_run_dir(long_folder, None, {})
     finally:
         stand_in.unlink()
+
+
+def test_state_lies_where_systemd_wants_it_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "supervisor.toml"
+    file.touch()
+    environ = {"STATE_DIRECTORY": "/var/lib/levibot:/var/lib/second"}
+    assert locate(file, environ).data_dir == Path("/var/lib/levibot")
+    assert config_file.load(file, environ).config.supervisor.data_dir == Path("/var/lib/levibot")
+    file.write_text('[supervisor]\ndata_dir = "here"\n', encoding="utf-8")
+    assert locate(file, environ).data_dir == tmp_path / "here"
+    assert config_file.load(file, environ).config.supervisor.data_dir == tmp_path / "here"

@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.loop_lag import LoopLag
 from levibot.supervisor.manager import INFRASTRUCTURE, Manager
+from levibot.supervisor.notify import ServiceManager
 from levibot.supervisor.operations import SupervisorOperations
 from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
+from levibot.supervisor.presence import longest_stop, summary, works
 from levibot.supervisor.process import ForkserverLauncher
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.risk_desk import RiskDesk
@@ -55,12 +58,15 @@ class Daemon:
     ----------
     loaded
         The configuration and where it came from.
+    service
+        What systemd set in the environment; see `notify.take_variables`.
     table
         Show the live table on this terminal.
     """
 
-    def __init__(self, loaded: LoadedConfig, *, table: bool) -> None:
+    def __init__(self, loaded: LoadedConfig, service: Mapping[str, str], *, table: bool) -> None:
         self.loaded = loaded
+        self.service = ServiceManager(service, lambda error: self.count_error("notify", error))
         self.stopping = False
         self._table = table
         self._again = False
@@ -85,6 +91,11 @@ class Daemon:
         self._code = CodeGuard()
 
     @property
+    def failed(self) -> bool:
+        """Whether a task without which nothing may trade has died."""
+        return self._failed is not None
+
+    @property
     def config(self) -> Config:
         """The configuration in force."""
         return self._specs.config
@@ -105,13 +116,18 @@ class Daemon:
         tasks = [loop.create_task(part) for part in (self.manager.watch(), self.desk.run(), self.lag.run())]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
+        reports = loop.create_task(self.service.report(lambda: works(self), lambda: summary(self)))
+        reports.add_done_callback(self._on_task_end)
         try:
             await self._start(loop)
+            self.service.ready()
             await self._stop.wait()
         finally:
             for task in tasks:
                 task.cancel()
+            self.service.ending(longest_stop(self.config.policy), again=self._again)
             await self._shut_down()
+            reports.cancel()
         if self._failed is not None:
             raise StopError(f"a task of the supervisor died: {self._failed!r}; see the supervisor's log")
         return self._again

@@ -15,12 +15,9 @@ def prestart() -> None:
     """Start the forkserver, so that it loads its modules while the supervisor loads its own.
 
     Its environment is frozen now and inherited by every worker: numeric libraries get one thread, for
-    their pools hang in a forked child, and the notify socket stays with the supervisor.
+    their pools hang in a forked child.
     """
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
-    notify_socket = os.environ.pop("NOTIFY_SOCKET", None)
     multiprocess.get_context("forkserver").set_forkserver_preload([PRELOAD])
     multiprocess.forkserver.ensure_running()
-    if notify_socket is not None:
-        os.environ["NOTIFY_SOCKET"] = notify_socket

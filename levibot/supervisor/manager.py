@@ -69,6 +69,7 @@ class Manager:
         self._stall = StallGuard(max(policies.engine.heartbeat_interval, sample_interval) * 1.5)
         self._save_timer: asyncio.TimerHandle | None = None
         self._around: Surroundings | None = None
+        self.watched_at = 0.0  # CLOCK_BOOTTIME in seconds: the newest turn of `watch`
         self.market_seen: Callable[[str], float | None] = lambda _symbol: None
 
     def attach(self, around: Surroundings) -> None:
@@ -236,7 +237,7 @@ class Manager:
         while True:
             await asyncio.sleep(self._interval / _SLICES)
             turn += 1
-            now = boot_seconds()
+            now = self.watched_at = boot_seconds()
             may_judge = self._stall.may_judge(now)
             for worker in list(self.workers.values())[turn % _SLICES :: _SLICES]:
                 try:

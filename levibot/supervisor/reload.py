@@ -26,7 +26,8 @@ async def apply_reload(daemon: Daemon) -> Document:
         If it is wrong; nothing has changed then.
     """
     async with daemon.reloading:
-        return await _apply(daemon)
+        with daemon.service.reloading():
+            return await _apply(daemon)
 
 
 async def _apply(daemon: Daemon) -> Document:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from levibot.supervisor import forkserver
+from levibot.supervisor.notify import take_variables
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -26,12 +27,14 @@ def main() -> None:
     arguments = parser.parse_args()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))  # nothing has begun yet that would have to be ended
+    service = take_variables(os.environ)
     forkserver.prestart()
-    if _run(arguments.config, table=arguments.table):
-        os.execv(sys.executable, [sys.executable, "-m", "levibot", *sys.argv[1:]])
+    if _run(arguments.config, service, table=arguments.table):
+        command = [sys.executable, "-m", "levibot", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **service})
 
 
-def _run(config_path: Path | None, *, table: bool) -> bool:
+def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> bool:
     """Run a daemon to its end; tell whether it wants to be run again, on the code as it is then."""
     # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
@@ -44,7 +47,7 @@ def _run(config_path: Path | None, *, table: bool) -> bool:
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
         _become_subreaper()
         _allow_many_descriptors()
-        again = asyncio.run(Daemon(loaded, table=table).run())
+        again = asyncio.run(Daemon(loaded, service, table=table).run())
         lock.release()
     except LeviBotError as error:
         print(f"levibot: {error}", file=sys.stderr)
