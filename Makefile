@@ -8,12 +8,16 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 ARGS ?=
 ROWS ?=
+DESTDIR ?=
+PREFIX ?= /opt/levibot
+DEPENDENCIES ?= yes
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools run test test-long lint format type pytest bench bench-long lock clean
+.PHONY: help install install-dev tools install-service uninstall-service run test test-long lint format type \
+	pytest bench bench-long lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -49,6 +53,15 @@ tools: .tools/usr/bin/promtool  ## promtool and Prometheus of Debian, unpacked b
 install: $(VENV)/.run  ## Create .venv and install what LeviBot needs to run
 
 install-dev: $(VENV)/.dev  ## The same, and what its tests need
+
+SERVICE := DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' PYTHON='$(PYTHON)' DEPENDENCIES='$(DEPENDENCIES)' \
+	BUILDER='$(BIN)/python' deploy/install.sh
+
+install-service: install  ## Install as a systemd service under PREFIX (/opt/levibot); DESTDIR= stages a package
+	@$(SERVICE) install
+
+uninstall-service:  ## Remove the service; configuration and state stay
+	@$(SERVICE) uninstall
 
 run: install  ## Run the daemon in the foreground on the simulated exchange (ARGS="-c FILE" for another)
 	@exec $(BIN)/python -m levibot $(ARGS)
