@@ -1,0 +1,146 @@
+"""Removes old files of kinds that only grow, and nothing that it does not know by its name.
+
+Ledgers, the broker's database, models and whatever else lies in the data directory are never touched.
+Log files are not swept here: each is expired by its one writer.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from levibot.config import Config, RetentionConfig
+
+_RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
+_SET_ASIDE = re.compile(r".+\.corrupt-\d{8}T\d{6}Z(-\d+)?(-wal|-shm)?")
+_STACKS = re.compile(r"[A-Za-z0-9_-]+\.stack")
+_WRITTEN_LATELY = 3600.0  # seconds: a recording may still be open
+_STACK_BYTES = 1_000_000  # of dumps kept in one file
+_DAY = 86_400.0
+
+
+@dataclass
+class Sweep:
+    """What one sweep did.
+
+    Attributes
+    ----------
+    removed
+        Files, by kind.
+    trimmed
+        Stack dumps that were cut down to their newest part.
+    freed_bytes
+        By both.
+    errors
+        What could not be looked at or removed, and why.
+    """
+
+    removed: dict[str, int] = field(default_factory=dict)
+    trimmed: int = 0
+    freed_bytes: int = 0
+    errors: list[OSError] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    path: Path
+    size: int
+    modified: float  # Unix seconds
+
+
+def sweep(config: Config, now_ms: int) -> Sweep:
+    """Look through the data directory once. Blocks; errors of single files are counted, none is raised.
+
+    Parameters
+    ----------
+    config
+        Names the folders and the limits.
+    now_ms
+        Unix time in milliseconds.
+    """
+    result, now, limits = Sweep(), now_ms / 1000, config.retention
+    state = config.state_dir
+    _sweep_recordings(state / "recordings", limits, now, result)
+    for folder in (state, state / "ledgers", config.supervisor.data_dir):
+        for found in _files(folder, _SET_ASIDE, result):
+            if found.modified < now - limits.journal_days * _DAY:
+                _remove("set_aside", found, result)
+    for found in _files(config.log_dir, _STACKS, result):
+        if found.modified < now - limits.journal_days * _DAY:
+            # Emptied, not removed: its worker may hold it open for a dump to come.
+            _trim(found, 0, result)
+        elif found.size > _STACK_BYTES:
+            _trim(found, _STACK_BYTES // 2, result)
+    return result
+
+
+def _sweep_recordings(folder: Path, limits: RetentionConfig, now: float, result: Sweep) -> None:
+    """By age, then the oldest until the rest fits; one that was written to lately is left alone."""
+    recordings = sorted(_files(folder, _RECORDING, result), key=lambda found: found.modified)
+    total = sum(found.size for found in recordings)
+    for found in recordings:
+        old = found.modified < now - limits.recordings_days * _DAY
+        if (old or total > limits.recordings_gb * 1e9) and found.modified < now - _WRITTEN_LATELY:
+            total -= _remove("recording", found, result)
+
+
+def _files(folder: Path, pattern: re.Pattern[str], result: Sweep) -> Iterator[_Found]:
+    """Regular files of `folder` itself whose names match; neither a link nor what one leads to."""
+    try:
+        if folder.is_symlink():
+            return
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        result.errors.append(error)
+        return
+    for entry in entries:
+        if not pattern.fullmatch(entry.name):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            result.errors.append(error)
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield _Found(Path(entry.path), status.st_size, status.st_mtime)
+
+
+def _remove(kind: str, found: _Found, result: Sweep) -> int:
+    """Remove a file; the bytes that this freed."""
+    try:
+        found.path.unlink()
+    except FileNotFoundError:
+        return found.size
+    except OSError as error:
+        result.errors.append(error)
+        return 0
+    result.removed[kind] = result.removed.get(kind, 0) + 1
+    result.freed_bytes += found.size
+    return found.size
+
+
+def _trim(found: _Found, keep: int, result: Sweep) -> None:
+    """Keep the newest `keep` bytes, in the same file: its writer appends, and goes on at its end."""
+    if found.size <= keep:
+        return
+    try:
+        fd = os.open(found.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            newest = os.pread(fd, keep, found.size - keep) if keep else b""
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, newest.partition(b"\n")[2], 0)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        result.errors.append(error)
+        return
+    result.trimmed += 1
+    result.freed_bytes += found.size - keep
