@@ -6,10 +6,11 @@ Log files are not swept here: each is expired by its one writer.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from levibot.config import Config, RetentionConfig
 _RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
 _SET_ASIDE = re.compile(r".+\.corrupt-\d{8}T\d{6}Z(-\d+)?(-wal|-shm)?")
 _STACKS = re.compile(r"[A-Za-z0-9_-]+\.stack")
-_WRITTEN_LATELY = 3600.0  # seconds: a recording may still be open
+_JUST_BEGUN = 60.0  # seconds: its worker may be younger than our list of workers
 _STACK_BYTES = 1_000_000  # of dumps kept in one file
 _DAY = 86_400.0
 
@@ -50,21 +51,24 @@ class _Found:
     path: Path
     size: int
     modified: float  # Unix seconds
+    inode: tuple[int, int]
 
 
-def sweep(config: Config, now_ms: int) -> Sweep:
-    """Look through the data directory once. Blocks; errors of single files are counted, none is raised.
+def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
+    """Look through the data directory once. Blocks; errors of single files are kept, none is raised.
 
     Parameters
     ----------
     config
         Names the folders and the limits.
+    workers
+        Pids; what one of them has open is no recording that may go.
     now_ms
         Unix time in milliseconds.
     """
     result, now, limits = Sweep(), now_ms / 1000, config.retention
     state = config.state_dir
-    _sweep_recordings(state / "recordings", limits, now, result)
+    _sweep_recordings(state / "recordings", limits, workers, now, result)
     for folder in (state, state / "ledgers", config.supervisor.data_dir):
         for found in _files(folder, _SET_ASIDE, result):
             if found.modified < now - limits.journal_days * _DAY:
@@ -78,13 +82,17 @@ def sweep(config: Config, now_ms: int) -> Sweep:
     return result
 
 
-def _sweep_recordings(folder: Path, limits: RetentionConfig, now: float, result: Sweep) -> None:
-    """By age, then the oldest until the rest fits; one that was written to lately is left alone."""
+def _sweep_recordings(
+    folder: Path, limits: RetentionConfig, workers: Collection[int], now: float, result: Sweep
+) -> None:
+    """By age, then the oldest until the rest fits; never one that is being written."""
     recordings = sorted(_files(folder, _RECORDING, result), key=lambda found: found.modified)
     total = sum(found.size for found in recordings)
+    in_use = _open_inodes(workers) if recordings else set()
     for found in recordings:
         old = found.modified < now - limits.recordings_days * _DAY
-        if (old or total > limits.recordings_gb * 1e9) and found.modified < now - _WRITTEN_LATELY:
+        wanted_gone = old or total > limits.recordings_gb * 1e9
+        if wanted_gone and found.modified < now - _JUST_BEGUN and found.inode not in in_use:
             total -= _remove("recording", found, result)
 
 
@@ -110,7 +118,20 @@ def _files(folder: Path, pattern: re.Pattern[str], result: Sweep) -> Iterator[_F
             result.errors.append(error)
             continue
         if stat.S_ISREG(status.st_mode):
-            yield _Found(Path(entry.path), status.st_size, status.st_mtime)
+            inode = (status.st_dev, status.st_ino)
+            yield _Found(Path(entry.path), status.st_size, status.st_mtime, inode)
+
+
+def _open_inodes(pids: Collection[int]) -> set[tuple[int, int]]:
+    """Device and inode of every file that one of these processes has open."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            for name in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):  # it was closed
+                    status = os.stat(f"/proc/{pid}/fd/{name}")
+                    found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def _remove(kind: str, found: _Found, result: Sweep) -> int:

@@ -30,6 +30,7 @@ from levibot.spec import engine_name
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
+from levibot.supervisor.housekeeping import keep_house
 from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
@@ -113,7 +114,8 @@ class Daemon:
             raise StopError(
                 f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
             ) from error
-        tasks = [loop.create_task(part) for part in (self.manager.watch(), self.desk.run(), self.lag.run())]
+        duties = (self.manager.watch(), self.desk.run(), self.lag.run(), keep_house(self))
+        tasks = [loop.create_task(duty) for duty in duties]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
         reports = loop.create_task(self.service.report(lambda: works(self), lambda: summary(self)))
