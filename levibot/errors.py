@@ -45,6 +45,10 @@ class StrategyError(GiveUpError):
     """A strategy raised, or returned something that is no signal."""
 
 
+class TrainingError(GiveUpError):
+    """There is too little, or nothing, to learn from in these data."""
+
+
 class ModelError(GiveUpError):
     """A stored model cannot be used: go on with the one before, or without.
 

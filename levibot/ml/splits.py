@@ -1,0 +1,128 @@
+"""Rows of all symbols, divided by time into three spans that know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from levibot.errors import TrainingError
+from levibot.market.bars import MINUTE_MS
+from levibot.ml.history import Floats, History
+from levibot.ml.labels import NONE, UP, barrier_labels
+from levibot.ml.manifest import Label, Part, utc
+
+_TRAIN, _VALIDATION = 0.6, 0.8  # shares of the time at which the later spans begin
+_LEAST_ROWS = 200  # of a span; below that a score says nothing
+
+
+class Boundaries(NamedTuple):
+    """Opening times, in ms, at which the validation and the test span begin."""
+
+    validation_ms: int
+    test_ms: int
+
+
+class Rows(NamedTuple):
+    """Rows of any number of symbols in order of time."""
+
+    open_ms: NDArray[np.int64]  # of the bars that are judged
+    until_ms: NDArray[np.int64]  # ends of the intervals that the labels look at
+    features: Floats
+    labels: NDArray[np.float64]  # 0 or 1
+
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Some of them."""
+        return Rows(*(column[chosen] for column in self))
+
+
+class Split(NamedTuple):
+    """Rows to fit on, to stop early on, and to judge on."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def boundaries(histories: Sequence[History]) -> Boundaries:
+    """Where the spans begin: at fixed shares of the time that all rows with features cover.
+
+    Raises
+    ------
+    TrainingError
+        If there are none.
+    """
+    times = [history.bars.open_ms[history.index[[0, -1]]] for history in histories if len(history.index)]
+    if not times:
+        raise TrainingError("no bar has features: there are too few bars without a hole; give more candles")
+    first, last = min(int(ends[0]) for ends in times), max(int(ends[1]) for ends in times)
+
+    def at(share: float) -> int:
+        minutes = int((last - first) * share) // MINUTE_MS
+        return first + minutes * MINUTE_MS
+
+    return Boundaries(at(_TRAIN), at(_VALIDATION))
+
+
+def label_rows(histories: Sequence[History], label: Label) -> Rows:
+    """Rows that have features and a label, of all symbols, in order of time."""
+    parts = []
+    for history in histories:
+        labels = barrier_labels(history.bars, label)[history.index]
+        known = labels != NONE
+        open_ms = history.bars.open_ms[history.index][known]
+        until_ms = open_ms + (label.horizon_bars + 1) * MINUTE_MS
+        parts.append(Rows(open_ms, until_ms, history.features[known], (labels[known] == UP).astype(np.float64)))
+    joined = Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    order = np.argsort(joined.open_ms, kind="stable")
+    return Rows(*(column[order] for column in joined))
+
+
+def split(rows: Rows, begins: Boundaries) -> Split:
+    """Divide rows; those whose label looks into a later span are purged (López de Prado 2018, chapter 7).
+
+    An embargo is not needed: no span is followed by one that is fitted on.
+
+    Raises
+    ------
+    TrainingError
+        If a span has too few rows, or all of one class.
+    """
+    validation_ms, test_ms = begins
+    divided = Split(
+        rows.where(rows.until_ms <= validation_ms),
+        rows.where((rows.open_ms >= validation_ms) & (rows.until_ms <= test_ms)),
+        rows.where(rows.open_ms >= test_ms),
+    )
+    for name, span in zip(divided._fields, divided, strict=True):
+        _check_span(name, span)
+    return divided
+
+
+def describe(rows: Rows) -> Part:
+    """What the manifest says of a span."""
+    from_ms, until_ms = int(rows.open_ms[0]), int(rows.until_ms.max())
+    return Part(
+        from_ms=from_ms,
+        until_ms=until_ms,
+        from_utc=utc(from_ms),
+        until_utc=utc(until_ms),
+        rows=len(rows.labels),
+        positives=float(rows.labels.mean()),
+    )
+
+
+def _check_span(name: str, span: Rows) -> None:
+    count, positives = len(span.labels), int(span.labels.sum())
+    if count < _LEAST_ROWS:
+        raise TrainingError(
+            f"the {name} span has {count} rows whose price touches a barrier, expected {_LEAST_ROWS} or more; "
+            "give more candles, nearer barriers or a longer horizon"
+        )
+    if positives in (0, count):
+        found = "rises" if positives else "falls"
+        raise TrainingError(
+            f"the {name} span has only {found}, expected both; give more candles or nearer barriers"
+        )

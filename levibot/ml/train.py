@@ -1,0 +1,232 @@
+"""Training: candles in, a judged LightGBM model out; the features are those that serve."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+import levibot
+from levibot import __version__
+from levibot.clock import wall_ms
+from levibot.errors import TrainingError
+from levibot.market.bars import Candle
+from levibot.market.gaps import Hole
+from levibot.ml.features import FEATURE_SET, FEATURES
+from levibot.ml.history import Floats, History, read_history
+from levibot.ml.labels import default_distance, volatility
+from levibot.ml.manifest import Label, Manifest, utc
+from levibot.ml.model import import_lightgbm
+from levibot.ml.scores import score
+from levibot.ml.splits import Rows, Split, boundaries, describe, label_rows, split
+
+_DAY_MS = 86_400_000
+_MOST_TREES = 400
+_PATIENCE = 30  # trees without a better validation score
+_RANGE_QUANTILES = (0.001, 0.999)
+_RANGE_MARGIN = 0.1  # of the distance between these quantiles, on each side
+
+
+class Progress(Protocol):
+    """Told how far a training has come."""
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """`done` of `total` steps of a stage; None: not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained.
+
+    Parameters
+    ----------
+    name, exchange
+        Of the model.
+    horizon_bars
+        Bars within which a barrier must be touched.
+    take_profit, stop_loss
+        Distances of the barriers as fractions; None: from the volatility of the training span.
+    costs
+        Of a round trip, as a fraction; no default barrier is nearer than three times that.
+    seed
+        The same seed, data and versions give the same model.
+    threads
+        More than one is faster.
+    life_days
+        Days after the newest bar until the model is too old to open a position; 0: never.
+    """
+
+    name: str
+    exchange: str
+    horizon_bars: int
+    costs: float
+    take_profit: float | None = None
+    stop_loss: float | None = None
+    seed: int = 1
+    threads: int = 1
+    life_days: int = 0
+
+
+class Trained(NamedTuple):
+    """A model that is not stored yet."""
+
+    manifest: Manifest
+    text: bytes
+
+
+def train(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
+) -> Trained:
+    """Train and judge a model on all symbols together.
+
+    Parameters
+    ----------
+    candles
+        By symbol: bars and holes, oldest first.
+    bars
+        How many bars that will be, if known.
+    plan
+        What is to be trained.
+    progress
+        Told how far it has come.
+
+    Raises
+    ------
+    TrainingError
+        If the data are too few, or all of one class.
+    MarketDataError
+        If a candle is bad.
+    """
+    histories = _read(candles, bars, progress)
+    progress("labelling", 0, None)
+    begins = boundaries(histories)
+    label = _label(plan, histories, begins.validation_ms)
+    spans = split(label_rows(histories, label), begins)
+    booster, params = _fit(spans, plan, progress)
+    text = booster.model_to_string(num_iteration=booster.best_iteration).encode()
+    probabilities = booster.predict(spans.test.features, num_iteration=booster.best_iteration, num_threads=1)
+    now_ms = wall_ms()
+    newest_ms = max(int(history.bars.open_ms[-1]) for history in histories if len(history.index))
+    manifest = Manifest(
+        name=plan.name,
+        version="",  # this, digest and size are the store's
+        exchange=plan.exchange,
+        feature_set=FEATURE_SET,
+        features=FEATURES,
+        ranges=_ranges(spans.train.features),
+        symbols=tuple(candles),
+        label=label,
+        train=describe(spans.train),
+        validation=describe(spans.validation),
+        test=describe(spans.test),
+        scores=score(spans.test.labels, probabilities, float(spans.train.labels.mean())),
+        seed=plan.seed,
+        params=params,
+        trees=booster.best_iteration,
+        libraries=_libraries(),
+        levibot=__version__,
+        commit=_commit(),
+        created_ms=now_ms,
+        created_utc=utc(now_ms),
+        expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
+        model_sha256="0" * 64,
+        model_bytes=len(text),
+    )
+    return Trained(manifest, text)
+
+
+def _read(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress
+) -> list[History]:
+    histories = []
+    done = 0
+
+    def report(more: int) -> None:
+        nonlocal done
+        done += more
+        progress("computing features", done, bars)
+
+    report(0)
+    for items in candles.values():
+        histories.append(read_history(items, report))
+    return histories
+
+
+def _label(plan: Plan, histories: list[History], until_ms: int) -> Label:
+    sigma = volatility([history.bars for history in histories], until_ms)
+    default = default_distance(sigma, plan.horizon_bars, plan.costs)
+    return Label(
+        take_profit=plan.take_profit or default,
+        stop_loss=plan.stop_loss or default,
+        horizon_bars=plan.horizon_bars,
+    )
+
+
+def _fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, str | int | float | bool]]:
+    lightgbm = import_lightgbm()
+    params: dict[str, str | int | float | bool] = {
+        "objective": "binary",
+        "learning_rate": 0.05,
+        "num_leaves": 15,
+        "min_data_in_leaf": min(200, max(20, len(spans.train.labels) // 100)),
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "seed": plan.seed,
+        "deterministic": True,
+        "force_row_wise": True,  # else both ways are timed, and the faster one is taken
+        "num_threads": plan.threads,
+        "verbosity": -1,
+    }
+
+    def report(environment: Any) -> None:
+        progress("growing trees", environment.iteration + 1, _MOST_TREES)
+
+    def dataset(rows: Rows, reference: Any = None) -> Any:
+        return lightgbm.Dataset(rows.features, rows.labels, reference=reference, feature_name=list(FEATURES))
+
+    fitted_on = dataset(spans.train)
+    booster = lightgbm.train(
+        params,
+        fitted_on,
+        _MOST_TREES,
+        valid_sets=[dataset(spans.validation, fitted_on)],
+        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), report],
+    )
+    if not booster.num_trees():
+        raise TrainingError("no tree could be grown; give more candles")
+    return booster, params
+
+
+def _ranges(features: Floats) -> tuple[tuple[float, float], ...]:
+    low, high = np.quantile(features, _RANGE_QUANTILES, axis=0)
+    margin = _RANGE_MARGIN * (high - low)
+    return tuple(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
+
+
+def _libraries() -> dict[str, str]:
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "lightgbm": import_lightgbm().__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the code that runs, with ``-dirty`` if it was changed since; None outside a checkout."""
+    root = Path(levibot.__path__[0]).parent
+    if not (root / ".git").exists():  # a repository further up is somebody else's
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
