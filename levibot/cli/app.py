@@ -32,6 +32,7 @@ _COMMANDS = {
     "reload": "levibot.cli.daemon:reload",
     "upgrade": "levibot.cli.daemon:upgrade",
     "kill": "levibot.cli.daemon:kill",
+    "train": "levibot.cli.train:train",
     "tap": "levibot.cli.tap:tap",
     "config": "levibot.cli.config:config",
     "completion": "levibot.cli.completion:completion",

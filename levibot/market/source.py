@@ -90,7 +90,7 @@ def open_recording(config: FeedConfig, source: str | None = None) -> Recording:
         If there is no such source, or its settings are wrong.
     """
     name = source or config.source
-    start_ms = None if config.start is None else _parse_start(config.start)
+    start_ms = None if config.start is None else parse_time(config.start, "[feed] start")
     if name == "simulated":
         from levibot.market.simulated import SimulatedRecording
 
@@ -104,12 +104,19 @@ def open_recording(config: FeedConfig, source: str | None = None) -> Recording:
     raise ConfigError(f'[feed] source = {name!r}: live exchanges are not built yet; use "simulated" or "replay"')
 
 
-def _parse_start(text: str) -> int:
+def parse_time(text: str, setting: str) -> int:
+    """Unix time in ms of an ISO 8601 time; UTC where it names no zone.
+
+    Raises
+    ------
+    ConfigError
+        If it is none; the text names `setting`.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ConfigError(
-            f"[feed] start = {text!r}: expected a UTC time such as 2025-05-26T12:00:00Z ({error})"
+            f"{setting} = {text!r}: expected a UTC time such as 2025-05-26T12:00:00Z ({error})"
         ) from error
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -141,9 +141,7 @@ def train(
     return Trained(manifest, text)
 
 
-def _read(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress
-) -> list[History]:
+def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
     histories = []
     done = 0
 

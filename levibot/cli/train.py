@@ -1,0 +1,133 @@
+"""`train`: make a model from candles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from levibot.cli.target import Target
+from levibot.errors import ConfigError
+
+_HORIZON = 120
+_LIFE_DAYS = 30  # of a model of real prices
+
+
+@click.command()
+@click.option("--symbols", help="Comma-separated; default: those of the configuration.")
+@click.option(
+    "--candles",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of candle files (BTCUSDT-1m.csv.gz, .csv, .parquet); default: what the feed plays.",
+)
+@click.option("--exchange", help="Whose markets these are; default: the configuration's, of --candles: replay.")
+@click.option("--days", type=click.IntRange(1), help="The newest days only.")
+@click.option("--until", help="UTC time of the first bar left out, ISO 8601; default: when the feed goes live.")
+@click.option(
+    "--horizon",
+    type=click.IntRange(1, 10_000),
+    default=_HORIZON,
+    show_default=True,
+    help="Bars within which the price must touch a barrier.",
+)
+@click.option(
+    "--take-profit",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Distance of the upper barrier, as a fraction; default: from volatility and costs.",
+)
+@click.option(
+    "--stop-loss",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Distance of the lower barrier, as a fraction; default: from volatility and costs.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the training.")
+@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU cores to use.")
+@click.option(
+    "--expires-days",
+    type=click.IntRange(0),
+    help=f"Days after the newest bar until the model opens nothing; 0: never. Default: {_LIFE_DAYS}, simulated: 0.",
+)
+@click.option(
+    "--promote/--no-promote",
+    default=None,
+    help="Let the model serve, or not; default: if it beats the base rate on the test span.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@click.pass_obj
+def train(
+    target: Target,
+    *,
+    symbols: str | None,
+    candles: Path | None,
+    exchange: str | None,
+    days: int | None,
+    until: str | None,
+    expires_days: int | None,
+    promote: bool | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a model on candles, judge it, store it and let it serve.
+
+    The newest fifth of the time is the test: nothing is fitted or chosen on it. A running daemon takes a
+    promoted model up within seconds.
+    """
+    from levibot.cli.train_view import print_result, progress
+    from levibot.config_file import load
+    from levibot.market.specs import FEE
+    from levibot.ml import sources
+    from levibot.ml import train as training
+    from levibot.ml.store import ModelStore
+
+    config = load(target.config_path, os.environ).config
+    names = _symbols(symbols, config.symbols)
+    exchange = _exchange(exchange or config.exchange.id or ("replay" if candles else config.exchange_id))
+    with progress(quiet=as_json) as report:
+        report("reading candles", 0, None)
+        if candles is None:
+            found = sources.of_feed(config.feed, names, days, until)
+        else:
+            found = sources.of_folder(candles, names, days, until, config.feed.max_gap_minutes)
+        plan = training.Plan(
+            name=config.inference.model or f"lightgbm-{exchange}",
+            exchange=exchange,
+            costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
+            life_days=(0 if exchange == "simulated" else _LIFE_DAYS) if expires_days is None else expires_days,
+            **{"horizon_bars" if key == "horizon" else key: value for key, value in options.items()},
+        )
+        trained = training.train(found.by_symbol, found.bars, plan, report)
+    for note in found.notes:
+        click.echo(f"Note: {note}", err=True)
+    store = ModelStore(config.models_dir)
+    manifest = store.save(trained.manifest, trained.text)
+    promoted = manifest.scores.beats_base_rate if promote is None else promote
+    if promoted:
+        store.promote(manifest.name, manifest.version)
+    print_result(manifest, promoted=promoted, as_json=as_json)
+
+
+def _symbols(written: str | None, configured: tuple[str, ...]) -> list[str]:
+    from levibot.errors import UnknownSymbolError
+    from levibot.symbols import is_canonical, resolve
+
+    if written is None:
+        return list(configured)
+    names = []
+    for part in filter(None, (part.strip() for part in written.split(","))):
+        try:
+            names.append(resolve(part, configured))
+        except UnknownSymbolError:
+            if not is_canonical(part.upper()):  # candles may be of others than are traded
+                raise
+            names.append(part.upper())
+    if not names:
+        raise click.UsageError("--symbols names none; write them as BTC/USDT,ETH/USDT")
+    return list(dict.fromkeys(names))
+
+
+def _exchange(name: str) -> str:
+    if not (name.isascii() and name.isalnum() and name == name.lower()):
+        raise ConfigError(f"--exchange = {name!r}: expected lower-case letters and digits, for example binance")
+    return name

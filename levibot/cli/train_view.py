@@ -1,0 +1,101 @@
+"""What a training shows: how far it has come, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from levibot.ml import train as training
+from levibot.ml.manifest import Manifest, Part, to_document
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Iterator[training.Progress]:
+    """Show each stage: a bar on a terminal, a line elsewhere."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda _stage, _done, _total: None
+    elif console.is_terminal:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        ) as display:
+            yield _bars(display)
+    else:
+        yield _lines()
+
+
+def print_result(manifest: Manifest, *, promoted: bool, as_json: bool) -> None:
+    """Say what was trained on, how good it is, and whether it serves."""
+    if as_json:
+        click.echo(json.dumps({**to_document(manifest), "promoted": promoted}))
+        return
+    Console().print(_table(manifest))
+    better = manifest.scores.beats_base_rate
+    judged = "beats" if better else "does NOT beat"
+    click.echo(f"{manifest.name}/{manifest.version} {judged} the base rate on the test span")
+    if promoted:
+        click.echo("promoted: it serves from now on")
+    elif better:
+        click.echo("not promoted, as asked; train with --promote to let a model serve")
+    else:
+        click.echo("not promoted; --promote lets a model serve all the same")
+
+
+def _bars(display: Progress) -> training.Progress:
+    tasks = {}
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        if stage not in tasks:
+            for task in tasks.values():
+                display.update(task, visible=False)
+            tasks[stage] = display.add_task(stage, total=total)
+        display.update(tasks[stage], completed=done)
+
+    return report
+
+
+def _lines() -> training.Progress:
+    said: set[str] = set()
+
+    def report(stage: str, _done: int, total: int | None) -> None:
+        if stage not in said:
+            said.add(stage)
+            click.echo(f"{stage} ({total:,})" if total else stage, err=True)
+
+    return report
+
+
+def _table(manifest: Manifest) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    label, scores = manifest.label, manifest.scores
+    rows = {
+        "model": f"{manifest.name}/{manifest.version}",
+        "symbols": ", ".join(manifest.symbols),
+        "question": f"+{label.take_profit:.2%} before -{label.stop_loss:.2%}, within {label.horizon_bars} bars",
+        "train": _span(manifest.train),
+        "validation": _span(manifest.validation),
+        "test": _span(manifest.test),
+        "trees": str(manifest.trees),
+        "AUC": f"{scores.auc:.3f} (guessing: 0.500)",
+        "log loss": f"{scores.log_loss:.4f} (base rate: {scores.base_log_loss:.4f})",
+        "Brier": f"{scores.brier:.4f} (base rate: {scores.base_brier:.4f})",
+    }
+    for name, text in rows.items():
+        table.add_row(name, text)
+    return table
+
+
+def _span(part: Part) -> str:
+    return f"{part.from_utc} to {part.until_utc}, {part.rows:,} rows, {part.positives:.1%} rises"

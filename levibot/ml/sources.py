@@ -1,0 +1,123 @@
+"""Where a training gets its candles from: files, or the history of the simulated exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from levibot.config import FeedConfig
+from levibot.errors import MarketDataError, TrainingError
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.candles import CANDLE_SUFFIXES, CandleTable, find_file, read_candles
+from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
+from levibot.market.source import parse_time
+
+_DAY_MINUTES = 1440
+_SIMULATED_SYMBOL_DAYS = 40  # of all symbols together, unless asked for more: some seconds
+_SIMULATED_DAYS = (2, 5)  # least and most of each symbol
+
+
+class Candles(NamedTuple):
+    """What a model is trained on."""
+
+    by_symbol: Mapping[str, Iterator[Candle | Hole]]
+    bars: int  # how many that are, gaps not counted
+    notes: tuple[str, ...] = ()  # what the operator should know
+
+
+def of_feed(feed: FeedConfig, symbols: Sequence[str], days: int | None, until: str | None) -> Candles:
+    """Candles of the market that the configuration's feed plays, from before it goes live.
+
+    Parameters
+    ----------
+    feed
+        Section ``[feed]``.
+    symbols
+        Canonical.
+    days
+        How many days of each symbol; None: as many as there are, of a simulated market a few.
+    until
+        UTC time of the first bar that is left out; None: when the feed goes live.
+
+    Raises
+    ------
+    MarketDataError, ConfigError
+        If there are no such candles, or bad ones, or a time is none.
+    """
+    live = until or feed.start
+    if feed.source == "simulated":
+        return _simulated(feed.seed, symbols, days, live)
+    assert feed.path is not None  # checked with the configuration
+    found = of_folder(feed.path, symbols, days, live, feed.max_gap_minutes)
+    if live is not None:
+        return found
+    note = "the replay will play what this model has seen; set [feed] start, and train again, for an honest one"
+    return found._replace(notes=(*found.notes, note))
+
+
+def of_folder(
+    folder: Path, symbols: Sequence[str], days: int | None, until: str | None, max_gap_minutes: int
+) -> Candles:
+    """Candles from files, one a symbol.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; see `levibot.market.candles.find_file` for their names.
+    symbols
+        Canonical.
+    days
+        How many days before the end; None: all.
+    until
+        UTC time of the first bar that is left out; None: none is.
+    max_gap_minutes
+        Holes of up to this length are filled with synthetic bars.
+
+    Raises
+    ------
+    MarketDataError
+        If a file is missing or bad; the text names file and line.
+    """
+    tables = {symbol: _read(folder, symbol) for symbol in symbols}
+    newest_ms = max(table.open_ms[-1] for table in tables.values()) + MINUTE_MS
+    end_ms = newest_ms if until is None else min(parse_time(until, "--until"), newest_ms)
+    from_ms = 0 if days is None else end_ms - days * _DAY_MINUTES * MINUTE_MS
+    spans = {symbol: (table.index_at(from_ms), table.index_at(end_ms)) for symbol, table in tables.items()}
+    bars = sum(end - begin for begin, end in spans.values())
+    if not bars:
+        raise TrainingError(f"{folder}: no candles in the span that was asked for; correct --days or --until")
+    return Candles(
+        {
+            symbol: fill_gaps(islice(table.from_index(spans[symbol][0]), max(0, count)), max_gap_minutes)
+            for symbol, table in tables.items()
+            for count in [spans[symbol][1] - spans[symbol][0]]
+        },
+        bars,
+    )
+
+
+def _read(folder: Path, symbol: str) -> CandleTable:
+    path = find_file(folder, symbol, CANDLE_SUFFIXES)
+    if path is None:
+        name = symbol.replace("/", "").replace(":", "")
+        raise MarketDataError(
+            f"{folder}: no candles of {symbol}; expected a file such as {name}-1m.csv.gz, or leave {symbol} out "
+            "with --symbols"
+        )
+    return read_candles(path)
+
+
+def _simulated(seed: int, symbols: Sequence[str], days: int | None, until: str | None) -> Candles:
+    until_ms = ORIGIN_MS if until is None else parse_time(until, "--until")
+    if days is None:
+        least, most = _SIMULATED_DAYS
+        days = max(least, min(most, _SIMULATED_SYMBOL_DAYS // len(symbols)))
+    bars = days * _DAY_MINUTES
+    first = until_ms // MINUTE_MS - bars
+    return Candles(
+        {symbol: islice(SimulatedMarket(seed, symbol).candles(first), bars) for symbol in symbols},
+        bars * len(symbols),
+    )
