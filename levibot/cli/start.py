@@ -70,12 +70,26 @@ def _start_daemon(target: Target, timeout: float) -> None:
         if process.poll() is not None:
             raise StopError(_last_words(target, process.returncode, output, offset))
 
+    timeout += _time_for_first_model(target)
     document = wait_until_ready(target, lambda daemon: daemon["pid"] == process.pid, check, timeout)
     took = time.monotonic() - began
     from levibot.cli.view import print_status
 
     print_status(document)
     click.echo(f"all engines are ready after {took:.2f} s; the daemon runs as process {process.pid}")
+
+
+def _time_for_first_model(target: Target) -> float:
+    """Seconds that the daemon may take for it before its engines start; says so."""
+    # Loaded while the daemon loads the same on another core.
+    from levibot.config_file import load
+    from levibot.supervisor import first_model
+
+    config = load(target.config_path, os.environ).config
+    if not first_model.is_due(config):
+        return 0.0
+    click.echo(first_model.announcement(config))
+    return first_model.TIME_LIMIT
 
 
 def _daemon_command(target: Target) -> list[str]:

@@ -47,7 +47,7 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option(
     "--expires-days",
     type=click.IntRange(0),
-    help=f"Days after the newest bar until the model opens nothing; 0: never. Default: {_LIFE_DAYS}, simulated: 0.",
+    help=f"Days after the newest bar until it opens nothing; 0: never. Default: {_LIFE_DAYS}, simulated 0.",
 )
 @click.option(
     "--promote/--no-promote",

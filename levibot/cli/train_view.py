@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from levibot.cli.view import stdout_console
 from levibot.ml import train as training
 from levibot.ml.manifest import Manifest, Part, to_document
 
@@ -41,7 +42,7 @@ def print_result(manifest: Manifest, *, promoted: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**to_document(manifest), "promoted": promoted}))
         return
-    Console().print(_table(manifest))
+    stdout_console().print(_table(manifest))
     better = manifest.scores.beats_base_rate
     judged = "beats" if better else "does NOT beat"
     click.echo(f"{manifest.name}/{manifest.version} {judged} the base rate on the test span")

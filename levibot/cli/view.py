@@ -51,17 +51,17 @@ _SEVERITY_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow"}
 
 def print_status(document: Entry) -> None:
     """Print the whole status."""
-    _console().print(status_view(document))
+    stdout_console().print(status_view(document))
 
 
 def print_entry(entry: Entry) -> None:
     """Print all that is known of one worker."""
-    _console().print(entry_view(entry))
+    stdout_console().print(entry_view(entry))
 
 
 def live(*, transient: bool = False) -> Live:
     """A display that is redrawn in place."""
-    return Live(console=_console(), auto_refresh=False, transient=transient)
+    return Live(console=stdout_console(), auto_refresh=False, transient=transient)
 
 
 def away() -> Text:
@@ -92,7 +92,8 @@ def entry_view(entry: Entry) -> Table:
     return table
 
 
-def _console() -> Console:
+def stdout_console() -> Console:
+    """As wide as the terminal; wide enough for everything where there is none."""
     plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
     return Console(width=_PIPE_WIDTH if plain else None, highlight=False)
 

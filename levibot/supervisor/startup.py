@@ -39,6 +39,7 @@ def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> b
     # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
     from levibot.errors import LeviBotError
+    from levibot.supervisor import first_model
     from levibot.supervisor.daemon import Daemon
     from levibot.supervisor.lock import acquire
 
@@ -47,6 +48,8 @@ def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> b
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
         _become_subreaper()
         _allow_many_descriptors()
+        if first_model.is_due(loaded.config):
+            first_model.train(loaded)
         again = asyncio.run(Daemon(loaded, service, table=table).run())
         lock.release()
     except LeviBotError as error:
