@@ -58,6 +58,7 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.pass_obj
 def train(
     target: Target,
+    /,
     *,
     symbols: str | None,
     candles: Path | None,

@@ -8,7 +8,15 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from levibot.cli.view import stdout_console
@@ -55,7 +63,7 @@ def print_result(manifest: Manifest, *, promoted: bool, as_json: bool) -> None:
 
 
 def _bars(display: Progress) -> training.Progress:
-    tasks = {}
+    tasks: dict[str, TaskID] = {}
 
     def report(stage: str, done: int, total: int | None) -> None:
         if stage not in tasks:

@@ -31,7 +31,7 @@ class History(NamedTuple):
     """Bars of one symbol, and the features of those that have any."""
 
     bars: BarColumns
-    index: NDArray[np.int64]  # shape (rows,): which bars
+    judged: NDArray[np.int64]  # shape (rows,): places of the bars that have features
     features: Floats  # shape (rows, number of features): at their closes
 
 
@@ -46,7 +46,7 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
         Told how many bars have been read since it was told last.
     """
     window = FeatureWindow()
-    open_ms, index, synthetic = array("q"), array("q"), array("b")
+    open_ms, judged, synthetic = array("q"), array("q"), array("b")
     high, low, close, features = (array("d") for _ in range(4))
     told = 0
     for item in items:
@@ -54,7 +54,7 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
             continue
         found = window.add(item)
         if found is not None:
-            index.append(len(open_ms))
+            judged.append(len(open_ms))
             features.extend(found)
         open_ms.append(item.open_ms)
         high.append(item.high)
@@ -67,9 +67,10 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
     report(len(open_ms) - told)
     bars = BarColumns(
         np.array(open_ms, dtype=np.int64),
-        *(np.array(column, dtype=np.float64) for column in (high, low, close)),
+        np.array(high, dtype=np.float64),
+        np.array(low, dtype=np.float64),
+        np.array(close, dtype=np.float64),
         np.array(synthetic, dtype=np.bool_),
     )
-    return History(
-        bars, np.array(index, dtype=np.int64), np.array(features, dtype=np.float64).reshape(-1, len(FEATURES))
-    )
+    rows = np.array(features, dtype=np.float64).reshape(-1, len(FEATURES))
+    return History(bars, np.array(judged, dtype=np.int64), rows)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from levibot.market.bars import MINUTE_MS
-from levibot.ml.history import BarColumns
+from levibot.ml.history import BarColumns, Floats
 from levibot.ml.manifest import Label
 
 UP, DOWN, NONE = 1, 0, -1
@@ -74,7 +75,7 @@ def volatility(histories: Iterable[BarColumns], until_ms: int) -> float:
     for bars in histories:
         real = ~bars.synthetic & (bars.open_ms < until_ms)
         steps = real[1:] & real[:-1] & (np.diff(bars.open_ms) == MINUTE_MS)
-        changes = np.diff(np.log(bars.close))[steps]
+        changes: Floats = np.diff(np.log(bars.close))[steps]
         if len(changes):
             found.append(float(np.sqrt(np.mean(changes**2))))
     return float(np.median(found)) if found else 0.0
@@ -95,4 +96,4 @@ def default_distance(sigma: float, horizon_bars: int, costs: float) -> float:
     costs
         Of a round trip, as a fraction.
     """
-    return min(max(sigma * horizon_bars**0.5, 3 * costs), 0.5)
+    return min(max(sigma * math.sqrt(horizon_bars), 3 * costs), 0.5)

@@ -33,9 +33,9 @@ class Rows(NamedTuple):
     features: Floats
     labels: NDArray[np.float64]  # 0 or 1
 
-    def where(self, chosen: NDArray[np.bool_]) -> Rows:
-        """Some of them."""
-        return Rows(*(column[chosen] for column in self))
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> Rows:
+        """Some of them, by a mask or by their places."""
+        return Rows(self.open_ms[chosen], self.until_ms[chosen], self.features[chosen], self.labels[chosen])
 
 
 class Split(NamedTuple):
@@ -54,7 +54,7 @@ def boundaries(histories: Sequence[History]) -> Boundaries:
     TrainingError
         If there are none.
     """
-    times = [history.bars.open_ms[history.index[[0, -1]]] for history in histories if len(history.index)]
+    times = [history.bars.open_ms[history.judged[[0, -1]]] for history in histories if len(history.judged)]
     if not times:
         raise TrainingError("no bar has features: there are too few bars without a hole; give more candles")
     first, last = min(int(ends[0]) for ends in times), max(int(ends[1]) for ends in times)
@@ -70,14 +70,18 @@ def label_rows(histories: Sequence[History], label: Label) -> Rows:
     """Rows that have features and a label, of all symbols, in order of time."""
     parts = []
     for history in histories:
-        labels = barrier_labels(history.bars, label)[history.index]
+        labels = barrier_labels(history.bars, label)[history.judged]
         known = labels != NONE
-        open_ms = history.bars.open_ms[history.index][known]
+        open_ms = history.bars.open_ms[history.judged][known]
         until_ms = open_ms + (label.horizon_bars + 1) * MINUTE_MS
         parts.append(Rows(open_ms, until_ms, history.features[known], (labels[known] == UP).astype(np.float64)))
-    joined = Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-    order = np.argsort(joined.open_ms, kind="stable")
-    return Rows(*(column[order] for column in joined))
+    joined = Rows(
+        np.concatenate([part.open_ms for part in parts]),
+        np.concatenate([part.until_ms for part in parts]),
+        np.concatenate([part.features for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+    return joined.take(np.argsort(joined.open_ms, kind="stable"))
 
 
 def split(rows: Rows, begins: Boundaries) -> Split:
@@ -92,9 +96,9 @@ def split(rows: Rows, begins: Boundaries) -> Split:
     """
     validation_ms, test_ms = begins
     divided = Split(
-        rows.where(rows.until_ms <= validation_ms),
-        rows.where((rows.open_ms >= validation_ms) & (rows.until_ms <= test_ms)),
-        rows.where(rows.open_ms >= test_ms),
+        rows.take(rows.until_ms <= validation_ms),
+        rows.take((rows.open_ms >= validation_ms) & (rows.until_ms <= test_ms)),
+        rows.take(rows.open_ms >= test_ms),
     )
     for name, span in zip(divided._fields, divided, strict=True):
         _check_span(name, span)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,12 +32,8 @@ _RANGE_QUANTILES = (0.001, 0.999)
 _RANGE_MARGIN = 0.1  # of the distance between these quantiles, on each side
 
 
-class Progress(Protocol):
-    """Told how far a training has come."""
-
-    def __call__(self, stage: str, done: int, total: int | None) -> None:
-        """`done` of `total` steps of a stage; None: not known."""
-        ...
+# Told how far a training has come: the stage, and how many of how many steps of it (None: not known).
+Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -106,13 +102,13 @@ def train(
     histories = _read(candles, bars, progress)
     progress("labelling", 0, None)
     begins = boundaries(histories)
-    label = _label(plan, histories, begins.validation_ms)
+    label = choose_label(plan, histories, begins.validation_ms)
     spans = split(label_rows(histories, label), begins)
-    booster, params = _fit(spans, plan, progress)
+    booster, params = fit(spans, plan, progress)
     text = booster.model_to_string(num_iteration=booster.best_iteration).encode()
     probabilities = booster.predict(spans.test.features, num_iteration=booster.best_iteration, num_threads=1)
     now_ms = wall_ms()
-    newest_ms = max(int(history.bars.open_ms[-1]) for history in histories if len(history.index))
+    newest_ms = max(int(history.bars.open_ms[-1]) for history in histories if len(history.judged))
     manifest = Manifest(
         name=plan.name,
         version="",  # this, digest and size are the store's
@@ -156,7 +152,8 @@ def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, prog
     return histories
 
 
-def _label(plan: Plan, histories: list[History], until_ms: int) -> Label:
+def choose_label(plan: Plan, histories: list[History], until_ms: int) -> Label:
+    """The label of a plan; distances that it leaves open come from the volatility before `until_ms`."""
     sigma = volatility([history.bars for history in histories], until_ms)
     default = default_distance(sigma, plan.horizon_bars, plan.costs)
     return Label(
@@ -166,7 +163,8 @@ def _label(plan: Plan, histories: list[History], until_ms: int) -> Label:
     )
 
 
-def _fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, str | int | float | bool]]:
+def fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, str | int | float | bool]]:
+    """Grow trees on the training span until the validation span shows no gain; the booster, and its settings."""
     lightgbm = import_lightgbm()
     params: dict[str, str | int | float | bool] = {
         "objective": "binary",
