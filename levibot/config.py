@@ -244,6 +244,11 @@ class AlertsConfig(Section):
         2.0, description="Seconds between this clock and the exchange's above which an alert is raised."
     )
 
+    @property
+    def wants_notifier(self) -> bool:
+        """Whether there is anything to be sent anywhere."""
+        return bool(self.targets_file or self.hook or self.heartbeat_file)
+
 
 class LoggingConfig(Section):
     """Log files."""
@@ -303,6 +308,13 @@ class Config(Section):
     def exchange_id(self) -> str:
         """Name of the exchange; simulated and replayed markets never share state."""
         return self.exchange.id or self.feed.source
+
+    @property
+    def disclosure(self) -> str:
+        """What kind of market and money this is, for people, who must never mistake it."""
+        if self.feed.source == "simulated":
+            return "SIMULATED market (seeded, with a planted pattern), paper money"
+        return f"REPLAY of recorded data from {self.feed.path}, paper money"
 
     @property
     def models_dir(self) -> Path:

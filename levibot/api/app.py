@@ -48,6 +48,7 @@ NewSymbol = Annotated[
         json_schema_extra={"pattern": "^[A-Z0-9]{1,20}/[A-Z0-9]{1,20}(:[A-Z0-9]{1,20})?$"},
     ),
 ]
+Notice = Annotated[str, Path(max_length=40, description="As the test was answered.")]
 Reason = Annotated[str, Query(max_length=_LONGEST_REASON, description="Kept with the switch, and shown.")]
 
 
@@ -87,6 +88,7 @@ class _Routes:
         self._add_daemon()
         self._add_portfolio()
         self._add_metrics()
+        self._add_alerts()
         self._add_stream()
 
     def _acts(self, path: str, endpoint: Endpoint, form: Any, *errors: int, summary: str) -> None:
@@ -166,9 +168,6 @@ class _Routes:
         async def risk_summary() -> Response:
             return _json(await operations.risk_summary())
 
-        async def alerts() -> Response:
-            return _json(await operations.alerts())
-
         async def health() -> Response:
             document = await operations.health()
             if document["ok"]:
@@ -180,7 +179,6 @@ class _Routes:
         self._acts("/risk/reset_day", reset_day, forms.MessageForm, summary="Clear the daily stop")
         reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
-        reads(app, "/alerts", alerts, list[forms.AlertForm], summary="Alerts")
         reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")
 
     def _add_metrics(self) -> None:
@@ -193,6 +191,33 @@ class _Routes:
         responses = {200: {"content": content, "description": "All metrics, as docs/metrics.md lists them."}}
         for path in ("/metrics", "/metrics/prom"):
             reads(self._app, path, metrics, None, summary="Metrics for Prometheus", responses=responses)
+
+    def _add_alerts(self) -> None:
+        app, operations = self._app, self._operations
+
+        async def alerts(
+            state: Literal["standing", "cleared"] | None = None,
+            severity: Literal["warning", "critical"] | None = None,
+        ) -> Response:
+            wanted = {"state": state, "severity": severity}
+            return _json(
+                [
+                    alert
+                    for alert in await operations.alerts()
+                    if all(alert[name] == value for name, value in wanted.items() if value is not None)
+                ]
+            )
+
+        async def test() -> Response:
+            return _json({"ok": True, **await operations.test_alerts()})
+
+        async def outcome(notice: Notice) -> Response:
+            return _json(await operations.test_outcome(notice))
+
+        summary = "Alerts of the last days, newest first"
+        reads(app, "/alerts", alerts, list[forms.AlertForm], 422, summary=summary)
+        self._acts("/alerts/test", test, forms.TestForm, summary="Send a test through every channel")
+        reads(app, "/alerts/test/{notice}", outcome, forms.OutcomeForm, 422, summary="What became of a test")
 
     def _add_stream(self) -> None:
         async def stream_engines() -> Response:

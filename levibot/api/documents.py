@@ -63,13 +63,41 @@ class EngineForm(WorkerForm):
     confidence: float | None
 
 
+class ChannelForm(_Form):
+    """One way to people; a target is named by its line, never by its URL."""
+
+    state: Literal["waiting", "sent", "given_up"]
+    detail: str
+
+
 class AlertForm(_Form):
     """Something that an operator should know."""
 
+    id: str = Field(description="From raising to clearing; the same key raised again is another alert.")
     key: str = Field(description="One cause has one key.")
+    state: Literal["standing", "cleared"]
     severity: Literal["warning", "critical"]
     message: str
     remedy: str
+    raised_at: float = Field(description="Unix seconds, like all times.")
+    last_at: float = Field(description="When it was raised again.")
+    raises: int
+    cleared_at: float | None
+    cleared_by: str = Field(description="`over`, or `restarted` with the daemon.")
+
+
+class TestForm(_Form):
+    """A test alert is on its way."""
+
+    ok: Literal[True]
+    notice: str = Field(description="Ask for its outcome at `/alerts/test/{notice}`.")
+
+
+class OutcomeForm(_Form):
+    """What became of a test alert so far."""
+
+    done: bool = Field(description="Nothing more is to come.")
+    channels: list[ChannelForm]
 
 
 class StatusForm(_Form):

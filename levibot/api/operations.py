@@ -116,7 +116,17 @@ class Operations(Protocol):
         """``ok`` and what is wrong; not ok is answered with status 503."""
         ...
 
-    async def alerts(self) -> list[Document]: ...
+    async def alerts(self) -> list[Document]:
+        """Alerts of the last days, newest first."""
+        ...
+
+    async def test_alerts(self) -> Document:
+        """Send a test through every channel; answers at once with ``notice``, its identity."""
+        ...
+
+    async def test_outcome(self, notice: str) -> Document:
+        """``done`` and ``channels``: state and detail of each, of the test with this identity."""
+        ...
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """All metrics for Prometheus in the form that the Accept header asks for, and its content type."""

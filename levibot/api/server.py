@@ -11,6 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
+from levibot.alerting.alerts import Alerts
 from levibot.api.app import create_app
 from levibot.api.connection import KEEP_ALIVE_SECONDS, Connection, Connections
 from levibot.api.gate import Application, Door, Gate
@@ -22,7 +23,6 @@ from levibot.api.tokens import open_tokens
 from levibot.api.traffic import Traffic
 from levibot.config import ApiConfig
 from levibot.errors import StopError
-from levibot.observability.alerts import Alerts
 
 MOST_CONNECTIONS = 128  # of each of the two ways in, so that neither can shut the other
 _AGAIN_SECONDS = 10.0  # between two attempts to have the port

@@ -26,6 +26,7 @@ _COMMANDS = {
     "resume": "levibot.cli.engines:resume",
     "status": "levibot.cli.status:status",
     "logs": "levibot.cli.logs:logs",
+    "alerts": "levibot.cli.alerts:alerts",
     "add": "levibot.cli.engines:add",
     "remove": "levibot.cli.engines:remove",
     "reset": "levibot.cli.engines:reset",

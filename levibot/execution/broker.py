@@ -162,7 +162,7 @@ class Broker:
     def report(self, refused: int) -> BrokerReport:
         """The broker's part of a heartbeat."""
         counts = {state: count for state, count in self._books.counts.items() if count}
-        return BrokerReport(self._books.seq, len(self._books.open), counts, refused)
+        return BrokerReport(self._books.seq, len(self._books.open), counts, refused, self._exchange.unprotected())
 
     def _arrive(self, sender: bytes, intent: Intent) -> None:
         self.wanted.add(intent.symbol)

@@ -60,6 +60,20 @@ class PaperExchange:
         """Newest price update of a symbol."""
         return self._ticks.get(symbol)
 
+    def unprotected(self) -> list[str]:
+        """Symbols with a position that stops do not cover; dust, which none could cover, is left out."""
+        return [symbol for symbol in self._books.positions if self._is_unprotected(symbol)]
+
+    def _is_unprotected(self, symbol: str) -> bool:
+        position, market, tick = self._books.position(symbol), self._markets.get(symbol), self._ticks.get(symbol)
+        resting = self._books.resting.get(symbol, {}).values()
+        stops = [order for order in resting if order.intent.kind == "stop" and reducible(order.intent, position)]
+        open_ = abs(position.quantity) - sum((order.remaining for order in stops), ZERO)
+        if open_ <= 0:
+            return False
+        price = Decimal(str(max(tick.bid, tick.ask, tick.last))) if tick else position.entry_price
+        return market is None or size_refusal(open_, price, market) is None
+
     # ------------------------------------------------------------------ what comes in
 
     def submit(self, intent: Intent, *, denied: str | None = None, wait: bool = False) -> list[OrderEvent]:

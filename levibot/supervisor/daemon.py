@@ -6,39 +6,40 @@ import asyncio
 import os
 import secrets
 import signal
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import zmq
 
 from levibot import __version__
+from levibot.alerting.alerts import Alerts
+from levibot.alerting.journal import AlertJournal
 from levibot.api.operations import ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import Crashed, Hello
-from levibot.clock import boot_ns, boot_seconds
+from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.config import Config, EngineConfig
 from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir
 from levibot.errors import LeviBotError, StopError
-from levibot.observability.alerts import Alerts
 from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
 from levibot.risk.policy import RiskPolicy
 from levibot.spec import engine_name
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
-from levibot.supervisor.console import ConsoleProcess
+from levibot.supervisor.console import ConsoleProcess, terminal_is_there
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.housekeeping import keep_house
 from levibot.supervisor.identity import instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
+from levibot.supervisor.lookout import Lookout
 from levibot.supervisor.loop_lag import LoopLag
 from levibot.supervisor.manager import INFRASTRUCTURE, Manager
+from levibot.supervisor.notices import report_damage, report_stale_holder
 from levibot.supervisor.notify import ServiceManager
 from levibot.supervisor.operations import SupervisorOperations
-from levibot.supervisor.orphans import StaleHolder, clear_stale_holders
+from levibot.supervisor.orphans import clear_stale_holders
 from levibot.supervisor.presence import longest_stop, summary, works
 from levibot.supervisor.process import ForkserverLauncher
 from levibot.supervisor.registry import Registry
@@ -86,7 +87,7 @@ class Daemon:
         self._told_at: dict[str, float] = {}
         self.reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
-        self.alerts = Alerts(self.log)
+        self.alerts = Alerts(self.log, AlertJournal.of(config), config.state_dir.name, wall_ms)
         self.api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
         self.lag = LoopLag()
         self._code = CodeGuard()
@@ -114,7 +115,8 @@ class Daemon:
             raise StopError(
                 f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
             ) from error
-        duties = (self.manager.watch(), self.desk.run(), self.lag.run(), keep_house(self))
+        await self.alerts.load()
+        duties = (self.manager.watch(), self.desk.run(), self.lag.run(), self.lookout.run(), keep_house(self))
         tasks = [loop.create_task(duty) for duty in duties]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
@@ -189,7 +191,7 @@ class Daemon:
     @property
     def refused_writes(self) -> int:
         """Writes of the supervisor's own that the disk refused."""
-        stores = (self._log_file, self.registry, self.history, self.risk.memory)
+        stores = (self._log_file, self.registry, self.history, self.risk.memory, self.alerts)
         return sum(store.refused for store in stores)
 
     def describe(self) -> dict[str, Any]:
@@ -203,7 +205,7 @@ class Daemon:
             "exchange": config.exchange_id,
             "account": config.exchange.account,
             "source": config.feed.source,
-            "disclosure": _disclosure(config),
+            "disclosure": config.disclosure,
             "config_path": str(self.loaded.path) if self.loaded.path else None,
             "data_dir": str(config.supervisor.data_dir),
             "market_ms": self.desk.market_ms,
@@ -258,6 +260,7 @@ class Daemon:
         )
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
+        self.lookout = Lookout(self)
         self._launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
             config,
@@ -292,15 +295,15 @@ class Daemon:
             mode=config.mode,
             exchange=config.exchange_id,
             config=str(self.loaded.path) if self.loaded.path else "embedded defaults",
-            disclosure=_disclosure(config),
+            disclosure=config.disclosure,
         )
         for warning in self.loaded.warnings:
             self.log.warning("configuration_warning", text=warning)
-        self._report_damage()
+        report_damage(self.alerts, self.registry, self.history, self.risk.memory, config.symbols)
         fences = config.state_dir / "fences"
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
-            self._report_stale_holder(holder)
-        self.manager.add_shared(config.inference.processes, notifier=False)
+            report_stale_holder(self.alerts, self.log, fences, holder)
+        self.manager.add_shared(config.inference.processes, notifier=config.alerts.wants_notifier)
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
         await self.manager.start_wanted()
@@ -315,35 +318,7 @@ class Daemon:
         else:
             address = self.api.describe()["address"]
             reached = f"{address}, socket {path}" if address else f"socket {path}"
-            print(f"levibot {__version__} runs: {_disclosure(self.config)}; {reached}", flush=True)
-
-    def _report_stale_holder(self, holder: StaleHolder) -> None:
-        self.log.warning("stale_fence", stale_worker=holder.worker, outcome=holder.outcome, pid=holder.pid)
-        if holder.holds:
-            self.alerts.raise_alert(
-                f"fence:{holder.worker}",
-                "critical",
-                f"the fence of {holder.worker} is held by a process that cannot be identified or killed",
-                f"find it with `fuser {self.config.state_dir / 'fences' / holder.worker}.lock` and end it",
-            )
-
-    def _report_damage(self) -> None:
-        """Say what was set aside. A registry that was no longer tells what the operator wanted: open nothing."""
-        if self.registry.set_aside is not None:
-            for symbol in self.loaded.config.symbols:
-                self.registry.update(engine_name(symbol), paused=True)
-            self.registry.save()
-            remedy = "all symbols start paused; check them, then `levibotctl resume SYMBOL`"
-            self._raise_damage("registry", self.registry.set_aside, remedy)
-        if self.history.set_aside is not None:
-            self._raise_damage("restart history", self.history.set_aside, "restart budgets may be too generous")
-        if self.risk.memory.set_aside is not None:
-            remedy = "the kill switch is on, as it may have been; `levibotctl kill off` when you have checked"
-            self._raise_damage("risk memory", self.risk.memory.set_aside, remedy)
-
-    def _raise_damage(self, what: str, set_aside: Path, remedy: str) -> None:
-        key = f"{what.replace(' ', '_')}_damaged"
-        self.alerts.raise_alert(key, "critical", f"the {what} was damaged; it is set aside as {set_aside}", remedy)
+            print(f"levibot {__version__} runs: {self.config.disclosure}; {reached}", flush=True)
 
     # ------------------------------------------------------------------ stop
 
@@ -359,6 +334,7 @@ class Daemon:
         self._context.term()
         await self._launcher.close()
         self._leash.close()
+        await self.alerts.close()
         self.log.info("daemon_stopped", positions=self.positions())
         self._log_file.close()
 
@@ -373,7 +349,7 @@ class Daemon:
 
     def _on_hangup(self) -> None:
         """SIGHUP asks for a reload, or tells that the terminal of the table was closed."""
-        if self._table and not _terminal_is_there():
+        if self._table and not terminal_is_there():
             self.request_stop("the terminal was closed")
         else:
             self._reload_on_signal()
@@ -417,17 +393,3 @@ class Daemon:
 
     def _wanted(self, symbol: str) -> bool:
         return self.registry.entry(engine_name(symbol)).desired == "up"
-
-
-def _terminal_is_there() -> bool:
-    try:
-        os.tcgetpgrp(sys.stdout.fileno())
-    except OSError:
-        return False
-    return True
-
-
-def _disclosure(config: Config) -> str:
-    if config.feed.source == "simulated":
-        return "SIMULATED market (seeded, with a planted pattern), paper money"
-    return f"REPLAY of recorded data from {config.feed.path}, paper money"

@@ -10,11 +10,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
 from levibot import __version__
+from levibot.alerting.alert import Severity
 from levibot.api.traffic import DropReason
 from levibot.bus.messages import BrokerReport, FeedReport, NotifierReport, Report, RiskState
 from levibot.clock import boot_ns
 from levibot.execution.orders import OrderState
-from levibot.observability.alerts import Severity
 from levibot.observability.metrics import Buckets, Family, Reading
 from levibot.supervisor.loop_lag import LAG_BOUNDS
 from levibot.supervisor.worker_metrics import WorkerView

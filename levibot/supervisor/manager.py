@@ -6,10 +6,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from levibot.alerting.alerts import Alerts
 from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
-from levibot.observability.alerts import Alerts
 from levibot.spec import WorkerKind, engine_name, inference_name
 from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
@@ -19,6 +19,7 @@ from levibot.supervisor.worker import Worker
 
 INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")  # without which no engine can work
 _PORTFOLIO: tuple[WorkerKind, ...] = (*INFRASTRUCTURE, "inference")  # nothing is opened while one keeps dying
+_CAUSES = ("exhausted", "memory", "descriptors", "fence", "unstable")  # of alerts about one worker
 _SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long
 _STORM_DEATHS = 3
 _STORM_SECONDS = 5.0
@@ -114,12 +115,27 @@ class Manager:
         await worker.retire("symbol removed")
         if self.workers.get(worker.name) is worker:  # another command may have removed it meanwhile
             del self.workers[worker.name]
-            for cause in ("exhausted", "memory", "descriptors", "fence"):
+            for cause in _CAUSES:
                 self._alerts.clear(f"{cause}:{worker.name}")
+
+    def clears(self, key: str) -> bool:
+        """Whether an alert of this key is cleared here, sooner or later."""
+        cause, _, worker = key.partition(":")
+        return cause == "crash_storm" or (cause in _CAUSES and worker in self.workers)
 
     def missing_infrastructure(self) -> str:
         """Name of a worker that every engine needs and that is not ready now; empty if none is missing."""
         return next((kind for kind in INFRASTRUCTURE if not self.workers[kind].ready), "")
+
+    def ailments(self) -> list[str]:
+        """What is wrong with the workers: those that are down against our wish, or needed and not ready."""
+        return [
+            f"{worker.name} is {worker.observed}" + (f", waits for {waits}" if waits else "")
+            for worker in self.workers.values()
+            if worker.observed in (Observed.BACKOFF, Observed.EXHAUSTED)
+            or (worker.kind in INFRASTRUCTURE and not worker.ready)
+            for waits in [worker.life.heartbeat.waiting_for if worker.life.heartbeat else ""]
+        ]
 
     def set_policies(self, policies: PoliciesConfig) -> None:
         """Apply other numbers, at once and without a restart."""

@@ -71,7 +71,7 @@ class SupervisorOperations:
             "engines": engines,
             "workers": [entry for entry in workers if entry["kind"] != "engine"],
             "daemon": daemon.describe(),
-            "alerts": await self.alerts(),
+            "alerts": [alert.document() for alert in daemon.alerts.standing()],
         }
 
     async def start(self, symbol: str) -> Document:
@@ -184,25 +184,26 @@ class SupervisorOperations:
 
     async def health(self) -> Document:
         """See `Operations`."""
-        wrong = [
-            f"{worker.name} is {worker.observed}"
-            for worker in self._daemon.manager.workers.values()
-            if worker.observed in (Observed.BACKOFF, Observed.EXHAUSTED)
-        ]
+        wrong = self._daemon.lookout.ailments()
         return {"ok": not wrong, "wrong": wrong}
 
     async def alerts(self) -> list[Document]:
         """See `Operations`."""
-        return [
-            {
-                "key": alert.key,
-                "severity": alert.severity,
-                "message": alert.message,
-                "remedy": alert.remedy,
-                "raised_at": alert.raised_at_ms / 1000,
-            }
-            for alert in self._daemon.alerts.standing()
-        ]
+        return [alert.document() for alert in self._daemon.alerts.recent()]
+
+    async def test_alerts(self) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        alerts = self._daemon.alerts
+        if not alerts.channels:
+            raise RefusedError("alerts are sent nowhere", "set alerts.targets_file or alerts.hook, and restart")
+        return {"notice": alerts.test()}
+
+    async def test_outcome(self, notice: str) -> Document:
+        """See `Operations`."""
+        outcomes = await self._daemon.alerts.outcomes(notice)
+        done = bool(outcomes) and all(state != "waiting" for state, _ in outcomes)
+        return {"done": done, "channels": [{"state": state, "detail": detail} for state, detail in outcomes]}
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """See `Operations`."""

@@ -28,7 +28,7 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.bus.sockets import AsyncReader, drain, make_socket, send
-from levibot.clock import boot_ns
+from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.errors import MalformedMessageError
 from levibot.observability.logging import Logger
 from levibot.risk.manager import RiskManager
@@ -94,6 +94,7 @@ class RiskDesk:
         self._account_known = False
         self.on_account: Callable[[], None] = lambda: None  # called when positions may have changed
         self._feed_epoch: int | None = None
+        self.turned_at = boot_seconds()
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
         self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
@@ -117,6 +118,15 @@ class RiskDesk:
         """Event time of the newest price of any symbol."""
         return max((tick.event_ms for tick in self._latest.values()), default=None)
 
+    def clock_offset(self) -> float | None:
+        """Seconds by which this clock is ahead of the one of the newest prices.
+
+        Of several symbols the least counts: what delays a message makes us seem ahead, never behind.
+        """
+        now_ms, now_ns = wall_ms(), boot_ns()
+        offsets = [now_ms - (now_ns - t.received_ns) / 1e6 - t.event_ms for t in self._latest.values()]
+        return min(offsets) / 1000 if offsets else None
+
     def broker_started(self) -> None:
         """A new broker process: what it knows counts, not what we remember."""
         self._risk.lost_broker()
@@ -129,6 +139,7 @@ class RiskDesk:
         while True:
             await asyncio.sleep(_MARKS_INTERVAL)
             now = self._loop.time()
+            self.turned_at = boot_seconds()
             if not self._lockstep:
                 self._read_marks()
             self._answer_parked()

@@ -12,11 +12,13 @@ from typing import Any
 
 import structlog
 
+from levibot.alerting.alerts import Alerts
+from levibot.alerting.journal import AlertJournal
 from levibot.api.operations import AlreadySoError, ShuttingDownError
 from levibot.api.server import ApiServer
+from levibot.clock import wall_ms
 from levibot.config import ApiConfig
 from levibot.errors import ConfigError
-from levibot.observability.alerts import Alerts
 from levibot.observability.exposition import Exposition
 
 WITHOUT_TCP = ApiConfig(port=0)
@@ -33,7 +35,8 @@ class SmallDaemon:
         self.errors: list[str] = []
         self.calls: list[str] = []
         self.waiting = asyncio.Event()
-        self.alerts_raised = Alerts(structlog.get_logger())
+        journal = AlertJournal(Path("/dev/null/alerts.sqlite"), (), 30, wall_ms)  # no disk takes it
+        self.alerts_raised = Alerts(structlog.get_logger(), journal, "test", wall_ms)
 
     def symbols(self) -> Sequence[str]:
         return list(self.states)
@@ -79,11 +82,17 @@ class SmallDaemon:
             },
             "alerts": [
                 {
+                    "id": "0123456789ab",
                     "key": "feed",
+                    "state": "standing",
                     "severity": "warning",
                     "message": "feed restarted",
                     "remedy": "see its log",
                     "raised_at": 1_700_000_000.0,
+                    "last_at": 1_700_000_000.0,
+                    "raises": 1,
+                    "cleared_at": None,
+                    "cleared_by": "",
                 }
             ],
         }
@@ -164,6 +173,12 @@ class SmallDaemon:
         exposition = Exposition(accept)
         return "".join(exposition.parts([])).encode(), exposition.content_type
 
+    async def test_alerts(self) -> dict[str, Any]:
+        return {"notice": "0123456789ab-test"}
+
+    async def test_outcome(self, notice: str) -> dict[str, Any]:
+        return {"done": True, "channels": [{"state": "sent", "detail": f"hook: {notice} delivered"}]}
+
 
 def _engine(symbol: str, state: str) -> dict[str, Any]:
     return {
@@ -217,6 +232,7 @@ def serving(daemon: SmallDaemon, socket_path: Path, config: ApiConfig = WITHOUT_
             yield server
         finally:
             asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
+            asyncio.run_coroutine_threadsafe(daemon.alerts_raised.close(), loop).result(20)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -57,6 +57,7 @@ class BrokerReport(Message, frozen=True, tag=True):
     open_orders: int
     orders: dict[str, int]  # count by state
     refused_messages: int
+    unprotected: list[str] = msgspec.field(default_factory=list)  # symbols whose position no stop covers
 
 
 class InferenceReport(Message, frozen=True, tag=True):
@@ -74,6 +75,11 @@ class NotifierReport(Message, frozen=True, tag=True):
     sent: int
     failed: int  # attempts
     waiting: int  # deliveries in the outbox
+    given_up: int = 0  # deliveries that were tried for a day, or whose channel is no more
+    heartbeats: int = 0  # outward ones that were answered
+    heartbeats_failed: int = 0
+    heartbeats_withheld: int = 0  # as all was not well
+    trouble: str = ""  # what the operator should know; never a URL
 
 
 Report = EngineReport | FeedReport | BrokerReport | InferenceReport | NotifierReport

@@ -1,0 +1,109 @@
+"""Gathers, once a second, the facts that the conditions are checked on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from levibot.bus.messages import BrokerReport, FeedReport, NotifierReport, Report
+from levibot.clock import boot_ns, boot_seconds
+from levibot.supervisor.conditions import Facts, Watch
+from levibot.supervisor.health import ErrorWindow
+from levibot.supervisor.machine import clock_state, free_bytes
+
+if TYPE_CHECKING:
+    from levibot.supervisor.daemon import Daemon
+
+_INTERVAL = 1.0
+_LOOP_PATIENCE = 10.0  # seconds between two turns of a loop until it counts as stuck
+_LATELY = 60.0
+_SETTLE_AFTER = 60.0  # seconds that the parts of a new daemon have to raise again what still holds
+_ARTIFICIAL = frozenset({"simulated", "replay"})  # their event time is no wall clock
+
+
+class Lookout:
+    """Watches what no single part of the daemon could judge.
+
+    Parameters
+    ----------
+    daemon
+        The daemon.
+    """
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._refused = ErrorWindow(_LATELY)
+        self._expected: dict[str, float] = {}  # symbol → since when its data should come
+        self._looked_at = boot_seconds()
+
+    def ailments(self) -> list[str]:
+        """What is wrong, in words; nothing if the daemon does its work."""
+        now, daemon = boot_seconds(), self._daemon
+        turns = {
+            "health": daemon.manager.watched_at,
+            "risk": daemon.desk.turned_at,
+            "conditions": self._looked_at,
+        }
+        stuck = [f"the loop of {name} stands still" for name, at in turns.items() if now - at > _LOOP_PATIENCE]
+        ending = ["the daemon is shutting down"] if daemon.stopping else []
+        return [*ending, *stuck, *daemon.manager.ailments()]
+
+    async def run(self) -> None:
+        """Look once a second, for ever; what a life before raised is settled when all had time to speak."""
+        alerts, manager = self._daemon.alerts, self._daemon.manager
+        standing = [alert.key for alert in alerts.standing()]
+        watch = Watch(alerts.raise_alert, alerts.clear, standing)
+        settle_at: float | None = boot_seconds() + _SETTLE_AFTER
+        while True:
+            now = boot_seconds()
+            try:
+                watch.look(self._facts(now), now)
+                if settle_at is not None and now >= settle_at:
+                    settle_at = None
+                    alerts.settle(lambda key: watch.owns(key) or manager.clears(key))
+            except Exception as error:  # noqa: BLE001 -- one fact that cannot be had must not end the watch
+                self._daemon.count_error("lookout", error)
+            self._looked_at = now
+            await asyncio.sleep(_INTERVAL)
+
+    def _facts(self, now: float) -> Facts:
+        daemon, config = self._daemon, self._daemon.config
+        risk = daemon.risk
+        feed, broker, notifier = (self._report(name) for name in ("feed", "broker", "notifier"))
+        self._refused.update(daemon.refused_writes, now)
+        ages = self._market_ages(now)
+        clock = clock_state()
+        return Facts(
+            market_ages=ages,
+            market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
+            market_reasons=feed.symbols if isinstance(feed, FeedReport) else {},
+            feed_ended=isinstance(feed, FeedReport) and feed.ended,
+            held=frozenset(risk.portfolio.positions),
+            unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else (),
+            latches={name: latch.reason for name, latch in risk.memory.latches.items()},
+            risk_state=risk.status.state,
+            risk_reason=risk.status.reason,
+            equity_known=risk.summary(boot_ns())["equity_now"] is not None,
+            disk_free=free_bytes(config.supervisor.data_dir),
+            disk_limit=config.alerts.disk_free_mb * 1e6,
+            refused_lately=self._refused.count(now),
+            clock_offset=None if config.feed.source in _ARTIFICIAL else daemon.desk.clock_offset(),
+            kernel_error=clock.error if clock is not None and clock.synchronised else None,
+            clock_limit=config.alerts.clock_skew,
+            notifier_trouble=notifier.trouble if isinstance(notifier, NotifierReport) else "",
+        )
+
+    def _report(self, name: str) -> Report | None:
+        worker = self._daemon.manager.workers.get(name)
+        heartbeat = worker.life.heartbeat if worker is not None and worker.running else None
+        return heartbeat.report if heartbeat is not None else None
+
+    def _market_ages(self, now: float) -> Mapping[str, float]:
+        engines = self._daemon.manager.engines
+        wanted = [symbol for symbol, worker in engines.items() if worker.wanted]
+        self._expected = {symbol: self._expected.get(symbol, now) for symbol in wanted}
+        return {
+            symbol: now - max(self._daemon.desk.market_seen(symbol) or 0.0, since)
+            for symbol, since in self._expected.items()
+        }
