@@ -70,7 +70,11 @@ def prometheus(folder: Path, daemon_port: int) -> Iterator[RealPrometheus]:
     config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{daemon_port}"]}]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
-    options = {"config.file": path, "storage.tsdb.path": folder / "tsdb", "web.listen-address": f"127.0.0.1:{port}"}
+    options = {
+        "config.file": path,
+        "storage.tsdb.path": folder / "tsdb",
+        "web.listen-address": f"127.0.0.1:{port}",
+    }
     with (folder / "prometheus.out").open("wb") as output:
         command = [executable, *(f"--{name}={value}" for name, value in options.items())]
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)

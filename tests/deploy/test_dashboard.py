@@ -6,17 +6,21 @@ import json
 import os
 import re
 import signal
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 import zmq
 
+from levibot.bus.sockets import ipc
 from tests.daemon.harness import DaemonUnderTest, daemon
 from tests.deadline import wait_for
 from tests.deploy.real_prometheus import SCRAPE_SECONDS, RealPrometheus, free_port, prometheus
+from tests.ml.examples import stored_model
 from tests.prometheus import DEPLOY
 
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "levibot.json").read_text())
@@ -31,7 +35,7 @@ TITLES = [
     "Errors",
 ]
 _WINDOW = f"{40 * SCRAPE_SECONDS:g}s"  # Grafana takes at least four scrapes
-_MODEL = ("levi_inference_", "levi_signal_prob_up")  # asked of a pool only
+_VARIABLE = re.compile(r"label_values\((?P<metric>\w+), (?P<label>\w+)\)")
 
 
 def queries() -> list[tuple[str, str]]:
@@ -61,7 +65,9 @@ def test_there_are_the_eight_panels_each_with_unit_and_thresholds() -> None:
         assert defaults["unit"], panel["title"]
         assert defaults["thresholds"]["steps"], panel["title"]
         assert panel["description"], panel["title"]
-        assert {panel["datasource"]["uid"], *(t["datasource"]["uid"] for t in panel["targets"])} == {"${datasource}"}
+        assert {panel["datasource"]["uid"], *(t["datasource"]["uid"] for t in panel["targets"])} == {
+            "${datasource}"
+        }
 
 
 def test_no_panel_lies_on_another() -> None:
@@ -76,22 +82,96 @@ def test_no_panel_lies_on_another() -> None:
     assert max(x for x, _ in cells) < 24
 
 
+def test_the_data_source_of_grafana_knows_how_often_is_scraped() -> None:
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((provisioning / "datasources" / "levibot.yml").read_text())["datasources"]
+    scraping = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["global"]
+    assert source["jsonData"]["timeInterval"] == scraping["scrape_interval"]
+
+
 @pytest.fixture(scope="module")
-def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[DaemonUnderTest, RealPrometheus]]:
-    """A daemon that has had its troubles, and a Prometheus that has seen them."""
+def scraped() -> Iterator[RealPrometheus]:
+    """A Prometheus that has seen a daemon with two engines, a pool of two, a model, and some trouble."""
     port = free_port()
-    folder = tmp_path_factory.mktemp("p")
+    settings: dict[str, Any] = {"api.port": port, "engine.strategy": "ensemble", "inference.processes": 2}
     with ExitStack() as stack:
-        home = Path(stack.enter_context(_short_folder()))
-        under_test = stack.enter_context(daemon(home, api__port=port))
+        home, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="levi-"))) for _ in range(2))
+        under_test = stack.enter_context(daemon(home, **settings))
         peer = stack.enter_context(prometheus(folder, port))
+        stored_model(under_test.data / "models")
         under_test.start()
-        wait_for(lambda: peer.query('up{job="levibot"} == 1'), "the first scrape", seconds=20)
-        _make_trouble(under_test, peer)
-        yield under_test, peer
+        wait_for(lambda: peer.query("levi_engine_status == 1"), "the first scrape", seconds=20)
+        first = under_test.engine()["pid"]
+        os.kill(first, signal.SIGKILL)
+        under_test.wait_replaced("engine-BTC-USDT", first)
+        with junk(under_test) as send_junk:
+            for name, expression in queries():
+
+                def found(expression: str = whole(expression)) -> Any:
+                    send_junk()
+                    return peer.query(expression)
+
+                wait_for(found, f"data of {name}: {expression}", seconds=30, every=SCRAPE_SECONDS)
+        yield peer
 
 
-def _short_folder() -> Any:
-    import tempfile
+@contextmanager
+def junk(under_test: DaemonUnderTest) -> Iterator[Any]:
+    """Sends what nobody can read to supervisor and feed, which count it and go on."""
+    run_dir = under_test.data / "run"
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sockets = [context.socket(kind) for kind in (zmq.PUSH, zmq.DEALER)]
+    for socket, name in zip(sockets, ("heartbeat.sock", "feed.sock"), strict=True):
+        socket.connect(ipc(run_dir / name))
 
-    return tempfile.TemporaryDirectory(prefix="levi-")
+    def send() -> None:
+        for socket in sockets:
+            socket.send(b"\xc1 junk")
+
+    try:
+        yield send
+    finally:
+        context.destroy(linger=0)
+
+
+def test_every_query_of_every_panel_has_data(scraped: RealPrometheus) -> None:
+    names = dict(queries())
+    assert len(names) >= len(TITLES)
+    for name, expression in names.items():
+        series = scraped.query(whole(expression))
+        assert series, name
+        values = [float(one["value"][1]) for one in series]
+        assert all(value == value for value in values) or "p95" in name, name  # a rate of 0 has no percentile
+        scraped.query(expression)
+
+
+def test_the_states_are_those_of_the_legend(scraped: RealPrometheus) -> None:
+    (panel,) = (panel for panel in DASHBOARD["panels"] if panel["title"] == "Engine states")
+    legend = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    for one in scraped.query(filled(panel["targets"][0]["expr"])):
+        assert legend[one["value"][1]]["text"] == "running"
+
+
+def test_the_variables_are_filled(scraped: RealPrometheus) -> None:
+    by_name = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
+    assert by_name["datasource"]["query"] == "prometheus"
+    match = _VARIABLE.fullmatch(by_name["symbol"]["query"]["query"])
+    assert match is not None
+    values = scraped.ask(f"label/{match['label']}/values", **{"match[]": match["metric"]})
+    assert values == ["BTC/USDT", "ETH/USDT"]
+
+
+def test_the_rules_are_evaluated_without_an_error_and_tell_the_trouble(scraped: RealPrometheus) -> None:
+    def healthy() -> bool:
+        rules = [rule for group in scraped.ask("rules")["groups"] for rule in group["rules"]]
+        assert not [rule["lastError"] for rule in rules if rule.get("lastError")]
+        return bool(rules) and all(rule["health"] == "ok" for rule in rules)
+
+    wait_for(healthy, "all rules to be evaluated")
+
+    def firing() -> set[str]:
+        alerts = scraped.ask("alerts")["alerts"]
+        return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
+
+    wait_for(lambda: "LeviBotMessagesRefused" in firing(), "the junk to be told")
+    assert "LeviBotAbsent" not in firing()
