@@ -20,6 +20,7 @@ GROUPS = {
     "memory": "memory",
     "latency": "latency",
     "crowd": "crowd",
+    "inference": "inference",
     "rivals": "rivals",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
