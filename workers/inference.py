@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import zmq
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _FENCE_RETRY_MS = 20
 _TELL_NS = 1_000_000_000
+_SWITCH_SECONDS = 0.0005  # most that a model which is being loaded holds up a request, each time
 
 
 def main(runtime: Runtime) -> None:
@@ -101,6 +104,9 @@ class InferenceWorker:
     def _serve(self) -> None:
         """Bound only now: until there is an answer to be had, engines ask the others."""
         runtime, spec = self._runtime, self._runtime.spec
+        gc.collect()
+        gc.freeze()  # to look through the libraries' objects takes longer than to answer
+        sys.setswitchinterval(_SWITCH_SECONDS)
         router = make_socket(runtime.context, zmq.ROUTER, bind=spec.endpoints.inference[spec.index])
         self._poller.register(router, zmq.POLLIN)
         runtime.status.ready, runtime.status.waiting_for = True, ""

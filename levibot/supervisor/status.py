@@ -52,9 +52,10 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
     report = worker.last_report  # of a dead engine the last, for that is when one wants to know
+    description |= _describe_engine(report if isinstance(report, EngineReport) else None)
     if worker.kind == "inference":
         description |= _describe_inference(report if isinstance(report, InferenceReport) else None)
-    return description | _describe_engine(report if isinstance(report, EngineReport) else None)
+    return description
 
 
 def describe_pool(workers: Iterable[Worker]) -> dict[str, str]:

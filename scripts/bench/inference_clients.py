@@ -28,9 +28,7 @@ class Crowd:
     def __init__(self, deadline: float, engines: int, endpoints: list[str]) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._clients = [
-            InferenceClient(
-                context, endpoints, name=f"engine-S{number:03}-USDT", deadline=deadline, refuse=self._refuse
-            )
+            InferenceClient(context, endpoints, name=f"bench-{number}", deadline=deadline, refuse=self._refuse)
             for number in range(engines)
         ]
         self._poller = zmq.Poller()

@@ -32,6 +32,7 @@ def pool(make_daemon: MakeDaemon) -> DaemonUnderTest:
     """A daemon with two pool processes, not started."""
     settings: dict[str, Any] = {
         "inference.processes": 2,
+        "engine.strategy": "ensemble",
         "policy.inference.heartbeat_interval": 0.1,
         "policy.inference.hang_after": 2.0,
         "policy.inference.restart_delays": [0.0, 0.05],
@@ -56,10 +57,21 @@ def connected(daemon: DaemonUnderTest, deadline: float = 2.0) -> Iterator[Infere
 
 
 def start(daemon: DaemonUnderTest) -> dict[str, int]:
-    """Start it with a model; pids of its engines."""
+    """Start it with a model, wait until its engines are answered; their pids."""
     stored_model(daemon.data / "models")
     daemon.start()
+    answered_again(daemon)
     return engines(daemon)
+
+
+def answered_again(daemon: DaemonUnderTest) -> None:
+    """Wait until every engine has one more answer than now."""
+    before = {entry["symbol"]: entry["predictions"] or 0 for entry in daemon.status()["engines"]}
+
+    def more() -> bool:
+        return all(entry["predictions"] > before[entry["symbol"]] for entry in daemon.status()["engines"])
+
+    daemon.wait(more, "an answer for every engine", seconds=20)
 
 
 def engines(daemon: DaemonUnderTest) -> dict[str, int]:
@@ -103,6 +115,9 @@ def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: 
     name = f"lightgbm-simulated/{path.name}"
     pool.wait(lambda: pool.status()["daemon"]["model"] == name, "the model in the status")
     pool.wait(lambda: pool.status()["daemon"]["model_trouble"] == "", "the trouble to be over")
+    assert pool.worker("inference-0")["model"] == name
+    answered_again(pool)
+    assert pool.engine()["model"] == name
     said = subprocess.run([CTL, "-c", pool.config, "status"], capture_output=True, text=True, check=True).stdout
     assert f"model {name}" in said
     assert all(entry["preloaded"] for entry in pool.status()["workers"])
@@ -128,6 +143,7 @@ def test_28_killed_with_questions_in_flight(pool: DaemonUnderTest) -> None:
             lambda: ask(client) and pool.worker("inference-1")["answered"] > before, "the new one to be used"
         )
     assert pool.worker("inference-1")["restart_causes"] == {"crash": 1}
+    answered_again(pool)
     assert engines(pool) == pids
 
 
@@ -146,6 +162,7 @@ def test_28_stopped_with_questions_in_flight(pool: DaemonUnderTest) -> None:
         assert client.asked_elsewhere > 0
     assert pool.worker("inference-0")["restart_causes"] == {"hang": 1}
     assert not alive(first)
+    answered_again(pool)
     assert engines(pool) == pids
 
 
@@ -161,4 +178,5 @@ def test_28_both_stopped_then_killed(pool: DaemonUnderTest) -> None:
             os.kill(pid, signal.SIGKILL)
         assert {outcome.request_id for outcome in outcomes(client, 5)} == in_flight
         pool.wait(lambda: isinstance(ask(client), Answered), "an answer of a new process", seconds=20)
+    answered_again(pool)
     assert engines(pool) == pids
