@@ -19,6 +19,7 @@ Scope = dict[str, Any]
 MOST_TARGET = 4096  # bytes of path and query
 MOST_HEADERS = 16 * 1024  # bytes of all headers
 MOST_BODY = 8 * 1024  # bytes; no route takes one
+_HEADER_COST = 4  # bytes around name and value
 _READING = ("GET", "HEAD")
 _REFUSAL_SECONDS = 0.25  # that the answer to a wrong token takes
 _MOST_REFUSALS = 16  # of these that may be under way; more are turned away at once
@@ -136,7 +137,7 @@ def _check_form(scope: Scope) -> Problem | None:
     path, query = scope["raw_path"], scope["query_string"]
     if len(path) + len(query) > MOST_TARGET:
         return Problem(414, f"path and query are over {MOST_TARGET} bytes", "shorten them")
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADERS:
+    if sum(len(name) + len(value) + _HEADER_COST for name, value in scope["headers"]) > MOST_HEADERS:
         return Problem(431, f"the headers are over {MOST_HEADERS} bytes", "send fewer")
     target = path + b"?" + query
     if b"%" in target or not target.isascii():

@@ -82,9 +82,9 @@ class ApiServer:
         self._socket_path, self._inode = socket_path, socket_path.stat().st_ino
         self._app = create_app(self._operations, self._status, self._streams)
         self._unix = _Server(Gate(self._app, self.traffic, None), self.traffic)
-        await self._unix.begin(listener)
         if self._config.port and not await self._open_port():
             self._tcp_attempts = asyncio.create_task(self._open_port_later())
+        await self._unix.begin(listener)  # last: whoever finds the daemon here may count on the port
 
     async def close(self) -> None:
         """Stop listening, end the streams, give open requests a second, then cut them off."""

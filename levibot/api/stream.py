@@ -104,12 +104,12 @@ class StatusStreams:
     # ------------------------------------------------------------------ looking for changes
 
     async def _look(self) -> None:
-        states, due = self._operations.status_words(), boot_seconds() + STATUS_SECONDS
+        states: dict[str, str] | None = None
+        due = boot_seconds() + STATUS_SECONDS
         while self._listeners:
-            await asyncio.sleep(_LOOK_SECONDS)
             try:
                 before, states = states, self._operations.status_words()
-                changed = self._note_transitions(before, states)
+                changed = self._note_transitions(states if before is None else before, states)
                 if changed:
                     self._status.forget()
                 if changed or boot_seconds() >= due:
@@ -120,6 +120,7 @@ class StatusStreams:
                     self._wake()
             except Exception as error:  # noqa: BLE001 -- listeners stay, and get the next document
                 self._operations.unexpected(error)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _note_transitions(self, before: dict[str, str], now: dict[str, str]) -> bool:
         """Whether any status word changed."""
