@@ -40,7 +40,10 @@ _STATUS: tuple[tuple[type[LeviBotError], int], ...] = (
     (RefusedError, 400),
     (ConfigError, 400),
 )
-Symbol = Annotated[str, Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.")]
+Symbol = Annotated[
+    str,
+    Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.", examples=["BTC/USDT"]),
+]
 NewSymbol = Annotated[
     str,
     Path(

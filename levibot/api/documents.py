@@ -6,7 +6,7 @@ the two together.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -184,6 +184,3 @@ class HealthForm(_Form):
 
     ok: bool
     wrong: list[str] = Field(description="What is wrong; empty if nothing is.")
-
-
-Symbol = Annotated[str, Field(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.")]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from levibot.api.documents import ProblemForm
@@ -59,7 +60,7 @@ def reads(app: FastAPI, path: str, endpoint: Endpoint, form: Any, *errors: int, 
         endpoint,
         methods=["GET"],
         response_model=form,
-        response_class=Response if form is None else _Json,
+        response_class=Response if form is None else JSONResponse,
         responses=responses,
         openapi_extra={"security": open_to_all},
         **options,
@@ -74,7 +75,7 @@ def acts(app: FastAPI, path: str, endpoint: Endpoint, form: type[BaseModel], *er
         endpoint,
         methods=["POST"],
         response_model=form,
-        response_class=_Json,
+        response_class=JSONResponse,
         responses=_responses(*_OF_ALL, *_OF_CHANGES, *errors),
         openapi_extra={"security": [{"token": []}]},
         **options,
@@ -91,10 +92,6 @@ def declare_security(app: FastAPI) -> None:
         return document
 
     app.openapi = with_scheme  # type: ignore[method-assign]
-
-
-class _Json(Response):
-    media_type = "application/json"
 
 
 def _responses(*codes: int) -> Responses:
