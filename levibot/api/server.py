@@ -25,7 +25,7 @@ from levibot.config import ApiConfig
 from levibot.errors import StopError
 
 MOST_CONNECTIONS = 128  # of each of the two ways in, so that neither can shut the other
-_AGAIN_SECONDS = 10.0  # between two attempts to have the port
+_AGAIN_SECONDS = 5.0  # between two attempts to have the port
 _PORT_ALERT, _TOKEN_ALERT = "api_port", "api_token"
 _STARTUP_POLL = 0.002
 _SWEEP_TICKS = 10  # of uvicorn's ticks, ten a second
