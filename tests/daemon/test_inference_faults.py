@@ -99,6 +99,7 @@ def traffic(client: InferenceClient, until: Callable[[], Any], disturb: Callable
 
 
 def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: DaemonUnderTest) -> None:
+    pool.write_config(engine__strategy="levibot.strategies.ensemble:Ensemble")  # the built-in gets a first model
     pool.start()
     pool.wait(lambda: pool.status()["daemon"]["model_trouble"] == REMEDY, "the remedy in the status")
     assert pool.status()["daemon"]["model"] == ""
