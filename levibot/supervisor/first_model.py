@@ -100,7 +100,7 @@ def _run(command: list[str]) -> dict[str, Any]:
         _end(process)
     if process.returncode != 0:
         words = complaints.strip().splitlines()
-        raise _FailedError(words[-1] if words else f"it ended with exit code {process.returncode}")
+        raise _FailedError(words[-1].removeprefix("Error: ") if words else f"it ended with exit code {process.returncode}")
     made: dict[str, Any] = json.loads(said)
     return made
 

@@ -78,7 +78,7 @@ class DaemonUnderTest:
                 start_new_session=True,
                 text=True,
             )
-        wait_for(self._answers, "the daemon to answer", seconds=20)
+        wait_for(self._answers, "the daemon to answer", seconds=60)  # a first model may be trained before
         if ready:
             self.wait_ready()
 

@@ -1,0 +1,89 @@
+"""Candles for a training: of the span before the feed goes live, whole, or refused with file and line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from levibot.config import FeedConfig
+from levibot.errors import ConfigError, MarketDataError, TrainingError
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.candles import COLUMNS
+from levibot.market.gaps import Hole
+from levibot.market.recording import Opening
+from levibot.market.simulated import ORIGIN_MS, SimulatedRecording
+from levibot.ml.sources import of_feed, of_folder
+from tests.ml.examples import START_MS, walk
+
+DAY_MS = 86_400_000
+
+
+def write(folder: Path, name: str, bars: list[Candle]) -> Path:
+    path = folder / f"{name}-1m.csv"
+    rows = [f"{b.open_ms},{b.open},{b.high},{b.low},{b.close},{b.volume}" for b in bars]
+    path.write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    return path
+
+
+def test_the_simulated_history_ends_where_the_market_goes_live_and_is_what_engines_start_from() -> None:
+    found = of_feed(FeedConfig(seed=5), ("BTC/USDT", "ETH/USDT"), 2, None)
+    bars = {symbol: list(items) for symbol, items in found.by_symbol.items()}
+    assert found.bars == sum(map(len, bars.values())) == 2 * 2 * 1440
+    assert all(items[-1].open_ms == ORIGIN_MS - MINUTE_MS for items in bars.values())
+    history = SimulatedRecording(5).open("BTC/USDT", Opening(ORIGIN_MS, 1500, 120, None)).history
+    assert bars["BTC/USDT"][-1500:] == history
+
+
+def test_it_follows_the_start_of_the_feed_and_may_end_earlier() -> None:
+    feed = FeedConfig(start="2025-03-01T00:00:00Z")
+    *_, last = of_feed(feed, ("BTC/USDT",), 2, None).by_symbol["BTC/USDT"]
+    assert isinstance(last, Candle)
+    assert last.close_ms == 1_740_787_200_000
+    *_, last = of_feed(feed, ("BTC/USDT",), 2, "2025-02-28").by_symbol["BTC/USDT"]
+    assert isinstance(last, Candle)
+    assert last.close_ms == 1_740_700_800_000
+    with pytest.raises(ConfigError, match="--until = 'yesterday': expected a UTC time"):
+        of_feed(feed, ("BTC/USDT",), 2, "yesterday")
+
+
+def test_many_simulated_symbols_take_fewer_days_each() -> None:
+    symbols = [f"S{n}/USDT" for n in range(20)]
+    assert of_feed(FeedConfig(), symbols[:1], None, None).bars == 5 * 1440
+    assert of_feed(FeedConfig(), symbols, None, None).bars == 20 * 2 * 1440
+
+
+def test_files_are_cut_to_the_days_asked_for_and_gaps_are_flagged(tmp_path: Path) -> None:
+    bars = list(walk(3 * 1440))
+    write(tmp_path, "BTCUSDT", [*bars[:4000], *bars[4010:]])
+    found = of_folder(tmp_path, ("BTC/USDT",), 2, None, 120)
+    assert found.bars == 2 * 1440 - 10
+    items = list(found.by_symbol["BTC/USDT"])
+    assert [item for item in items if isinstance(item, Hole)] == [Hole(bars[4000].open_ms, 10, True)]
+    assert sum(item.synthetic for item in items if isinstance(item, Candle)) == 10
+    first = items[0]
+    assert isinstance(first, Candle)
+    assert first.open_ms == START_MS + DAY_MS
+    with pytest.raises(TrainingError, match=r"no candles in the span.*--until"):
+        of_folder(tmp_path, ("BTC/USDT",), None, "2001-01-01", 120)
+
+
+def test_a_replay_trains_on_what_comes_before_it_or_says_that_it_does_not(tmp_path: Path) -> None:
+    bars = list(walk(1440))
+    write(tmp_path, "BTCUSDT", bars)
+    feed = FeedConfig(source="replay", path=tmp_path)
+    everything = of_feed(feed, ("BTC/USDT",), None, None)
+    assert everything.bars == 1440
+    assert "has seen" in everything.notes[0]
+    before = of_feed(feed.model_copy(update={"start": "2025-01-01T12:00:00Z"}), ("BTC/USDT",), None, None)
+    assert before.bars == 720
+    assert before.notes == ()
+
+
+def test_missing_and_bad_files_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "BTCUSDT", list(walk(10)))
+    with pytest.raises(MarketDataError, match=r"no candles of ETH/USDT; expected .*ETHUSDT-1m.csv.gz.*--symbols"):
+        of_folder(tmp_path, ("BTC/USDT", "ETH/USDT"), None, None, 120)
+    path.write_text(path.read_text() + "nonsense\n")
+    with pytest.raises(MarketDataError, match=r"BTCUSDT-1m\.csv:12: 'nonsense' is no candle"):
+        of_folder(tmp_path, ("BTC/USDT",), None, None, 120)

@@ -1,0 +1,200 @@
+"""Training finds what is there to be found, finds nothing where nothing is, and says which."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import levibot
+from levibot.errors import TrainingError
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
+from levibot.ml.features import FEATURE_SET, FEATURES, FeatureWindow
+from levibot.ml.history import read_history
+from levibot.ml.labels import barrier_labels
+from levibot.ml.model import Model, load_model
+from levibot.ml.scores import auc
+from levibot.ml.sources import of_folder
+from levibot.ml.splits import boundaries, label_rows, split
+from levibot.ml.store import ModelStore
+from levibot.ml.train import Plan, Trained, choose_label, fit, train
+from tests.market.real_data import real_data
+from tests.ml.examples import walk
+
+PLAN = Plan(name="lightgbm-simulated", exchange="simulated", horizon_bars=120, costs=0.0024)
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+DAYS = 4
+
+
+def silent(_stage: str, _done: int, _total: int | None) -> None:
+    pass
+
+
+def simulated(seed: int = 7, *, days: int = DAYS, until_ms: int = ORIGIN_MS) -> Mapping[str, list[Candle]]:
+    bars = days * 1440
+    first = until_ms // MINUTE_MS - bars
+    return {symbol: list(islice(SimulatedMarket(seed, symbol).candles(first), bars)) for symbol in SYMBOLS}
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return train(simulated(), None, PLAN, silent)
+
+
+@pytest.fixture(scope="module")
+def model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("models")
+    stored = ModelStore(folder).save(trained.manifest, trained.text)
+    return load_model(folder / stored.name / stored.version, "simulated")
+
+
+def test_it_finds_the_pattern_of_the_simulated_market(trained: Trained) -> None:
+    scores = trained.manifest.scores
+    assert scores.auc > 0.9
+    assert scores.beats_base_rate
+    assert scores.log_loss < 0.6 * scores.base_log_loss
+    assert scores.base_brier == pytest.approx(0.25, abs=0.01)
+
+
+def test_its_bets_pay_after_costs_on_days_and_a_market_it_has_never_seen(model: Model) -> None:
+    """With the engine's own barriers, and decisions that are carried out at the open of the next bar."""
+    label = model.manifest.label
+    for seed in (7, 8):
+        wins = losses = 0
+        for bars in simulated(seed, days=2, until_ms=ORIGIN_MS + 2 * 1440 * MINUTE_MS).values():
+            won, lost = bet(bars, model)
+            wins, losses = wins + won, losses + lost
+        assert wins + losses > 20
+        gain = (wins * label.take_profit - losses * label.stop_loss) / (wins + losses) - PLAN.costs
+        assert gain > 0.001, f"seed {seed}: {wins} wins, {losses} losses"
+
+
+def bet(bars: list[Candle], model: Model) -> tuple[int, int]:
+    """Long, one at a time, whenever the model is sure of a rise; how many reach which barrier first."""
+    label, window, counts, entry = model.manifest.label, FeatureWindow(), [0, 0], 0.0
+    asked = False
+    for bar in bars:
+        if asked and not entry:
+            entry = bar.open
+        asked = False
+        if entry and bar.low <= entry * (1 - label.stop_loss):
+            counts[1], entry = counts[1] + 1, 0.0
+        elif entry and bar.high >= entry * (1 + label.take_profit):
+            counts[0], entry = counts[0] + 1, 0.0
+        features = window.add(bar)
+        if features is not None and not entry:
+            asked = float(model.predict(np.array([features]))[0]) > 0.7
+    return counts[0], counts[1]
+
+
+def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
+    manifest = trained.manifest
+    assert (manifest.name, manifest.exchange) == ("lightgbm-simulated", "simulated")
+    assert (manifest.feature_set, manifest.features) == (FEATURE_SET, FEATURES)
+    assert manifest.symbols == SYMBOLS
+    assert manifest.label.horizon_bars == 120
+    assert manifest.label.take_profit == manifest.label.stop_loss >= 3 * PLAN.costs
+    assert manifest.train.until_ms <= manifest.validation.from_ms
+    assert manifest.validation.until_ms <= manifest.test.from_ms
+    assert manifest.test.until_ms <= ORIGIN_MS
+    assert manifest.expires_ms == 0, "the simulated market does not change"
+    assert manifest.params["seed"] == manifest.seed == 1
+    assert manifest.params["num_threads"] == 1
+    assert manifest.libraries.keys() == {"python", "lightgbm", "numpy"}
+    assert manifest.levibot == levibot.__version__
+    if (Path(levibot.__path__[0]).parent / ".git").exists():
+        assert manifest.commit is not None
+        assert len(manifest.commit.removesuffix("-dirty")) == 40
+    assert len(trained.text) == manifest.model_bytes
+
+
+def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model) -> None:
+    rows = read_history(simulated()["BTC/USDT"], lambda _more: None).features
+    assert model.out_of_range(rows).mean() < 0.05
+    rows[:, FEATURES.index("atr_14")] *= 10
+    assert (model.out_of_range(rows) >= 1).all()
+
+
+def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
+    def digest(text: bytes) -> str:
+        return hashlib.sha256(text).hexdigest()
+
+    again = train(simulated(), None, PLAN, silent)
+    assert digest(again.text) == digest(trained.text)
+    other = train(simulated(), None, replace(PLAN, seed=2), silent)
+    assert digest(other.text) != digest(trained.text)
+
+
+def test_a_random_walk_teaches_it_nothing() -> None:
+    symbols = {f"S{seed}/USDT": walk(6000, seed=seed) for seed in range(4)}
+    scores = train(symbols, None, PLAN, silent).manifest.scores
+    assert abs(scores.auc - 0.5) < 0.1
+    assert scores.log_loss > 0.98 * scores.base_log_loss
+
+
+def test_distances_and_life_are_as_asked() -> None:
+    plan = replace(PLAN, take_profit=0.004, stop_loss=0.003, horizon_bars=30, life_days=30)
+    manifest = train(simulated(), None, plan, silent).manifest
+    label = manifest.label
+    assert (label.take_profit, label.stop_loss, label.horizon_bars) == (0.004, 0.003, 30)
+    assert manifest.expires_ms == ORIGIN_MS - MINUTE_MS + 30 * 86_400_000
+
+
+def test_progress_never_stands_still() -> None:
+    told: list[tuple[str, int, int | None]] = []
+    bars = DAYS * 1440 * len(SYMBOLS)
+    train(simulated(), bars, PLAN, lambda *step: told.append(step))
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
+        "computing features",
+        "labelling",
+        "growing trees",
+    ]
+    assert [done for stage, done, _ in told if stage == "computing features"][-1] == bars
+    trees = [done for stage, done, _ in told if stage == "growing trees"]
+    assert trees == list(range(1, len(trees) + 1))
+
+
+def test_too_few_bars_are_refused() -> None:
+    with pytest.raises(TrainingError, match="no bar has features"):
+        train({"BTC/USDT": walk(50)}, None, PLAN, silent)
+    with pytest.raises(TrainingError, match="give more candles"):
+        train({"BTC/USDT": walk(300)}, None, PLAN, silent)
+
+
+def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
+    folder = real_data("candles", "binance-um-2025-05")
+    found = of_folder(folder, ("BTC/USDT", "SOL/USDT"), 20, None, 120)
+    histories = [read_history(items, lambda _more: None) for items in found.by_symbol.values()]
+    begins = boundaries(histories)
+    plan = replace(PLAN, name="lightgbm-binance", exchange="binance", horizon_bars=60)
+    spans = split(label_rows(histories, choose_label(plan, histories, begins.validation_ms)), begins)
+    booster, _ = fit(spans, plan, silent)
+    honest = auc(spans.test.labels, booster.predict(spans.test.features))
+    assert 0.4 < honest < 0.7, "more would be too good to be true"
+    draw = np.random.default_rng(1)
+    shuffled = spans._replace(
+        train=spans.train._replace(labels=draw.permutation(spans.train.labels)),
+        validation=spans.validation._replace(labels=draw.permutation(spans.validation.labels)),
+        test=spans.test._replace(labels=draw.permutation(spans.test.labels)),
+    )
+    booster, _ = fit(shuffled, plan, silent)
+    assert auc(shuffled.test.labels, booster.predict(shuffled.test.features)) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_label_of_the_plan_comes_from_the_training_span_alone() -> None:
+    calm, wild = list(walk(3000)), list(walk(6000))[3000:]
+    wild = [
+        bar._replace(high=bar.high * 1.05, low=bar.low * 0.95, close=bar.open * (1.04 if n % 2 else 0.96))
+        for n, bar in enumerate(wild)
+    ]
+    histories = [read_history([*calm, *wild], lambda _more: None)]
+    with_wild = choose_label(PLAN, histories, calm[-1].open_ms)
+    without = choose_label(PLAN, [read_history(calm, lambda _more: None)], 2**62)
+    assert with_wild.take_profit == pytest.approx(without.take_profit, rel=1e-3)
+    assert len(barrier_labels(histories[0].bars, with_wild)) == 6000
