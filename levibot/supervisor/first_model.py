@@ -99,8 +99,8 @@ def _run(command: list[str]) -> dict[str, Any]:
     finally:
         _end(process)
     if process.returncode != 0:
-        words = complaints.strip().splitlines()
-        raise _FailedError(words[-1].removeprefix("Error: ") if words else f"it ended with exit code {process.returncode}")
+        *_, words = ["", *complaints.strip().splitlines()]
+        raise _FailedError(words.removeprefix("Error: ") or f"it ended with exit code {process.returncode}")
     made: dict[str, Any] = json.loads(said)
     return made
 

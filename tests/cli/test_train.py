@@ -88,7 +88,7 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
         ("--take-profit 1", 2, "1.0 is not in the range 0<x<1"),
         ("--until soon", 1, "--until = 'soon': expected a UTC time"),
         ("--exchange ../x", 1, "--exchange = '../x': expected lower-case letters"),
-        ("--days 1 --take-profit 0.4 --stop-loss 0.4", 1, "give more candles, nearer barriers or a longer horizon"),
+        ("--days 1 --take-profit 0.4 --stop-loss 0.4", 1, "nearer barriers or a longer horizon"),
     ],
 )
 def test_a_wrong_option_is_told(place: Place, arguments: str, code: int, found: str) -> None:

@@ -84,7 +84,7 @@ def test_no_label_of_real_prices_looks_into_a_later_span() -> None:
     for symbol in ("BTC/USDT", "SOL/USDT"):
         path = find_file(folder, symbol, CANDLE_SUFFIXES)
         assert path is not None
-        both.append(read_history(fill_gaps(read_candles(path).from_index(40_000), 120), lambda _more: None))
+        both.append(read_history(fill_gaps(read_candles(path).from_index(55_000), 120), lambda _more: None))
     assert_no_leak(both, Label(take_profit=0.0072, stop_loss=0.0072, horizon_bars=120))
 
 
