@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, TypeVar
+from math import inf
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from prometheus_client.core import Metric
 from prometheus_client.samples import Sample
-from prometheus_client.utils import floatToGoString
 
 from levibot.observability.exposition import Labels
 
 T = TypeVar("T")
 Kind = Literal["gauge", "counter", "histogram"]
+_BUCKET = ("le",)
 
 
 class Buckets(NamedTuple):
@@ -70,7 +71,7 @@ class Subjects(Generic[T]):
     def __init__(self, names: tuple[str, ...], values: Callable[[T], tuple[str, ...]]) -> None:
         self._names = names
         self._values = values
-        self._labels: dict[tuple[tuple[str, ...], tuple[str, ...]], Labels] = {}
+        self._labels: dict[tuple[str, ...], dict[tuple[str, ...], dict[Any, Labels]]] = {}
 
     def forget(self) -> None:
         """Drop the labels that were written out: their subjects may be gone."""
@@ -78,40 +79,51 @@ class Subjects(Generic[T]):
 
     def collect(self, families: Iterable[Family[T]], subjects: Sequence[T]) -> Iterator[Metric]:
         """One metric after the other, each with the samples of all subjects."""
+        named = [(self._values(subject), subject) for subject in subjects]
         for family in families:
             metric = Metric(family.name.removesuffix("_total"), family.text, family.kind)
-            metric.samples = [sample for subject in subjects for sample in self._samples(family, subject)]
+            samples = metric.samples
+            for own, subject in named:
+                reading = family.read(subject)
+                if isinstance(reading, Buckets):
+                    samples += self._histogram(family, own, reading)
+                elif isinstance(reading, Mapping):
+                    written = self._written(family.labels, own)
+                    samples += [Sample(family.name, written[key], value) for key, value in reading.items()]
+                elif reading is not None:
+                    samples.append(Sample(family.name, self._written((), own)[()], reading))
             yield metric
 
-    def _samples(self, family: Family[T], subject: T) -> Iterable[Sample]:
-        reading = family.read(subject)
-        if reading is None:
-            return ()
-        own = self._values(subject)
-        if isinstance(reading, Buckets):
-            return self._histogram(family, own, reading)
-        if isinstance(reading, Mapping):
-            names = self._names + family.labels
-            return [
-                Sample(family.name, self._label(names, own + (key if isinstance(key, tuple) else (key,))), value)
-                for key, value in reading.items()
-            ]
-        return (Sample(family.name, self._label(self._names, own), reading),)
+    def _histogram(self, family: Family[T], own: tuple[str, ...], buckets: Buckets) -> Iterator[Sample]:
+        written, labels = self._written(_BUCKET, own), self._written((), own)[()]
+        name = family.name + "_bucket"
+        for bound, count in zip((*family.bounds, inf), buckets.cumulative, strict=True):
+            yield Sample(name, written[bound], count)
+        yield Sample(family.name + "_sum", labels, buckets.total)
+        yield Sample(family.name + "_count", labels, buckets.cumulative[-1])
 
-    def _histogram(self, family: Family[T], own: tuple[str, ...], buckets: Buckets) -> list[Sample]:
-        names, counts = (*self._names, "le"), buckets.cumulative
-        bounds = [*map(floatToGoString, family.bounds), "+Inf"]
-        labels = self._label(self._names, own)
-        samples = [
-            Sample(f"{family.name}_bucket", self._label(names, (*own, bound)), count)
-            for bound, count in zip(bounds, counts, strict=True)
-        ]
-        samples.append(Sample(f"{family.name}_sum", labels, buckets.total))
-        samples.append(Sample(f"{family.name}_count", labels, counts[-1]))
-        return samples
+    def _written(self, names: tuple[str, ...], own: tuple[str, ...]) -> dict[Any, Labels]:
+        """Labels of one subject by the values of `names`."""
+        of_all = self._labels.setdefault(names, {})
+        written = of_all.get(own)
+        if written is None:
+            written = of_all[own] = _Written(self._names + names, own)
+        return written
 
-    def _label(self, names: tuple[str, ...], values: tuple[str, ...]) -> Labels:
-        labels = self._labels.get((names, values))
-        if labels is None:
-            labels = self._labels[names, values] = Labels(names, values)
+
+class _Written(dict[Any, Labels]):
+    """Labels of one subject by what they have besides those of the subject; made when first asked for."""
+
+    def __init__(self, names: tuple[str, ...], own: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names = names
+        self._own = own
+
+    def __missing__(self, key: str | float | tuple[str, ...]) -> Labels:
+        further = key if isinstance(key, tuple) else (_bound(key) if isinstance(key, float) else key,)
+        labels = self[key] = Labels(self._names, (*self._own, *further))
         return labels
+
+
+def _bound(seconds: float) -> str:
+    return "+Inf" if seconds == inf else repr(seconds)

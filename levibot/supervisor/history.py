@@ -140,6 +140,8 @@ class RestartHistory:
 
     def causes(self, worker: str) -> dict[str, int]:
         """All restarts of `worker` that were ever recorded, counted by cause."""
+        if worker not in self._listed and worker not in self._folded:
+            return {}  # as of most: a scrape asks for all
         listed = Counter(made.cause for _, made in self._listed.get(worker, ()))
         return dict(self._folded.get(worker, Counter()) + listed)
 

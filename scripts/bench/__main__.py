@@ -21,6 +21,7 @@ GROUPS = {
     "latency": "latency",
     "crowd": "crowd",
     "inference": "inference",
+    "scrape": "scrape",
     "rivals": "rivals",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
