@@ -84,8 +84,8 @@ class ModelPort:
             no_model=self._no_model,
             predictions=client.answered,
             missed=client.missed,
-            inference_buckets=client.buckets,
-            inference_seconds=client.seconds,
+            inference_buckets=client.round_trips.cumulative(),
+            inference_seconds=client.round_trips.seconds,
         )
 
     def close(self) -> None:

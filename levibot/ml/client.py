@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -12,14 +11,19 @@ from heapq import heappop, heappush
 import zmq
 
 from levibot.bus.codec import Decoder, encode
-from levibot.bus.messages import InferenceReply, Prediction, PredictionRefused, PredictRequest
-from levibot.bus.messages.heartbeat import INFERENCE_BOUNDS
+from levibot.bus.messages import (
+    INFERENCE_BOUNDS,
+    InferenceReply,
+    Prediction,
+    PredictionRefused,
+    PredictRequest,
+)
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.errors import MalformedMessageError
+from levibot.observability.histogram import Histogram
 from levibot.strategies.base import Question
 
-_BOUNDS_NS = [int(seconds * 1e9) for seconds in INFERENCE_BOUNDS]
 _FORGET_AFTER = 3  # deadlines after which a question to a silent process no longer counts against it
 _CONNECT_AGAIN_NS = 20_000_000  # while nobody is connected, which may last a moment after a start
 _HIGH_WATER_MARK = 1_000
@@ -96,8 +100,7 @@ class InferenceClient:
         self.asked_elsewhere = 0  # questions that were put to a further process
         self.refused = 0  # refusals that came from processes
         self.late = 0  # answers that were too late, or not the first
-        self.seconds = 0.0  # sum of all round trips
-        self._counts = [0] * (len(INFERENCE_BOUNDS) + 1)
+        self.round_trips = Histogram(INFERENCE_BOUNDS)
         self._deadline_ns = int(deadline * 1e9)
         self._refuse = refuse
         self._decode: Decoder[InferenceReply] = Decoder(InferenceReply)
@@ -107,15 +110,6 @@ class InferenceClient:
         self._again: list[tuple[int, int]] = []  # heap of when a question is put to a further process, and which
         self._unanswered: list[dict[int, int]] = [{} for _ in endpoints]  # of each process: id → when sent
         self._lost: list[Missed] = []  # known before anybody could ask
-
-    @property
-    def buckets(self) -> list[int]:
-        """Answers by round trip, cumulative: one number for each of `INFERENCE_BOUNDS`, then all."""
-        total, cumulative = 0, []
-        for count in self._counts:
-            total += count
-            cumulative.append(total)
-        return cumulative
 
     @property
     def due_ns(self) -> int | None:
@@ -241,8 +235,7 @@ class InferenceClient:
         del self._open[request_id]
         round_trip_ns = now_ns - asked.asked_ns
         self.answered += 1
-        self.seconds += round_trip_ns / 1e9
-        self._counts[bisect_left(_BOUNDS_NS, round_trip_ns)] += 1
+        self.round_trips.observe(round_trip_ns / 1e9)
         return Answered(request_id, reply, round_trip_ns)
 
     def _take_refusal(self, process: int, refusal: PredictionRefused, asked: _Open, now_ns: int) -> Missed | None:

@@ -131,8 +131,8 @@ def test_round_trips_are_counted_cumulatively(pool: Pool) -> None:
         pool.ask(0)
         pool.asked().answer()
         pool.outcome(round_trip_ns)
-    assert pool.client.buckets == [1, 2, 2, 2, 3, 3, 3, 3, 3]
-    assert pool.client.seconds == pytest.approx(0.062000001)
+    assert pool.client.round_trips.cumulative() == [1, 2, 2, 2, 3, 3, 3, 3, 3]
+    assert pool.client.round_trips.seconds == pytest.approx(0.062000001)
 
 
 def test_without_a_pool_every_question_is_missed_at_once(context: Context) -> None:
