@@ -197,7 +197,7 @@ class InferenceConfig(Section):
 class EngineConfig(Section):
     """Defaults of an engine; `[overrides."SYMBOL"]` changes any of them for one symbol."""
 
-    strategy: str = Field("sma_cross", description='Built-in name, or "package.module:Class".')
+    strategy: str = Field("ensemble", description='Built-in name, or "package.module:Class".')
     strategy_options: dict[str, int | float | str | bool] = Field(
         default_factory=dict, description="Keyword arguments of the strategy."
     )
