@@ -18,7 +18,8 @@ class Ensemble:
     the barriers of the position that is opened on it. It ends
 
     * at one of them, which the broker watches;
-    * when the probability has come to the other side's threshold, costs or not;
+    * when a bet on the other side has become worth opening, on a spot market too, where none is opened: to
+      leave at the first doubt, and come back at the next hope, would cost more than it saves;
     * at the third barrier of the label, its horizon, if no answer since would have opened it anew.
 
     In between there is no opinion. Nor is there one without a model's answer, by a model that is too old,
@@ -31,6 +32,9 @@ class Ensemble:
     costs
         Of a round trip, as a fraction of the position. The default is that of the paper exchange: twice
         the taker's fee of .001, the spread of .0002, twice the slippage of .0001.
+    least_gain
+        Expected gain after costs that a bet must exceed, as a fraction of the position. Above 0, for the
+        first moment at which a bet would pay at all is the worst at which to make it.
     max_out_of_range
         Features that may lie outside the range that the model was trained on.
 
@@ -45,19 +49,22 @@ class Ensemble:
         long_from: float = 0.55,
         short_to: float = 0.45,
         costs: float = 0.0024,
+        least_gain: float = 0.002,
         max_out_of_range: int = 3,
     ) -> None:
         if not 0 <= short_to < long_from <= 1:
             raise ValueError(
                 f"long_from = {long_from!r}, short_to = {short_to!r}: need 0 <= short_to < long_from <= 1"
             )
-        if not 0 <= costs < 1:
-            raise ValueError(f"costs = {costs!r}: need a fraction, 0 <= costs < 1")
+        for name, value in (("costs", costs), ("least_gain", least_gain)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} = {value!r}: need a fraction, 0 <= {name} < 1")
         if type(max_out_of_range) is not int or max_out_of_range < 0:
             raise ValueError(f"max_out_of_range = {max_out_of_range!r}: need a whole number, 0 or more")
         self._long_from = long_from
         self._short_to = short_to
         self._costs = costs
+        self._least_gain = least_gain
         self._max_out_of_range = max_out_of_range
         self._window = FeatureWindow()
         self._bar_ms = 0
@@ -86,7 +93,7 @@ class Ensemble:
         """The bet on the model's answer, if it is worth one."""
         if prediction is not None:
             self._horizon_bars = prediction.horizon_bars
-            signal = self._judge(prediction, position) if self._is_usable(prediction) else None
+            signal = self._judge(prediction) if self._is_usable(prediction) else None
             if signal is not None:
                 return signal
         return self._end_of_horizon(position)
@@ -95,20 +102,20 @@ class Ensemble:
         expired = 0 < prediction.expires_ms <= prediction.bar_ms + MINUTE_MS
         return not expired and prediction.out_of_range <= self._max_out_of_range
 
-    def _judge(self, prediction: Prediction, position: Position) -> Signal | None:
+    def _judge(self, prediction: Prediction) -> Signal | None:
         parts = {"lightgbm": prediction.probability}
         probability = combine(parts)
         side = choose_side(parts, self._long_from, self._short_to)
         if probability is None or side is None:
             return None
-        sign, chance, win, loss = 1, probability, prediction.take_profit, prediction.stop_loss
+        chance, win, loss = probability, prediction.take_profit, prediction.stop_loss
         if side == "short":
-            sign, chance, win, loss = -1, 1 - probability, loss, win
+            chance, win, loss = 1 - probability, loss, win
         gain = expected_gain(chance, win, loss, self._costs)
-        said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
-        if gain <= 0:  # not worth opening, but what is open on the other side has lost its reason
-            return Signal("flat", reason=f"{said}: turned") if sign * position.quantity < 0 else None
+        if gain <= self._least_gain:
+            return None
         self._bet_ms = self._bar_ms
+        said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
         return Signal(
             side,
             chance,

@@ -71,6 +71,7 @@ def test_it_is_a_built_in_that_asks_models() -> None:
         {"short_to": -0.1},
         {"costs": -0.01},
         {"costs": 1.0},
+        {"least_gain": -0.001},
         {"max_out_of_range": -1},
         {"max_out_of_range": 1.5},
         {"quick": 1},
@@ -106,26 +107,22 @@ def test_between_the_thresholds_it_has_no_opinion(probability: float, position: 
 
 
 def test_no_bet_that_costs_more_than_it_brings() -> None:
-    assert Asked(costs=0.0029).verdict(0.55) is not None  # .0066 - .0036 = .003 before costs
-    assert Asked(costs=0.0031).verdict(0.55) is None
-    assert Asked(costs=0.0031).verdict(0.56) is not None
+    assert Asked(costs=0.0029, least_gain=0.0).verdict(0.55) is not None  # .0066 - .0036 = .003 before costs
+    assert Asked(costs=0.0031, least_gain=0.0).verdict(0.55) is None
+    assert Asked(costs=0.0031, least_gain=0.0).verdict(0.56) is not None
 
 
-def test_a_long_ends_when_the_probability_turns_whether_or_not_a_short_would_pay() -> None:
-    worth_it = Asked().verdict(0.05, HELD)
-    assert worth_it is not None
-    assert worth_it.direction == "short"
-    too_little = Asked().verdict(0.44, HELD)
-    assert too_little is not None
-    assert too_little.direction == "flat"
-    assert Asked().verdict(0.44, NONE) is None
-    assert Asked().verdict(0.44, SOLD) is None
+def test_no_bet_that_brings_too_little() -> None:
+    assert Asked().verdict(0.61) is None  # .0018 after costs
+    assert Asked().verdict(0.63) is not None  # .0022
 
 
-def test_a_short_ends_when_the_probability_turns() -> None:
-    turned = Asked(costs=0.01).verdict(0.6, SOLD)
-    assert turned is not None
-    assert turned.direction == "flat"
+@pytest.mark.parametrize("position", [NONE, HELD, SOLD])
+def test_a_long_ends_when_a_short_has_become_worth_it_and_not_before(position: Position) -> None:
+    assert Asked().verdict(0.19, position) is None  # .81 · .8 % - .19 · 1.2 % - .24 % = .18 %
+    signal = Asked().verdict(0.17, position)
+    assert signal is not None
+    assert signal.direction == "short"
 
 
 @pytest.mark.parametrize("position", [NONE, HELD])

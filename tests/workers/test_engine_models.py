@@ -57,10 +57,10 @@ def test_it_trades_on_answers_with_their_barriers_and_reports_them(make_world: M
     world.bar(0.5)
     predicted(world, 2)
     assert (world.report.prob_up, world.report.position) == (0.5, Decimal(1))
-    world.bar(0.4)
+    world.bar(0.1)
     holds(world, "0")
     report = world.report
-    assert (report.signal, report.trade_count) == ("flat", 1)
+    assert (report.signal, report.probability, report.trade_count) == ("short", 0.9, 1)
     assert report.inference_buckets[-1] == report.predictions == 3
     assert report.inference_seconds > 0
     assert (report.missed, report.no_model) == (0, "")
@@ -122,7 +122,7 @@ def test_another_process_answers_for_one_that_is_silent(make_world: MakeWorld) -
     world.start_ready()
     for first, second in ((0, 1), (1, 0)):
         world.pool[first].mode, world.pool[second].mode = "silent", "answer"
-        world.bar(0.9 if first else 0.6)
+        world.bar(0.9)
         predicted(world, first + 1)
     holds(world, "1")
     assert world.report.missed == 0
