@@ -72,6 +72,14 @@ def _audit_ledger(path: Path, expected: list[OrderEvent], position: Decimal) -> 
     assert quantity == position, path.name
 
 
+def broker_events(state: Path) -> list[OrderEvent]:
+    """All that a stopped broker has in its books, oldest first."""
+    with sqlite3.connect(state / "broker.sqlite") as broker:
+        events = _events(broker)
+    broker.close()
+    return events
+
+
 def _events(connection: sqlite3.Connection, order: str = "seq") -> list[OrderEvent]:
     decode: Decoder[OrderEvent] = Decoder(OrderEvent)
     return [decode(body) for (body,) in connection.execute(f"SELECT body FROM events ORDER BY {order}")]
