@@ -17,6 +17,7 @@ from levibot.clock import boot_ns
 from levibot.execution.orders import OrderState
 from levibot.observability.metrics import Buckets, Family, Reading
 from levibot.supervisor.loop_lag import LAG_BOUNDS
+from levibot.supervisor.machine import free_bytes
 from levibot.supervisor.worker_metrics import WorkerView
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ def _orders(view: DaemonView) -> Reading:
 def _open_orders(view: DaemonView) -> Reading:
     report = view.report("broker")
     return report.open_orders if isinstance(report, BrokerReport) else None
+
+
+def _unprotected(view: DaemonView) -> Reading:
+    report = view.report("broker")
+    return len(report.unprotected) if isinstance(report, BrokerReport) else None
+
+
+def _disk_free(view: DaemonView) -> Reading:
+    return free_bytes(view.daemon.config.supervisor.data_dir)
 
 
 def _messages(view: DaemonView) -> Reading:
@@ -290,6 +300,12 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
     ),
     Family("levi_orders_open", "gauge", "Orders that have not ended, protective ones too.", _open_orders),
     Family(
+        "levi_positions_unprotected",
+        "gauge",
+        "Open positions that no stop covers, as the broker told last.",
+        _unprotected,
+    ),
+    Family(
         "levi_model_info",
         "gauge",
         "1 for each model that a running pool process serves.",
@@ -323,6 +339,7 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         "Writes that the disk refused the supervisor.",
         lambda view: view.daemon.refused_writes,
     ),
+    Family("levi_disk_free_bytes", "gauge", "Free space below data_dir; absent if it cannot be read.", _disk_free),
     Family(
         "levi_supervisor_loop_lag_seconds",
         "histogram",
