@@ -22,6 +22,7 @@ GROUPS = {
     "crowd": "crowd",
     "inference": "inference",
     "scrape": "scrape",
+    "api": "api",
     "rivals": "rivals",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
