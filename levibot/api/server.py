@@ -17,6 +17,7 @@ from levibot.api.connection import KEEP_ALIVE_SECONDS, Connection, Connections
 from levibot.api.gate import Application, Door, Gate
 from levibot.api.operations import Document, Operations
 from levibot.api.rendering import SharedStatus
+from levibot.api.shortcut import StatusShortcut
 from levibot.api.stream import StatusStreams
 from levibot.api.tcp import Listener, PortError, listen
 from levibot.api.tokens import open_tokens
@@ -80,7 +81,8 @@ class ApiServer:
         """
         listener = _bind_unix(socket_path)
         self._socket_path, self._inode = socket_path, socket_path.stat().st_ino
-        self._app = create_app(self._operations, self._status, self._streams)
+        app = create_app(self._operations, self._status, self._streams)
+        self._app = StatusShortcut(app, self._status)
         self._unix = _Server(Gate(self._app, self.traffic, None), self.traffic)
         if self._config.port and not await self._open_port():
             self._tcp_attempts = asyncio.create_task(self._open_port_later())

@@ -153,3 +153,19 @@ def test_an_open_request_does_not_hold_up_the_end(daemon: SmallDaemon, socket_pa
         with suppress(ConnectionResetError):
             while asking.recv(1000):  # a timeout here means that the server left the connection open
                 pass
+
+
+def test_a_change_is_seen_by_whoever_asks_after_it(client: ApiClient) -> None:
+    for wanted in ("stopped", "running") * 20:
+        client.get("/engines/status")  # is shared for some milliseconds
+        client.post(f"/engines/{'stop' if wanted == 'stopped' else 'start'}/BTC/USDT")
+        assert client.get("/engines/status")["engines"][0]["status"] == wanted
+
+
+def test_a_status_that_cannot_be_rendered_is_reported(client: ApiClient, daemon: SmallDaemon) -> None:
+    daemon.states["ETH/USDT"] = object()  # type: ignore[assignment]
+    daemon.states["BTC/USDT"] = 2**70  # type: ignore[assignment]
+    assert refusal(lambda: client.get("/engines/status")).code == 500
+    assert daemon.errors
+    daemon.states = {"BTC/USDT": "running"}
+    assert client.get("/engines/status")["total"] == 1
