@@ -215,7 +215,7 @@ class EngineConfig(Section):
 class ApiConfig(Section):
     """The HTTP interface, besides the unix socket that levibotctl uses."""
 
-    host: str = Field(
+    host: Annotated[str, Field(min_length=1)] = Field(
         "127.0.0.1", description="Address of the TCP port; on any but the loopback reading needs a token too."
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8383, description="TCP port; 0: none.")

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from levibot import __version__
 from levibot.api import documents as forms
-from levibot.api.operations import AlreadySoError, Document, Operations, RefusedError, ShuttingDownError
+from levibot.api.operations import Document, MalformedRequestError, Operations, RefusedError, ShuttingDownError
 from levibot.api.rendering import SharedStatus, render
 from levibot.api.responses import Endpoint, acts, declare_security, reads
 from levibot.api.stream import StatusStreams
@@ -32,12 +32,12 @@ _DONE = {
     "remove": "removed",
     "reset": "reset",
 }
-_ALREADY = {"start", "stop", "pause", "resume"}  # what can be so already
+_CONFLICTING = {"start", "stop", "restart", "pause", "resume"}  # what the state of an engine may refuse
 _STATUS: tuple[tuple[type[LeviBotError], int], ...] = (
     (UnknownSymbolError, 404),
-    (AlreadySoError, 409),
     (ShuttingDownError, 503),
-    (RefusedError, 400),
+    (MalformedRequestError, 400),
+    (RefusedError, 409),
     (ConfigError, 400),
 )
 Symbol = Annotated[
@@ -117,7 +117,8 @@ class _Routes:
 
         async def add(symbol: NewSymbol) -> Response:
             if not is_canonical(symbol):
-                raise RefusedError(f"{symbol!r} is no symbol", "write it as BASE/QUOTE, for example BTC/USDT")
+                remedy = "write it as BASE/QUOTE, for example BTC/USDT"
+                raise MalformedRequestError(f"{symbol!r} is no symbol", remedy)
             return _json({"ok": True, "symbol": symbol, "status": "added", **await operations.add(symbol)})
 
         async def reset_all() -> Response:
@@ -135,7 +136,7 @@ class _Routes:
         )
         self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
         for verb, done in _DONE.items():
-            errors = (404, 409, 422) if verb in _ALREADY else (404, 422)
+            errors = (404, 409, 422) if verb in _CONFLICTING else (404, 422)
             endpoint = _engine_command(operations, verb, done)
             path = f"/engines/{verb}/{{symbol:path}}"
             self._acts(path, endpoint, forms.CommandForm, *errors, summary=f"{verb.capitalize()} one engine")
@@ -219,7 +220,7 @@ class _Routes:
 
         summary = "Alerts of the last days, newest first"
         reads(app, "/alerts", alerts, list[forms.AlertForm], 422, summary=summary)
-        self._acts("/alerts/test", test, forms.TestForm, summary="Send a test through every channel")
+        self._acts("/alerts/test", test, forms.TestForm, 409, summary="Send a test through every channel")
         reads(app, "/alerts/test/{notice}", outcome, forms.OutcomeForm, 422, summary="What became of a test")
 
     def _add_stream(self) -> None:

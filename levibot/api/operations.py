@@ -11,7 +11,7 @@ Document = dict[str, Any]
 
 
 class RefusedError(LeviBotError):
-    """The supervisor does not carry out what was asked.
+    """The supervisor does not carry out what was asked: the state of things is in the way.
 
     Parameters
     ----------
@@ -25,6 +25,10 @@ class RefusedError(LeviBotError):
         super().__init__(f"{detail}; {remedy}" if remedy else detail)
         self.detail = detail
         self.remedy = remedy
+
+
+class MalformedRequestError(RefusedError):
+    """What was asked makes no sense, whatever the state of things."""
 
 
 class AlreadySoError(RefusedError):

@@ -19,7 +19,7 @@ _ERRORS = {
     401: "A token is missing, or not good for this.",
     403: "A page of another site asked for a change.",
     404: "There is no such symbol.",
-    409: "It is so already.",
+    409: "It is so already, or the state of things is in the way.",
     413: "The body is too large.",
     414: "Path and query are too long.",
     421: "The Host header names another host.",

@@ -76,7 +76,9 @@ def _start_daemon(target: Target, timeout: float) -> None:
     from levibot.cli.view import print_status
 
     print_status(document)
-    click.echo(f"all engines are ready after {took:.2f} s; the daemon runs as process {process.pid}")
+    address = document["daemon"].get("api", {}).get("address")
+    reached = f", HTTP on {address}" if address else ""
+    click.echo(f"all engines are ready after {took:.2f} s; the daemon runs as process {process.pid}{reached}")
 
 
 def _time_for_first_model(target: Target) -> float:
