@@ -1,0 +1,43 @@
+"""The exchange's two clocks: its wall clock, which signatures are checked against, and its market's time."""
+
+from __future__ import annotations
+
+import time
+
+MINUTE_MS = 60_000
+
+
+def wall_ms() -> float:
+    """The machine's Unix time in milliseconds."""
+    return time.time_ns() / 1e6
+
+
+class ExchangeClock:
+    """Market time may run faster than the wall clock, and the server's own time may be wrong by a skew.
+
+    Parameters
+    ----------
+    speed
+        Market seconds for each real second.
+    start_ms
+        Market time now; default: the wall clock.
+    """
+
+    def __init__(self, speed: float = 1.0, start_ms: int | None = None) -> None:
+        self.speed = speed
+        self.skew_ms = 0
+        self._born_ns = time.monotonic_ns()
+        self._origin_ms = wall_ms() if start_ms is None else float(start_ms)
+
+    @property
+    def started_ms(self) -> int:
+        return int(self._origin_ms)
+
+    def server_ms(self) -> int:
+        """What the exchange answers when asked for its time, Unix milliseconds."""
+        return int(wall_ms() + self.skew_ms)
+
+    def market_ms(self) -> int:
+        """Time of what happens in the market, Unix milliseconds."""
+        elapsed_ms = (time.monotonic_ns() - self._born_ns) / 1e6
+        return int(self._origin_ms + elapsed_ms * self.speed)

@@ -1,0 +1,74 @@
+"""What an exchange is started with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+from tests.exchange.accounts import Account, Balance
+from tests.exchange.faults import Fault
+
+KEY = "loopback-key"
+SECRET = "loopback-secret"
+DialectName = Literal["binance", "mexc"]
+
+
+def account(dialect: DialectName, key: str = KEY, secret: str = SECRET) -> Account:
+    """An account with money, at the dialect's fees: MEXC takes them in the quote asset and none from makers."""
+    owner = Account(key, secret)
+    if dialect == "mexc":
+        owner.fee_asset, owner.maker, owner.taker = "quote", Decimal(0), Decimal("0.0005")
+    owner.balances["USDT"] = Balance(Decimal(100_000))
+    owner.balances["BTC"] = Balance(Decimal(2))
+    owner.balances["ETH"] = Balance(Decimal(20))
+    return owner
+
+
+@dataclass
+class Settings:
+    """One exchange.
+
+    Parameters
+    ----------
+    symbols, quiet
+        What the simulation trades; a quiet symbol trades once in ten minutes.
+    replay
+        A recorded file of frames, or a folder of candles, in place of the simulation.
+    speed
+        Market seconds for each real second; 0 replays frames as fast as clients take them.
+    history
+        Closed bars that exist at the start.
+    weight_limit
+        Weight in each window; None: the dialect's own.
+    life_s
+        Seconds after which a connection is closed, as the real ones do after 24 hours.
+    server_ping_s
+        Seconds between pings by the server, as Binance sends them.
+    commands_per_s
+        Messages a client may send in a second; the connection of a faster one is closed.
+    control_port
+        Where the control routes listen; 0: any free port.
+    """
+
+    dialect: DialectName = "binance"
+    symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
+    quiet: tuple[str, ...] = ()
+    trades_per_s: float = 5.0
+    quotes_per_s: float = 10.0
+    seed: int = 7
+    speed: float = 1.0
+    start_ms: int | None = None
+    history: int = 2_000
+    replay: Path | None = None
+    replay_waits: bool = True
+    port: int = 0
+    control_port: int = 0
+    accounts: list[Account] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    weight_limit: int | None = None
+    life_s: float = 86_400.0
+    server_ping_s: float = 20.0
+    commands_per_s: int | None = None
+    log_path: Path | None = None
