@@ -82,7 +82,7 @@ def apply(exchange: Any, urls: Mapping[str, str], options: Mapping[str, Any]) ->
         *parents, last = key.split(".")
         target = exchange.urls["api"]
         for parent in parents:
-            target = target[parent]
+            target = target.setdefault(parent, {})
         target[last] = url
     exchange.options = exchange.deep_extend(exchange.options, dict(options))
 

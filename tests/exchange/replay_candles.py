@@ -94,7 +94,14 @@ class CandleReplay:
             await asyncio.sleep(STEP_S)
 
     def _advance(self, symbol: str, now_ms: int) -> None:
-        """Play every trade that is due; a bar begins when its first millisecond is over."""
+        """Play every trade that is due, and set the book around the last."""
+        before = self.market.symbols[symbol].last
+        self._play_until(symbol, now_ms)
+        last = self.market.symbols[symbol].last
+        if last != before:
+            self._shape(symbol, last)
+
+    def _play_until(self, symbol: str, now_ms: int) -> None:
         while True:
             self._play(symbol, now_ms)
             due = self._due[symbol]
@@ -115,7 +122,6 @@ class CandleReplay:
         trades = self._trades[symbol]
         while trades and trades[0][0] <= now_ms:
             time_ms, price, amount, buyer_is_maker = trades.pop(0)
-            self._shape(symbol, price)
             self.market.trade(symbol, price, amount, buyer_is_maker, time_ms)
         forming = self.market.symbols[symbol].forming
         if forming is not None:
