@@ -33,7 +33,7 @@ class Served:
         """Run a scenario; the client has its markets already, from an earlier `load_markets`."""
 
         async def act() -> T:
-            client = self.exchange.client(**{"rateLimit": 5, **config})
+            client = self.exchange.client(**{"rateLimit": 5, "timeout_on_exit": 0, **config})
             if keep_alive_ms is not None:
                 client.streaming["keepAlive"] = keep_alive_ms
             try:

@@ -57,7 +57,8 @@ class Rest:
         headers = self.exchange.dialect.weight_headers(self.exchange.limit.used)
         if status in (418, 429):
             headers["Retry-After"] = str(body.pop("retry_after"))
-        fault = self.exchange.faults.strike(AFTER, logged.target, symbol)
+        left = request.transport is None or request.transport.is_closing()
+        fault = None if left else self.exchange.faults.strike(AFTER, logged.target, symbol)
         if fault is not None:
             logged.fault = fault.kind
             return await self._after(request, fault, body)

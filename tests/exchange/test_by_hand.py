@@ -65,13 +65,10 @@ def test_by_hand(tmp_path: Path) -> None:
 def test_an_hour_passes_in_a_moment_and_a_quiet_symbol_hardly_trades() -> None:
     quiet = "ETH/USDT"
     with start("binance", quiet=(quiet,), speed=1_200.0, trades_per_s=0.5, quotes_per_s=1.0) as exchange:
-        hour = 60 * MINUTE_MS
-        begun = exchange.exchange.clock.started_ms
-        wait_for(lambda: exchange.exchange.clock.market_ms() > begun + hour, "an hour", seconds=20)
+        wait_for(lambda: len(exchange.journal.bars[quiet]) >= 60, "an hour", seconds=20)
         trades = exchange.journal.trades[quiet]
         assert 1 <= len(trades) <= 20
         bars = list(exchange.journal.bars[quiet])
-        assert len(bars) >= 58
         assert [bar.open_ms for bar in bars] == list(range(bars[0].open_ms, bars[-1].open_ms + 1, MINUTE_MS))
         busy = exchange.journal.bars[SYMBOL][5]
         inside = [t for t in list(exchange.journal.trades[SYMBOL]) if busy.open_ms <= t.time_ms <= busy.close_ms]

@@ -57,7 +57,7 @@ def test_a_key_says_whether_it_may_withdraw(dialect: Any, allowed: bool) -> None
 def test_weights_are_counted_and_exceeding_them_is_answered_429_then_418() -> None:
     with start("binance", weight_limit=31, history=5) as exchange:
 
-        async def scenario(client: Any) -> tuple[list[int], str]:
+        async def scenario(client: Any) -> tuple[str, str]:
             await client.fetch_ohlcv(SYMBOL)
             await client.fetch_order_book(SYMBOL)
             await client.fetch_trades(SYMBOL, limit=1)
