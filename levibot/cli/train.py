@@ -11,7 +11,7 @@ import click
 from levibot.cli.target import Target
 from levibot.errors import ConfigError
 
-_HORIZON = 120
+_HORIZON, _SIMULATED_HORIZON = 240, 20  # bars; a third of the simulated market's cycle: one leg of a swing
 _LIFE_DAYS = 30  # of a model of real prices
 
 
@@ -28,9 +28,7 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option(
     "--horizon",
     type=click.IntRange(1, 10_000),
-    default=_HORIZON,
-    show_default=True,
-    help="Bars within which the price must touch a barrier.",
+    help=f"Bars within which the price must touch a barrier. Default: {_HORIZON}, simulated {_SIMULATED_HORIZON}.",
 )
 @click.option(
     "--take-profit",
@@ -65,6 +63,7 @@ def train(
     exchange: str | None,
     days: int | None,
     until: str | None,
+    horizon: int | None,
     expires_days: int | None,
     promote: bool | None,
     as_json: bool,
@@ -85,6 +84,7 @@ def train(
     config = load(target.config_path, os.environ).config
     names = _symbols(symbols, config.symbols)
     exchange = _exchange(exchange or config.exchange.id or ("replay" if candles else config.exchange_id))
+    simulated = exchange == "simulated"
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
         if candles is None:
@@ -94,9 +94,10 @@ def train(
         plan = training.Plan(
             name=config.inference.model or f"lightgbm-{exchange}",
             exchange=exchange,
+            horizon_bars=horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
             costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
-            life_days=(0 if exchange == "simulated" else _LIFE_DAYS) if expires_days is None else expires_days,
-            **{"horizon_bars" if key == "horizon" else key: value for key, value in options.items()},
+            life_days=(0 if simulated else _LIFE_DAYS) if expires_days is None else expires_days,
+            **options,
         )
         trained = training.train(found.by_symbol, found.bars, plan, report)
     for note in found.notes:

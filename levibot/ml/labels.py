@@ -14,6 +14,8 @@ from levibot.ml.manifest import Label
 
 UP, DOWN, NONE = 1, 0, -1
 _MOST_SYNTHETIC = 0.1  # of the bars that a label looks at
+_REACH = 0.7  # of σ·√h: most rows touch a barrier of a random walk that is as near as this
+_LEAST_IN_COSTS = 3.0
 
 
 def barrier_labels(bars: BarColumns, label: Label) -> NDArray[np.int8]:
@@ -84,8 +86,8 @@ def volatility(histories: Iterable[BarColumns], until_ms: int) -> float:
 def default_distance(sigma: float, horizon_bars: int, costs: float) -> float:
     """Distance of both barriers from the price, as a fraction, where none is given.
 
-    As far as the price wanders within the horizon, σ·√h; but three times what a round trip costs, or
-    nothing would be left of a win; and no further than half the price.
+    Somewhat nearer than the price wanders within the horizon, σ·√h, so that most rows touch a barrier; but
+    three times what a round trip costs, or nothing would be left of a win; and no further than half the price.
 
     Parameters
     ----------
@@ -96,4 +98,4 @@ def default_distance(sigma: float, horizon_bars: int, costs: float) -> float:
     costs
         Of a round trip, as a fraction.
     """
-    return min(max(sigma * math.sqrt(horizon_bars), 3 * costs), 0.5)
+    return min(max(_REACH * sigma * math.sqrt(horizon_bars), _LEAST_IN_COSTS * costs), 0.5)

@@ -63,7 +63,7 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
     store = ModelStore(place.data / "models")
     assert store.versions(f"{NAME[:8]}-binance")
     manifest = read_manifest(store.folder / "lightgbm-binance" / store.versions("lightgbm-binance")[0])
-    assert "+1.00% before -1.00%, within 120 bars" in done.stdout
+    assert "+1.00% before -1.00%, within 240 bars" in done.stdout
     assert manifest.expires_ms > 0, "real markets change"
     if manifest.scores.beats_base_rate:  # by chance; then it serves
         assert "promoted: it serves" in done.stdout

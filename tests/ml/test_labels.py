@@ -101,6 +101,6 @@ def test_volatility_leaves_out_holes_and_made_up_bars_and_what_comes_later() -> 
 
 
 def test_the_default_distance_follows_volatility_but_leaves_a_win_after_costs() -> None:
-    assert default_distance(0.001, 100, 0.0024) == pytest.approx(0.01)
+    assert default_distance(0.002, 100, 0.0024) == pytest.approx(0.014)
     assert default_distance(0.0001, 100, 0.0024) == pytest.approx(0.0072)
     assert default_distance(9.0, 100, 0.0024) == 0.5
