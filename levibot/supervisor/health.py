@@ -20,6 +20,15 @@ class Verdict:
     graceful: bool  # it still listens: ask it to stop before it is killed
 
 
+def describe_exit(verdict: Verdict | None, code: int | None) -> str:
+    """How a worker ended, in words; a code below zero is a signal."""
+    if verdict is not None:
+        return f"{verdict.cause}: {verdict.reason}"
+    if code is None:
+        return "died, exit code unknown"
+    return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+
+
 @dataclass(frozen=True)
 class Vitals:
     """What is known of a live worker. Times are seconds of CLOCK_BOOTTIME, stamped by the supervisor."""

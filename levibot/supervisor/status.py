@@ -18,6 +18,7 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
 
     Times are Unix seconds, ages and uptimes seconds, memory bytes; what is not known is None.
     """
+    worker.note_uptime()
     life, now = worker.life, boot_seconds()
     heartbeat = life.heartbeat if worker.running else None
     causes = history.causes(worker.name)
@@ -33,6 +34,8 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "waiting_for": heartbeat.waiting_for if heartbeat else "",
         "detail": worker.detail,
         "uptime_seconds": round(now - life.since, 3) if worker.running else 0.0,
+        "ready_seconds": round(worker.uptime.ready_seconds, 3),
+        "down_seconds": round(worker.uptime.down_seconds, 3),
         "last_heartbeat": life.heartbeat_at_ms / 1000 if life.heartbeat_at_ms else None,
         "error_count": worker.error_total,
         "last_error": worker.last_error,

@@ -19,11 +19,12 @@ from levibot.clock import boot_seconds, wall_ms
 from levibot.config import PolicyConfig
 from levibot.errors import LaunchError
 from levibot.spec import WorkerKind
-from levibot.supervisor.health import ErrorWindow, Verdict, Vitals
+from levibot.supervisor.health import ErrorWindow, Verdict, Vitals, describe_exit
 from levibot.supervisor.life import Life, Surroundings
 from levibot.supervisor.recovery import Attempt, RestartPolicy
 from levibot.supervisor.states import Event, Observed, next_state
 from levibot.supervisor.totals import Totals
+from levibot.supervisor.uptime import Uptime
 
 _CODE_CHECK_INTERVAL = 5.0
 _STACK_DUMP_TIME = 0.1  # seconds a hung worker has to write its stack
@@ -62,6 +63,7 @@ class Worker:
         self.errors = ErrorWindow(policy.error_window)
         self.error_total = 0  # over all incarnations
         self.last_report: Report | None = None
+        self.uptime = Uptime()
         self.totals = Totals()
         self._around = around
         self._commands = asyncio.Lock()  # operator's commands wait for each other, in order, per worker
@@ -96,6 +98,10 @@ class Worker:
             errors=self.errors.count(now),
             sample=life.sample,
         )
+
+    def note_uptime(self) -> None:
+        """Bring `uptime` up to this moment."""
+        self.uptime.note(boot_seconds(), ready=self.ready, wanted=self.wanted)
 
     def restarts(self) -> list[float]:
         """Times of its automatic restarts in the window."""
@@ -185,6 +191,7 @@ class Worker:
         life.heartbeat, life.heartbeat_at_ms = heartbeat, wall_ms()
         self.totals.take(heartbeat, now, life.heartbeat_at_ms)
         self.last_report = heartbeat.report or self.last_report
+        self.note_uptime()
         if heartbeat.ready and life.ready_at is None:
             life.ready_at = now
             self.detail = ""
@@ -326,7 +333,7 @@ class Worker:
         self._around.control.forget(self.name)
         self._move(Event.EXITED)
         if self.observed is Observed.BACKOFF:
-            self.last_error = life.crash or _describe_exit(life.verdict, code)
+            self.last_error = life.crash or describe_exit(life.verdict, code)
         self._after_end(cause)
 
     def _cause_of_exit(self, life: Life) -> str:
@@ -384,14 +391,7 @@ class Worker:
 
     def _move(self, event: Event) -> None:
         self.observed = next_state(self.observed, event)
-
-
-def _describe_exit(verdict: Verdict | None, code: int | None) -> str:
-    if verdict is not None:
-        return f"{verdict.cause}: {verdict.reason}"
-    if code is None:
-        return "died, exit code unknown"
-    return f"killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        self.note_uptime()
 
 
 def _raise_in_loop(task: asyncio.Task[None]) -> None:

@@ -24,6 +24,7 @@ GROUPS = {
     "scrape": "scrape",
     "api": "api",
     "rivals": "rivals",
+    "soak": "soak",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 

@@ -1,0 +1,317 @@
+"""Watching a running daemon for a long time, killing its workers if that is wanted, and judging how it went.
+
+Everything is read from the status document; a worker's uptime is what the supervisor added up between its own
+transitions, so a gap between two polls hides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from levibot.api.client import ApiClient, ApiError, NotRunningError
+from levibot.errors import LeviBotError
+
+Document = dict[str, Any]
+
+POLL_SECONDS = 1.0
+WARM_UP_SECONDS = 20.0  # of a process, during which its memory may still grow
+LEAST_SPAN_SECONDS = 30.0  # of one process after its warm-up, for a slope that means anything
+MOST_POINTS = 120  # of one process, from which pairs are made
+NOISE_BYTES = 500_000  # growth of one process that is no leak, whatever its slope
+AFTERMATH_SECONDS = 5.0  # after a kill: errors of whoever lost a peer are explained
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a soak must keep."""
+
+    uptime: float = 0.999  # of each engine: ready / (ready + down)
+    slope_bytes_per_minute: float = 50_000.0  # of unique memory
+    errors: int = 0  # that follow no kill
+
+
+@dataclass
+class Track:
+    """What was seen of one worker.
+
+    Attributes
+    ----------
+    first, last
+        Its entries of the status document.
+    kills
+        How often we killed it.
+    errors, explained_errors
+        Growth of its counter, and the part of it that came just after a kill of any worker.
+    memory
+        Unique memory (seconds, bytes) of each of its processes; times are those of the process.
+    """
+
+    first: Document
+    last: Document
+    kills: int = 0
+    errors: int = 0
+    explained_errors: int = 0
+    memory: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
+
+    @property
+    def restarts(self) -> int:
+        """Automatic restarts since the beginning."""
+        return int(self.last["restarts"] - self.first["restarts"])
+
+    @property
+    def uptime(self) -> float:
+        """Share of the time in which it was ready; 1 where nothing was counted."""
+        ready = self.last["ready_seconds"] - self.first["ready_seconds"]
+        down = self.last["down_seconds"] - self.first["down_seconds"]
+        return float(ready / (ready + down)) if ready + down else 1.0
+
+    @property
+    def down_seconds(self) -> float:
+        """Seconds in which it was wanted and not ready."""
+        return float(self.last["down_seconds"] - self.first["down_seconds"])
+
+    @property
+    def growth(self) -> tuple[float, float] | None:
+        """Slope of its unique memory in bytes a minute, and the most that one process grew; None if too short."""
+        settled = [[point for point in points if point[0] >= WARM_UP_SECONDS] for points in self.memory.values()]
+        long = [points for points in settled if points and points[-1][0] - points[0][0] >= LEAST_SPAN_SECONDS]
+        if not long:
+            return None
+        return robust_slope(long) * 60, float(max(points[-1][1] - points[0][1] for points in long))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One line of the judgement."""
+
+    what: str
+    value: str
+    limit: str
+    met: bool
+
+
+class Watch:
+    """Follows all workers of one daemon.
+
+    Parameters
+    ----------
+    api
+        Client of the daemon.
+    kill_every
+        Seconds between two kills of a worker by SIGKILL; None: none.
+    seed
+        Of the order in which workers are killed.
+    """
+
+    def __init__(self, api: ApiClient, kill_every: float | None = None, seed: int = 1) -> None:
+        self.tracks: dict[str, Track] = {}
+        self.problems: list[str] = []  # the daemon itself was gone, or changed
+        self.killed: list[str] = []
+        self._api = api
+        self._kill_every = kill_every
+        self._victims = _shuffled_for_ever(random.Random(seed))
+        self._last_kill = float("-inf")
+        self._daemon_pid: int | None = None
+
+    def run(self, seconds: float, tell: Callable[[str], None] = lambda _text: None) -> None:
+        """Poll for that long."""
+        begun = time.monotonic()
+        next_kill = begun + self._kill_every if self._kill_every is not None else float("inf")
+        while (now := time.monotonic()) - begun < seconds:
+            status = self._ask()
+            if status is not None:
+                self._take(status, now)
+                # The last one leaves time to come back, or its end would count and its return would not.
+                if now >= next_kill and seconds - (now - begun) > AFTERMATH_SECONDS:
+                    next_kill += self._kill_every or 0.0
+                    tell(f"{now - begun:6.1f} s: killed {self._kill(status)}")
+            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - now)))
+        if (status := self._ask()) is not None:
+            self._take(status, time.monotonic())
+
+    def _ask(self) -> Document | None:
+        try:
+            status: Document = self._api.get("/engines/status")
+        except (NotRunningError, ApiError) as error:
+            self._problem(f"the daemon did not answer: {error}".partition("\n")[0])
+            return None
+        pid = status["daemon"]["pid"]
+        if self._daemon_pid not in (None, pid):
+            self._problem(f"the daemon was replaced: process {pid} instead of {self._daemon_pid}")
+        self._daemon_pid = pid
+        return status
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def _take(self, status: Document, now: float) -> None:
+        for entry in [*status["engines"], *status["workers"]]:
+            track = self.tracks.setdefault(entry["worker"], Track(entry, entry))
+            errors = max(0, entry["error_count"] - track.last["error_count"])
+            track.errors += errors
+            if now - self._last_kill <= AFTERMATH_SECONDS:
+                track.explained_errors += errors
+            track.last = entry
+            _note_memory(track, entry)
+
+    def _kill(self, status: Document) -> str:
+        """Kill a worker that is ready, and give all budgets back, so that no kill counts against the next."""
+        ready = {
+            e["worker"]: e["pid"] for e in [*status["engines"], *status["workers"]] if e["ready"] and e["pid"]
+        }
+        name = self._victims(sorted(ready))
+        process = psutil.Process(ready[name])
+        if not process.name().startswith("levi-"):
+            raise LeviBotError(f"process {process.pid} is no worker of LeviBot; nothing was killed")
+        self._last_kill = time.monotonic()
+        os.kill(process.pid, signal.SIGKILL)
+        self.tracks[name].kills += 1
+        self.killed.append(name)
+        self._api.post("/engines/reset")
+        return name
+
+
+def judge(watch: Watch, limits: Limits) -> list[Verdict]:
+    """What was kept and what was not, worst cases first in each line."""
+    tracks = watch.tracks
+    engines = {name: track for name, track in tracks.items() if track.first["kind"] == "engine"}
+    unexplained = {name: max(0, track.restarts - track.kills) for name, track in tracks.items()}
+    errors = {name: track.errors - track.explained_errors for name, track in tracks.items()}
+    uptimes = {name: track.uptime for name, track in engines.items()}
+    slopes = {name: growth for name, track in tracks.items() if (growth := track.growth) is not None}
+    grows = {
+        name: slope
+        for name, (slope, most) in slopes.items()
+        if slope > limits.slope_bytes_per_minute and most > NOISE_BYTES
+    }
+    steepest = max(slopes, key=lambda name: slopes[name][0], default="")
+    lowest = min(uptimes, key=lambda name: uptimes[name], default="")
+    kills = sum(track.kills for track in tracks.values())
+    never = [
+        name for name, track in tracks.items() if not track.last["ready"] and track.last["state"] != "stopped"
+    ]
+    return [
+        Verdict("daemon", "; ".join(watch.problems) or "always there", "always there", not watch.problems),
+        Verdict(
+            "restarts that nobody made",
+            f"{sum(unexplained.values())}{_named(unexplained)}; {kills} kills besides",
+            "0",
+            not any(unexplained.values()),
+        ),
+        Verdict(
+            "errors that follow no kill",
+            f"{sum(errors.values())}{_named(errors)}; {after_kills} after kills",
+            f"≤ {limits.errors}",
+            sum(errors.values()) <= limits.errors,
+        ),
+        Verdict(
+            "uptime of the worst engine",
+            f"{uptimes[lowest]:.4%} ({lowest}, down {engines[lowest].down_seconds:.2f} s)"
+            if lowest
+            else "no engine",
+            f"≥ {limits.uptime:.1%}",
+            bool(uptimes) and uptimes[lowest] >= limits.uptime,
+        ),
+        Verdict(
+            "steepest growth of unique memory",
+            growth,
+            f"≤ {limits.slope_bytes_per_minute / 1000:g} kB/min, or {NOISE_BYTES / 1e6:g} MB in all",
+            not grows,
+        ),
+        Verdict("not ready at the end", ", ".join(away) or "none", "none", not away),
+    ]
+
+
+def robust_slope(series: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """Median of the slopes between all pairs of points of the same series, in units a second (Theil, Sen).
+
+    Pairs that lie closer than a third of their series' span say more about noise than about a trend.
+    """
+    slopes = []
+    for points in series:
+        thinned = points[:: max(1, len(points) // MOST_POINTS)]
+        least = (points[-1][0] - points[0][0]) / 3
+        slopes += [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thinned, 2) if b[0] - a[0] > least]
+    return statistics.median(slopes) if slopes else 0.0
+
+
+def show(verdicts: Sequence[Verdict], title: str, console: Console) -> None:
+    """Print the judgement."""
+    table = Table("figure", "value", "limit", "", title=title)
+    for verdict in verdicts:
+        table.add_row(
+            verdict.what, verdict.value, verdict.limit, "[green]met[/]" if verdict.met else "[red]missed[/]"
+        )
+    console.print(table)
+
+
+def document(watch: Watch, verdicts: Sequence[Verdict]) -> Document:
+    """The same for programs."""
+    return {
+        "passed": all(verdict.met for verdict in verdicts),
+        "verdicts": [vars(verdict) for verdict in verdicts],
+        "killed": watch.killed,
+        "workers": {
+            name: {
+                "uptime": track.uptime,
+                "down_seconds": track.down_seconds,
+                "restarts": track.restarts,
+                "kills": track.kills,
+                "errors": track.errors,
+                "explained_errors": track.explained_errors,
+                "slope_bytes_per_minute": track.growth[0] if track.growth else None,
+                "last_error": track.last["last_error"],
+            }
+            for name, track in watch.tracks.items()
+        },
+    }
+
+
+def _note_memory(track: Track, entry: Document) -> None:
+    if entry["uss_bytes"] is None or not entry["pid"]:
+        return
+    points = track.memory.setdefault(entry["incarnation"], [])
+    if not points or points[-1][1] != entry["uss_bytes"]:  # else it may be the same reading
+        points.append((entry["uptime_seconds"], entry["uss_bytes"]))
+    elif len(points) > 1 and points[-2][1] == entry["uss_bytes"]:
+        points[-1] = (entry["uptime_seconds"], entry["uss_bytes"])  # a plateau is known by its two ends
+    else:
+        points.append((entry["uptime_seconds"], entry["uss_bytes"]))
+
+
+def _shuffled_for_ever(chance: random.Random) -> Callable[[Sequence[str]], str]:
+    """Chooses in random order, each once before any twice: so no worker gets all the bad luck of a short run."""
+    left: list[str] = []
+
+    def choose(names: Sequence[str]) -> str:
+        there = [name for name in left if name in names]
+        left[:] = there or chance.sample(list(names), len(names))
+        return left.pop()
+
+    return choose
+
+
+def _named(counts: dict[str, int]) -> str:
+    names = [name for name, count in counts.items() if count]
+    return f" ({', '.join(names)})" if names else ""
+
+
+def explained(watch: Watch) -> Iterator[str]:
+    """Lines about each worker that had errors."""
+    for name, track in watch.tracks.items():
+        if track.errors:
+            last = track.last["last_error"]
+            yield f"{name}: {track.errors} errors, {track.explained_errors} after a kill; last: {last}"
