@@ -19,7 +19,8 @@ from levibot.api.client import ApiClient
 from levibot.errors import LeviBotError
 from levibot.locations import locate
 from scripts.bench.live import open_daemon
-from scripts.soak import Limits, Watch, document, explained, judge, show
+from scripts.soak.verdict import Limits, document, explained, judge, show
+from scripts.soak.watch import Watch
 
 ENGINES = 15
 TICK_HZ = 30.0

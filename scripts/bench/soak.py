@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from scripts.bench.figures import LONG, Figure
 from scripts.bench.live import open_daemon
-from scripts.soak import Limits, Watch, judge
+from scripts.soak.verdict import Limits, judge
+from scripts.soak.watch import Watch
 from scripts.soak_test import ENGINES, OWN, TICK_HZ
 
 SECONDS, KILL_EVERY = (1800.0, 120.0) if LONG else (120.0, 15.0)
@@ -21,9 +22,8 @@ def rows() -> Iterator[Figure]:
         watch.run(SECONDS)
     limits = Limits()
     missed = [f"{v.what}: {v.value}" for v in judge(watch, limits) if not v.met]
-    engines = [track for track in watch.tracks.values() if track.first["kind"] == "engine"]
     note = f"{ENGINES} engines × {TICK_HZ:g} Hz for {SECONDS / 60:g} min, killed: {', '.join(watch.killed)}"
-    worst = min(track.uptime for track in engines)
+    worst = min(track.uptime for track in watch.engines.values())
     yield Figure("soak: uptime of the worst engine", (worst * 100,), "%", limits.uptime * 100, "at least", note)
     slopes = [growth[0] / 1000 for track in watch.tracks.values() if (growth := track.growth) is not None]
     if slopes:

@@ -1,4 +1,4 @@
-"""Watching a running daemon for a long time, killing its workers if that is wanted, and judging how it went.
+"""Watching a running daemon for a long time, and killing its workers if that is wanted.
 
 Everything is read from the status document; a worker's uptime is what the supervisor added up between its own
 transitions, so a gap between two polls hides nothing.
@@ -11,14 +11,12 @@ import random
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
 from levibot.api.client import ApiClient, ApiError, NotRunningError
 from levibot.errors import LeviBotError
@@ -29,17 +27,7 @@ POLL_SECONDS = 1.0
 WARM_UP_SECONDS = 20.0  # of a process, during which its memory may still grow
 LEAST_SPAN_SECONDS = 30.0  # of one process after its warm-up, for a slope that means anything
 MOST_POINTS = 120  # of one process, from which pairs are made
-NOISE_BYTES = 500_000  # growth of one process that is no leak, whatever its slope
 AFTERMATH_SECONDS = 5.0  # after a kill: errors of whoever lost a peer are explained
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a soak must keep."""
-
-    uptime: float = 0.999  # of each engine: ready / (ready + down)
-    slope_bytes_per_minute: float = 50_000.0  # of unique memory
-    errors: int = 0  # that follow no kill
 
 
 @dataclass
@@ -92,16 +80,6 @@ class Track:
         return robust_slope(long) * 60, float(max(points[-1][1] - points[0][1] for points in long))
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One line of the judgement."""
-
-    what: str
-    value: str
-    limit: str
-    met: bool
-
-
 class Watch:
     """Follows all workers of one daemon.
 
@@ -124,6 +102,11 @@ class Watch:
         self._victims = _shuffled_for_ever(random.Random(seed))
         self._last_kill = float("-inf")
         self._daemon_pid: int | None = None
+
+    @property
+    def engines(self) -> dict[str, Track]:
+        """The tracks of engines alone."""
+        return {name: track for name, track in self.tracks.items() if track.first["kind"] == "engine"}
 
     def run(self, seconds: float, tell: Callable[[str], None] = lambda _text: None) -> None:
         """Poll for that long."""
@@ -184,57 +167,6 @@ class Watch:
         return name
 
 
-def judge(watch: Watch, limits: Limits) -> list[Verdict]:
-    """What was kept and what was not, worst cases first in each line."""
-    tracks = watch.tracks
-    engines = {name: track for name, track in tracks.items() if track.first["kind"] == "engine"}
-    unexplained = {name: max(0, track.restarts - track.kills) for name, track in tracks.items()}
-    errors = {name: track.errors - track.explained_errors for name, track in tracks.items()}
-    uptimes = {name: track.uptime for name, track in engines.items()}
-    slopes = {name: growth for name, track in tracks.items() if (growth := track.growth) is not None}
-    grows = {
-        name: slope
-        for name, (slope, most) in slopes.items()
-        if slope > limits.slope_bytes_per_minute and most > NOISE_BYTES
-    }
-    steepest = max(slopes, key=lambda name: slopes[name][0], default="")
-    lowest = min(uptimes, key=lambda name: uptimes[name], default="")
-    kills = sum(track.kills for track in tracks.values())
-    never = [
-        name for name, track in tracks.items() if not track.last["ready"] and track.last["state"] != "stopped"
-    ]
-    return [
-        Verdict("daemon", "; ".join(watch.problems) or "always there", "always there", not watch.problems),
-        Verdict(
-            "restarts that nobody made",
-            f"{sum(unexplained.values())}{_named(unexplained)}; {kills} kills besides",
-            "0",
-            not any(unexplained.values()),
-        ),
-        Verdict(
-            "errors that follow no kill",
-            f"{sum(errors.values())}{_named(errors)}; {after_kills} after kills",
-            f"≤ {limits.errors}",
-            sum(errors.values()) <= limits.errors,
-        ),
-        Verdict(
-            "uptime of the worst engine",
-            f"{uptimes[lowest]:.4%} ({lowest}, down {engines[lowest].down_seconds:.2f} s)"
-            if lowest
-            else "no engine",
-            f"≥ {limits.uptime:.1%}",
-            bool(uptimes) and uptimes[lowest] >= limits.uptime,
-        ),
-        Verdict(
-            "steepest growth of unique memory",
-            growth,
-            f"≤ {limits.slope_bytes_per_minute / 1000:g} kB/min, or {NOISE_BYTES / 1e6:g} MB in all",
-            not grows,
-        ),
-        Verdict("not ready at the end", ", ".join(away) or "none", "none", not away),
-    ]
-
-
 def robust_slope(series: Sequence[Sequence[tuple[float, float]]]) -> float:
     """Median of the slopes between all pairs of points of the same series, in units a second (Theil, Sen).
 
@@ -246,38 +178,6 @@ def robust_slope(series: Sequence[Sequence[tuple[float, float]]]) -> float:
         least = (points[-1][0] - points[0][0]) / 3
         slopes += [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(thinned, 2) if b[0] - a[0] > least]
     return statistics.median(slopes) if slopes else 0.0
-
-
-def show(verdicts: Sequence[Verdict], title: str, console: Console) -> None:
-    """Print the judgement."""
-    table = Table("figure", "value", "limit", "", title=title)
-    for verdict in verdicts:
-        table.add_row(
-            verdict.what, verdict.value, verdict.limit, "[green]met[/]" if verdict.met else "[red]missed[/]"
-        )
-    console.print(table)
-
-
-def document(watch: Watch, verdicts: Sequence[Verdict]) -> Document:
-    """The same for programs."""
-    return {
-        "passed": all(verdict.met for verdict in verdicts),
-        "verdicts": [vars(verdict) for verdict in verdicts],
-        "killed": watch.killed,
-        "workers": {
-            name: {
-                "uptime": track.uptime,
-                "down_seconds": track.down_seconds,
-                "restarts": track.restarts,
-                "kills": track.kills,
-                "errors": track.errors,
-                "explained_errors": track.explained_errors,
-                "slope_bytes_per_minute": track.growth[0] if track.growth else None,
-                "last_error": track.last["last_error"],
-            }
-            for name, track in watch.tracks.items()
-        },
-    }
 
 
 def _note_memory(track: Track, entry: Document) -> None:
@@ -302,16 +202,3 @@ def _shuffled_for_ever(chance: random.Random) -> Callable[[Sequence[str]], str]:
         return left.pop()
 
     return choose
-
-
-def _named(counts: dict[str, int]) -> str:
-    names = [name for name, count in counts.items() if count]
-    return f" ({', '.join(names)})" if names else ""
-
-
-def explained(watch: Watch) -> Iterator[str]:
-    """Lines about each worker that had errors."""
-    for name, track in watch.tracks.items():
-        if track.errors:
-            last = track.last["last_error"]
-            yield f"{name}: {track.errors} errors, {track.explained_errors} after a kill; last: {last}"

@@ -1,0 +1,1 @@
+"""Watching a daemon for a long time, and judging how it went."""
