@@ -35,6 +35,7 @@ _COMMANDS = {
     "kill": "levibot.cli.daemon:kill",
     "train": "levibot.cli.train:train",
     "tap": "levibot.cli.tap:tap",
+    "doctor": "levibot.cli.doctor:doctor",
     "config": "levibot.cli.config:config",
     "completion": "levibot.cli.completion:completion",
 }

@@ -59,7 +59,7 @@ def clear_stale_holders(fence_dir: Path, grace_seconds: float) -> list[StaleHold
     list of StaleHolder
         One for each fence that was held at first.
     """
-    held = {path for path in fence_dir.glob("*.lock") if _is_held(path)}
+    held = {path for path in fence_dir.glob("*.lock") if is_held(path)}
     still_held = _wait_until_free(held, grace_seconds)
     signalled = {path: _kill_holder(path) for path in sorted(still_held)}
     killed = {path for path, pid in signalled.items() if pid is not None}
@@ -69,13 +69,14 @@ def clear_stale_holders(fence_dir: Path, grace_seconds: float) -> list[StaleHold
         if path not in still_held:
             return "released"
         if path not in killed:
-            return "unidentified" if _is_held(path) else "released"
+            return "unidentified" if is_held(path) else "released"
         return "stuck" if path in stuck else "killed"
 
     return [StaleHolder(path.stem, outcome(path), signalled.get(path)) for path in sorted(held)]
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Whether any process holds the lock of this file."""
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,7 +91,7 @@ def _wait_until_free(paths: Iterable[Path], seconds: float) -> set[Path]:
     """Those of `paths` that are still held after at most `seconds`."""
     held = set(paths)
     deadline = boot_seconds() + seconds
-    while held := {path for path in held if _is_held(path)}:
+    while held := {path for path in held if is_held(path)}:
         if boot_seconds() >= deadline:
             break
         time.sleep(_POLL_SECONDS)

@@ -155,6 +155,8 @@ class Watch:
         ready = {
             e["worker"]: e["pid"] for e in [*status["engines"], *status["workers"]] if e["ready"] and e["pid"]
         }
+        if not ready:
+            return "nobody, for nobody was ready"
         name = self._victims(sorted(ready))
         process = psutil.Process(ready[name])
         if not process.name().startswith("levi-"):

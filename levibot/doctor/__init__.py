@@ -1,0 +1,1 @@
+"""Looks at the machine and the installation, and says what is wrong and what helps."""

@@ -1,0 +1,41 @@
+"""The check of the model that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from levibot.config import Config
+from levibot.doctor.finding import Finding, Patient
+from levibot.doctor.models import check_models
+from levibot.ml.store import ModelStore
+from tests.ml.examples import manifest
+
+
+def check(models: Path, processes: int = 1) -> Finding:
+    settings = {"inference": {"models_dir": models, "model": manifest().name, "processes": processes}}
+    (finding,) = check_models(Patient(Config.model_validate(settings), None, Path("run"), {}))
+    return finding
+
+
+def test_no_model_is_told_and_no_pool_needs_none(tmp_path: Path) -> None:
+    assert check(tmp_path).level == "warn"
+    assert "levibotctl train" in check(tmp_path).remedy
+    assert check(tmp_path, processes=0).level == "ok"
+
+
+def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    stored = store.save(manifest(), b"tree\n")
+    store.promote(stored.name, stored.version)
+    found = check(tmp_path)
+    assert (found.level, stored.version in found.found) == ("ok", True)
+    folder = tmp_path / stored.name / stored.version
+    (folder / "model.txt").write_bytes(b"three\n")
+    assert check(tmp_path).level == "fail"
+    (folder / "model.txt").unlink()
+    assert check(tmp_path).level == "fail"
+    (folder / "manifest.json").write_bytes(b"{")
+    assert check(tmp_path).level == "fail"
+    (tmp_path / stored.name / "current").unlink()
+    (tmp_path / stored.name / "current").symlink_to("elsewhere")
+    assert check(tmp_path).level == "fail"
