@@ -14,9 +14,9 @@ from levibot.cli.target import Target
 @click.option("--json", "as_json", is_flag=True, help="Print a list of findings as JSON.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Check clock, disk, ports, locks, limits, versions, permissions, models; say what helps.
+    """Say what is wrong with this machine, and what helps.
 
-    Works without a running daemon, and sees more with one. Exit code 1 if something must be mended.
+    Looks at clock, disk, ports, locks, limits, versions, permissions and models. Works without a running daemon, and sees more with one. Exit code 1 if something must be mended.
     """
     from levibot.doctor.examination import examine
 
