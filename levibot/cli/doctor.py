@@ -16,7 +16,8 @@ from levibot.cli.target import Target
 def doctor(context: click.Context, as_json: bool) -> None:
     """Say what is wrong with this machine, and what helps.
 
-    Looks at clock, disk, ports, locks, limits, versions, permissions and models. Works without a running daemon, and sees more with one. Exit code 1 if something must be mended.
+    Looks at clock, disk, ports, locks, limits, versions, permissions and models. Works without a running
+    daemon, and sees more with one. Exit code 1 if something must be mended.
     """
     from levibot.doctor.examination import examine
 
