@@ -73,6 +73,26 @@ class ServiceManager:
             self._send("STOPPING=1", "STATUS=stopping", f"EXTEND_TIMEOUT_USEC={seconds * 1e6:.0f}")
 
     @contextmanager
+    def slow(self, what: str, seconds: float) -> Iterator[None]:
+        """While something holds up the start, and no loop runs that could give signs of life.
+
+        Parameters
+        ----------
+        what
+            One line for `systemctl status`.
+        seconds
+            How long it may take.
+        """
+        usec = f"{seconds * 1e6:.0f}"
+        watchdog = [] if self.watchdog_seconds is None else [f"WATCHDOG_USEC={usec}"]
+        self._send(f"STATUS={what}", f"EXTEND_TIMEOUT_USEC={usec}", *watchdog)
+        try:
+            yield
+        finally:
+            if self.watchdog_seconds is not None:
+                self._send(f"WATCHDOG_USEC={self.watchdog_seconds * 1e6:.0f}", "WATCHDOG=1")
+
+    @contextmanager
     def reloading(self) -> Iterator[None]:
         """While the configuration is read again; ready again after it, whatever came of it."""
         self._send(*_reloading())

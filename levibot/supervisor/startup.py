@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from levibot.supervisor import forkserver
-from levibot.supervisor.notify import take_variables
+from levibot.supervisor.notify import ServiceManager, take_variables
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -49,7 +49,9 @@ def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> b
         _become_subreaper()
         _allow_many_descriptors()
         if first_model.is_due(loaded.config):
-            first_model.train(loaded)
+            told = ServiceManager(service, lambda error: print(f"levibot: {error}", file=sys.stderr))
+            with told.slow(first_model.announcement(loaded.config), first_model.TIME_LIMIT):
+                first_model.train(loaded)
         again = asyncio.run(Daemon(loaded, service, table=table).run())
         lock.release()
     except LeviBotError as error:

@@ -47,6 +47,16 @@ def test_ready_reload_and_end_are_told(run_dir: Path, abstract: bool) -> None:
     assert before <= int(systemd.newest("MONOTONIC_USEC=")) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
+def test_a_slow_phase_asks_for_time_and_for_patience_of_the_watchdog(run_dir: Path) -> None:
+    with listening(str(run_dir / "notify")) as systemd:
+        service = ServiceManager({"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "30000000"}, refuse)
+        with service.slow("training", 300):
+            pass
+        wait_for(lambda: "WATCHDOG=1" in systemd.lines, "the end of it")
+        asked = ["STATUS=training", "EXTEND_TIMEOUT_USEC=300000000", "WATCHDOG_USEC=300000000"]
+        assert systemd.lines == [*asked, "WATCHDOG_USEC=30000000", "WATCHDOG=1"]
+
+
 def test_a_restart_of_the_same_process_is_a_reload_and_no_stop(run_dir: Path) -> None:
     with listening(str(run_dir / "notify")) as systemd:
         ServiceManager({"NOTIFY_SOCKET": systemd.address}, refuse).ending(1, again=True)
