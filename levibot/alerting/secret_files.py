@@ -74,9 +74,11 @@ class SecretFile:
             fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise self._error(f"cannot be read ({error.strerror})", "create it, or correct the path") from error
-        with os.fdopen(fd, "rb") as file:
+        try:
             self._check(os.fstat(fd))
-            content = file.read(_LONGEST + 1)
+            content = os.read(fd, _LONGEST + 1)
+        finally:
+            os.close(fd)
         if len(content) > _LONGEST:
             raise self._error(f"is larger than {_LONGEST} bytes", "one URL a line is all that belongs there")
         try:

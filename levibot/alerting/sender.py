@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import threading
 from collections.abc import Iterable
 
 import apprise
@@ -56,33 +55,17 @@ class Target:
             return f"no answer within {timeout:g} s"
 
     def _notify(self, text: Text) -> str:
-        captured = _Capture()
-        logger = logging.getLogger("apprise")
-        logger.addHandler(captured)
         try:
             kind = apprise.NotifyType.SUCCESS if text.over else _TYPES[text.severity]
-            arrived = self._apprise.notify(
+            result = self._apprise.notify(
                 text.body, title=text.title, notify_type=kind, body_format=apprise.NotifyFormat.TEXT
             )
+            answers = [found[1] for entry in result.logs() if (found := _ANSWER.search(entry.message))]
         except Exception as error:  # noqa: BLE001 -- whatever a plug-in raises: its text may hold the URL
             return type(error).__name__
-        finally:
-            logger.removeHandler(captured)
-        return "" if arrived else captured.answer or "not reached, or it refused"
-
-
-class _Capture(logging.Handler):
-    """Keeps the number of an HTTP or SMTP answer out of what apprise logs in this thread."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.answer = ""
-        self._thread = threading.get_ident()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        found = _ANSWER.search(record.getMessage()) if record.thread == self._thread else None
-        if found:
-            self.answer = f"answered {found[1]}"
+        if result:
+            return ""
+        return f"answered {answers[-1]}" if answers else "not reached, or it refused"
 
 
 def understood(lines: Iterable[SecretLine]) -> tuple[list[Target], list[str]]:

@@ -125,7 +125,13 @@ class Operations(Protocol):
         ...
 
     async def test_alerts(self) -> Document:
-        """Send a test through every channel; answers at once with ``notice``, its identity."""
+        """Send a test through every channel; answers at once with ``notice``, its identity.
+
+        Raises
+        ------
+        RefusedError
+            If there is no channel.
+        """
         ...
 
     async def test_outcome(self, notice: str) -> Document:

@@ -196,7 +196,8 @@ class SupervisorOperations:
         self._check_open()
         alerts = self._daemon.alerts
         if not alerts.channels:
-            raise RefusedError("alerts are sent nowhere", "set alerts.targets_file or alerts.hook, and restart")
+            remedy = "set alerts.targets_file or alerts.hook, and restart"
+            raise RefusedError("alerts are sent nowhere", remedy)
         return {"notice": alerts.test()}
 
     async def test_outcome(self, notice: str) -> Document:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from levibot.bus.messages import EngineReport, InferenceReport
+import msgspec
+
+from levibot.bus.messages import EngineReport, InferenceReport, NotifierReport
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
@@ -58,6 +60,8 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
     description |= _describe_engine(report if isinstance(report, EngineReport) else None)
     if worker.kind == "inference":
         description |= _describe_inference(report if isinstance(report, InferenceReport) else None)
+    if isinstance(report, NotifierReport):
+        description |= msgspec.structs.asdict(report)
     return description
 
 

@@ -1,0 +1,160 @@
+"""The table of conditions, and how a watch makes steady alerts of unsteady facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from levibot.supervisor.conditions import CONDITIONS, Condition, Facts, Finding, Watch
+
+MARKETS = {"BTC/USDT": 30.0, "ETH/USDT": 30.0}
+MB = 1_000_000
+ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("all is well", {"market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0}, "market_limits": MARKETS}, {}),
+    (
+        "one market is silent",
+        {"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0}, "market_limits": MARKETS},
+        {"stale_feed:BTC/USDT": "warning"},
+    ),
+    (
+        "one with a position is silent",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0},
+            "market_limits": MARKETS,
+            "held": frozenset({"BTC/USDT"}),
+        },
+        {"stale_feed:BTC/USDT": "critical"},
+    ),
+    (
+        "all are silent: one alert",
+        {"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0}, "market_limits": MARKETS},
+        {"stale_feed": "warning"},
+    ),
+    (
+        "a replay is over",
+        {"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0}, "market_limits": MARKETS, "feed_ended": True},
+        {},
+    ),
+    ("no stop", {"unprotected": ("BTC/USDT",)}, {"unprotected:BTC/USDT": "critical"}),
+    ("kill switch", {"latches": {"kill_switch": "why"}}, {"kill_switch": "warning"}),
+    ("daily stop", {"latches": {"daily_stop": "-3 %"}}, {"daily_stop": "critical"}),
+    ("reducing", {"risk_state": "REDUCING", "risk_reason": "unstable:feed"}, {"reducing": "warning"}),
+    ("halted is told by its latch", {"risk_state": "HALTED"}, {}),
+    ("equity unknown", {"equity_known": False}, {"equity_unknown": "warning"}),
+    (
+        "equity unknown with positions",
+        {"equity_known": False, "held": frozenset({"BTC/USDT"})},
+        {"equity_unknown": "critical"},
+    ),
+    ("disk low", {"disk_free": 999 * MB, "disk_limit": 1000 * MB}, {"disk_low": "warning"}),
+    ("disk very low", {"disk_free": 200 * MB, "disk_limit": 1000 * MB}, {"disk_low": "critical"}),
+    ("disk fine", {"disk_free": 1000 * MB, "disk_limit": 1000 * MB}, {}),
+    ("disk not known", {"disk_limit": 1000 * MB}, {}),
+    ("writes refused", {"refused_lately": 1}, {"writes_refused": "critical"}),
+    ("clock ahead", {"clock_offset": 2.5}, {"clock_skew": "warning"}),
+    ("clock behind", {"clock_offset": -2.5}, {"clock_skew": "warning"}),
+    ("clock fine", {"clock_offset": 1.5, "kernel_error": 0.1}, {}),
+    ("the kernel doubts the clock", {"kernel_error": 5.0}, {"clock_skew": "warning"}),
+    ("notifier", {"notifier_trouble": "line 2"}, {"notifier": "warning"}),
+]
+
+
+def found(facts: Facts, told: bool = False) -> dict[str, str]:
+    return {finding.key: finding.severity for row in CONDITIONS for finding in row.find(facts, told)}
+
+
+@pytest.mark.parametrize(("facts", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_what_each_check_finds(facts: dict[str, Any], expected: dict[str, str]) -> None:
+    assert found(Facts(**facts)) == expected
+
+
+def test_every_finding_names_its_row_and_a_remedy() -> None:
+    for row in CONDITIONS:
+        for _, facts, _ in ROWS:
+            for finding in row.find(Facts(**facts), False):
+                assert finding.key.partition(":")[0] == row.name
+                assert finding.message
+                assert finding.remedy
+
+
+def test_a_full_disk_is_over_only_with_room_to_spare() -> None:
+    facts = Facts(disk_free=1100 * MB, disk_limit=1000 * MB)
+    assert found(facts, told=False) == {}
+    assert found(facts, told=True) == {"disk_low": "warning"}
+
+
+@dataclass
+class Listener:
+    """Notes what a watch says."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def raise_alert(self, key: str, severity: str, _message: str, _remedy: str) -> None:
+        self.said.append((key, severity))
+
+    def clear(self, key: str) -> None:
+        self.said.append((key, "over"))
+
+
+def watch(listener: Listener, standing: list[str] | None = None, **numbers: float) -> Watch:
+    """A watch over one condition: refused writes."""
+    row = Condition("x", find=_find, **{"after": 3.0, "calm": 5.0, **numbers})
+    return Watch(listener.raise_alert, listener.clear, standing or [], [row])
+
+
+def _find(facts: Facts, _told: bool) -> list[Finding]:
+    severity = "critical" if facts.refused_lately > 1 else "warning"
+    return [Finding("x:a", severity, "wrong", "mend it")] if facts.refused_lately else []
+
+
+GOOD, BAD, WORSE = Facts(), Facts(refused_lately=1), Facts(refused_lately=2)
+
+
+def test_it_is_told_after_its_time_and_over_after_its_calm() -> None:
+    listener = Listener()
+    conditions = watch(listener)
+    for second in range(3):
+        conditions.look(BAD, second)
+    assert listener.said == []
+    for second in range(3, 10):
+        conditions.look(BAD, second)
+    assert listener.said == [("x:a", "warning")]
+    for second in range(10, 15):
+        conditions.look(GOOD, second)
+    assert listener.said == [("x:a", "warning")]
+    conditions.look(GOOD, 15)
+    assert listener.said == [("x:a", "warning"), ("x:a", "over")]
+
+
+def test_what_comes_and_goes_is_told_neither_way() -> None:
+    listener = Listener()
+    conditions = watch(listener)
+    for second in range(60):
+        conditions.look(BAD if second % 3 else GOOD, second)
+    assert listener.said == []
+    for second in range(60, 64):
+        conditions.look(BAD, second)
+    for second in range(64, 120):
+        conditions.look(GOOD if second % 3 else BAD, second)
+    assert listener.said == [("x:a", "warning")]
+
+
+def test_it_is_told_again_only_if_it_got_worse() -> None:
+    listener = Listener()
+    conditions = watch(listener, after=0.0)
+    for second, facts in enumerate([BAD, BAD, WORSE, WORSE, BAD, BAD]):
+        conditions.look(facts, second)
+    assert listener.said == [("x:a", "warning"), ("x:a", "critical")]
+
+
+def test_what_a_life_before_raised_ends_only_when_it_is_known_to_be_over() -> None:
+    listener = Listener()
+    conditions = watch(listener, ["x:a", "y"])
+    for second in range(45):
+        conditions.look(GOOD, second)
+    assert listener.said == []
+    conditions.look(GOOD, 45)
+    assert listener.said == [("x:a", "over")]
+    assert not conditions.owns("y")
