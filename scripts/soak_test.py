@@ -64,7 +64,7 @@ def main(
     try:
         with _daemon(config, socket, own=own) as api:
             watch = Watch(api, kill_every, seed)
-            watch.run(seconds, lambda text: console.print(text, style="dim", highlight=False))
+            watch.run(seconds, click.echo)
     except (LeviBotError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
     verdicts = judge(watch, Limits(uptime, slope_kb * 1000, errors))

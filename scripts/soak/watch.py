@@ -115,6 +115,8 @@ class Watch:
         while (now := time.monotonic()) - begun < seconds:
             status = self._ask()
             if status is not None:
+                if not self.tracks:
+                    tell(f"watching process {self._daemon_pid} for {seconds:g} s")
                 self._take(status, now)
                 # The last one leaves time to come back, or its end would count and its return would not.
                 if now >= next_kill and seconds - (now - begun) > AFTERMATH_SECONDS:

@@ -1,0 +1,118 @@
+"""The soak: what it finds, and that it finds nothing where nothing is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from typing import Any
+
+from scripts.soak.verdict import Limits, judge
+from scripts.soak.watch import Track, Watch, _shuffled_for_ever, robust_slope
+from tests.daemon.conftest import MakeDaemon
+from tests.daemon.harness import DaemonUnderTest
+
+
+def soak(daemon: DaemonUnderTest, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    result = daemon.folder / "soak.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.soak_test", "-c", daemon.config, "--json", result, *arguments],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    return done.returncode, json.loads(result.read_text(encoding="utf-8")), done.stdout
+
+
+def met(result: dict[str, Any]) -> dict[str, bool]:
+    return {verdict["what"]: verdict["met"] for verdict in result["verdicts"]}
+
+
+def test_kills_of_its_own_are_explained_and_the_budget_is_given_back(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    code, result, said = soak(daemon, "--seconds", "11", "--kill-every", "2", "--seed", "3", "--uptime", "0.5")
+    assert (code, result["passed"]) == (0, True), said
+    assert len(result["killed"]) == 2
+    for name in result["killed"]:
+        assert result["workers"][name]["restarts"] == result["workers"][name]["kills"] == 1
+    assert {engine["restarts_in_window"] for engine in daemon.status()["engines"]} == {0}
+
+
+def test_a_death_that_nobody_explains_and_the_time_it_took_are_found(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(**{"policy.engine.restart_delays": [0.0, 2.0]})
+    daemon.start()
+    command = [sys.executable, "-m", "scripts.soak_test", "-c", daemon.config, "--seconds", "8"]
+    result = daemon.folder / "soak.json"
+    watcher = subprocess.Popen([*command, "--json", result], stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    assert "watching" in watcher.stdout.readline()
+    for _ in range(2):  # the first restart comes at once, the second after two seconds
+        pid = daemon.engine()["pid"]
+        os.kill(pid, signal.SIGKILL)
+        daemon.wait_replaced("engine-BTC-USDT", pid)
+    watcher.communicate(timeout=60)
+    assert watcher.returncode == 1
+    verdicts = met(json.loads(result.read_text(encoding="utf-8")))
+    assert not verdicts["restarts that nobody made"]
+    assert not verdicts["uptime of the worst engine"]
+
+
+def test_a_daemon_that_goes_away_is_found(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(symbols=["BTC/USDT"])
+    daemon.start()
+    result = daemon.folder / "soak.json"
+    command = [sys.executable, "-m", "scripts.soak_test", "-c", daemon.config, "--seconds", "6", "--json", result]
+    watcher = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    assert "watching" in watcher.stdout.readline()
+    daemon.stop()
+    watcher.communicate(timeout=60)
+    assert watcher.returncode == 1
+    assert not met(json.loads(result.read_text(encoding="utf-8")))["daemon"]
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    return {
+        "worker": "engine-A", "kind": "engine", "state": "running", "ready": True, "restarts": 0, "error_count": 0,
+        "ready_seconds": 0.0, "down_seconds": 0.0, "last_error": "", "incarnation": 1, "pid": 1,
+        "uss_bytes": None, "uptime_seconds": 0.0, **changes,
+    }  # fmt: skip
+
+
+def judged(track: Track) -> dict[str, bool]:
+    watch = Watch.__new__(Watch)
+    watch.tracks, watch.problems = {"engine-A": track}, []
+    return {verdict.what: verdict.met for verdict in judge(watch, Limits())}
+
+
+def test_each_fault_misses_its_own_limit() -> None:
+    sound = Track(entry(), entry(ready_seconds=999.5, down_seconds=0.5, restarts=1), kills=1)
+    assert all(judged(sound).values())
+    leak = [(20.0 + second, 10**7 + 2000 * second) for second in range(0, 600, 10)]
+    for what, track in {
+        "restarts that nobody made": Track(entry(), entry(ready_seconds=1.0, restarts=2), kills=1),
+        "errors that follow no kill": Track(entry(), entry(ready_seconds=1.0), errors=3, explained_errors=2),
+        "uptime of the worst engine": Track(entry(), entry(ready_seconds=99.8, down_seconds=0.2)),
+        "not ready at the end": Track(entry(), entry(ready_seconds=1.0, ready=False)),
+        "steepest growth of unique memory": Track(entry(), entry(ready_seconds=1.0), memory={1: leak}),
+    }.items():
+        assert [name for name, ok in judged(track).items() if not ok] == [what]
+
+
+def test_the_slope_bears_outliers_and_knows_no_slope_between_two_processes() -> None:
+    chance = random.Random(1)
+    steady = [(float(s), 1e7 + chance.gauss(0, 1e5)) for s in range(100)]
+    steady[50] = (50.0, 9e7)
+    assert abs(robust_slope([steady])) < 2e3
+    second = [(float(s), 5e7) for s in range(100)]
+    assert abs(robust_slope([steady, second])) < 2e3
+    assert abs(robust_slope([[(float(s), 3.0 * s) for s in range(50)]]) - 3.0) < 1e-9
+
+
+def test_everybody_is_chosen_once_before_anybody_twice() -> None:
+    choose = _shuffled_for_ever(random.Random(2))
+    names = ["a", "b", "c", "d"]
+    assert sorted(choose(names) for _ in names) == names
+    assert choose(["b"]) == "b"
