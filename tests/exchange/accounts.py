@@ -26,7 +26,6 @@ class Reason(Enum):
     BAD_SYMBOL = "bad symbol"
     MARKET_CLOSED = "market closed"
     BAD_PARAMETER = "bad parameter"
-    TOO_PRECISE = "too much precision"
     LOT_SIZE = "lot size"
     PRICE_FILTER = "price filter"
     NOTIONAL = "minimum notional"

@@ -34,6 +34,8 @@ class Served:
 
         async def act() -> T:
             client = self.exchange.client(**{"rateLimit": 5, "timeout_on_exit": 0, **config})
+            if self.dialect == "mexc":
+                client.options["watchOrderBook"]["snapshotDelay"] = 5
             if keep_alive_ms is not None:
                 client.streaming["keepAlive"] = keep_alive_ms
             try:
@@ -50,7 +52,7 @@ class Served:
 
 @pytest.fixture(scope="module", params=["binance", "mexc"])
 def module_exchange(request: pytest.FixtureRequest) -> Iterator[Served]:
-    with running(Settings(dialect=request.param)) as exchange:
+    with running(Settings(dialect=request.param, trades_per_s=20.0)) as exchange:
         yield Served(exchange)
 
 
