@@ -53,7 +53,7 @@ def test_a_drop_while_nobody_watches_is_a_silent_gap(served: Served) -> None:
     async def scenario(client: Any) -> list[tuple[Any, ...]]:
         await client.watch_trades(SYMBOL)
         served.exchange.drop_connections()
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.7)
         return await hear(client, 0.5)
 
     heard = served.play(scenario)
@@ -80,11 +80,11 @@ def test_pong_without_data_is_never_noticed(served: Served) -> None:
 
     async def scenario(client: Any) -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.watch_trades(SYMBOL), 8 * KEEP_ALIVE_MS / 1000)
+            await asyncio.wait_for(client.watch_trades(SYMBOL), 6 * KEEP_ALIVE_MS / 1000)
 
     served.play(scenario, keep_alive_ms=KEEP_ALIVE_MS)
     assert fault.struck >= 3
-    assert len(served.exchange.log.streamed("ping")) >= 4
+    assert len(served.exchange.log.streamed("ping")) >= 3
 
 
 def test_a_silence_of_the_open_connections_is_healed_by_a_redial(served: Served) -> None:
@@ -92,7 +92,7 @@ def test_a_silence_of_the_open_connections_is_healed_by_a_redial(served: Served)
         await client.watch_trades(SYMBOL)
         served.exchange.arm("silent", only_open=True)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(hear(client, 5), 1.5)
+            await asyncio.wait_for(hear(client, 5), 0.8)
         served.exchange.drop_connections()
         await asyncio.sleep(0.1)
         await asyncio.wait_for(client.watch_trades(SYMBOL), 5)
@@ -108,7 +108,7 @@ def test_a_malformed_frame_kills_the_receive_loop_and_only_the_loop_hears(served
         await client.watch_trades(SYMBOL)
         served.exchange.arm("malformed", trades_of(served), times=1)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(hear(client, 5), 2)
+            await asyncio.wait_for(hear(client, 5), 0.8)
 
     served.play(scenario)
     assert any("exception" in context for context in heard)
@@ -121,7 +121,7 @@ def test_a_refused_subscription(served: Served) -> None:
     async def scenario(client: Any) -> None:
         expected = ccxt.ExchangeError if served.dialect == "binance" else TimeoutError
         with pytest.raises(expected):
-            await asyncio.wait_for(client.watch_trades(SYMBOL), 1.5)
+            await asyncio.wait_for(client.watch_trades(SYMBOL), 0.8)
 
     served.play(scenario)
 
@@ -131,7 +131,7 @@ def test_an_ignored_subscription_hangs(served: Served) -> None:
 
     async def scenario(client: Any) -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client.watch_trades(SYMBOL), 1)
+            await asyncio.wait_for(client.watch_trades(SYMBOL), 0.6)
 
     served.play(scenario)
     assert fault.struck == 1
@@ -250,6 +250,6 @@ def test_a_halted_symbol_falls_silent(served: Served) -> None:
         served.exchange.arm("halted", symbol=SYMBOL)
         await asyncio.sleep(0.2)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(hear(client, 5), 1)
+            await asyncio.wait_for(hear(client, 5), 0.8)
 
     served.play(scenario)
