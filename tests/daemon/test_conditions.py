@@ -1,0 +1,42 @@
+"""What is checked all the time, made true in a real daemon: each is told once, and is over when it is mended."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from tests.daemon.conftest import MakeDaemon
+from tests.daemon.harness import FAULTS, DaemonUnderTest
+
+
+def standing(daemon: DaemonUnderTest) -> dict[str, str]:
+    """Messages of the alerts that stand, by key."""
+    return {alert["key"]: alert["message"] for alert in daemon.api.get("/alerts?state=standing")}
+
+
+def test_a_feed_that_falls_silent_is_told_and_over_when_it_speaks_again(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(**{"engine.market_max_age": 1.0, "policy.feed.hang_after": 60.0})
+    daemon.start()
+    feed = daemon.worker("feed")["pid"]
+    os.kill(feed, signal.SIGSTOP)
+    try:
+        daemon.wait(lambda: "stale_feed" in standing(daemon), "the silence of the feed to be told", seconds=20)
+    finally:
+        os.kill(feed, signal.SIGCONT)
+    daemon.wait(lambda: "stale_feed" not in standing(daemon), "the alert to be over", seconds=20)
+    assert daemon.worker("feed")["pid"] == feed
+
+
+def test_too_little_room_on_the_disk_is_told(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(**{"alerts.disk_free_mb": 1e12})
+    daemon.start()
+    daemon.wait(lambda: "disk_low" in standing(daemon), "the lack of room to be told")
+    assert "MB are free below data_dir" in standing(daemon)["disk_low"]
+
+
+def test_a_loss_beyond_the_days_limit_stops_trading_and_is_told(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(**{"engine.strategy": f"{FAULTS}:Long", "risk.daily_loss": 0.0001})
+    daemon.start()
+    daemon.wait(lambda: "daily_stop" in standing(daemon), "the daily stop to be told", seconds=30)
+    assert daemon.api.get("/risk/summary")["global_stop"]
+    assert "%" in standing(daemon)["daily_stop"]
