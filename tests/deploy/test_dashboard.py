@@ -34,6 +34,12 @@ TITLES = [
     "Positions",
     "Errors",
 ]
+EVERY_ANSWER_IS_A_SIGNAL: dict[str, Any] = {
+    "engine.strategy_options.long_from": 0.5,
+    "engine.strategy_options.short_to": 0.4999,
+    "engine.strategy_options.costs": 0.0,
+    "engine.strategy_options.least_gain": 0.0,
+}
 _WINDOW = f"{40 * SCRAPE_SECONDS:g}s"  # Grafana takes at least four scrapes
 _VARIABLE = re.compile(r"label_values\((?P<metric>\w+), (?P<label>\w+)\)")
 
@@ -93,7 +99,12 @@ def test_the_data_source_of_grafana_knows_how_often_is_scraped() -> None:
 def scraped() -> Iterator[RealPrometheus]:
     """A Prometheus that has seen a daemon with two engines, a pool of two, a model, and some trouble."""
     port = free_port()
-    settings: dict[str, Any] = {"api.port": port, "engine.strategy": "ensemble", "inference.processes": 2}
+    settings: dict[str, Any] = {
+        "api.port": port,
+        "engine.strategy": "ensemble",
+        **EVERY_ANSWER_IS_A_SIGNAL,
+        "inference.processes": 2,
+    }
     with ExitStack() as stack:
         home, folder = (Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="levi-"))) for _ in range(2))
         under_test = stack.enter_context(daemon(home, **settings))
@@ -111,7 +122,7 @@ def scraped() -> Iterator[RealPrometheus]:
                     send_junk()
                     return peer.query(expression)
 
-                wait_for(found, f"data of {name}: {expression}", seconds=30, every=SCRAPE_SECONDS)
+                wait_for(found, f"data of {name}: {expression}", seconds=60, every=SCRAPE_SECONDS)
         yield peer
 
 
