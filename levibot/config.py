@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -28,6 +29,7 @@ SymbolName = Annotated[str, AfterValidator(_check_symbol)]
 SymbolNames = Annotated[tuple[SymbolName, ...], Field(min_length=1), AfterValidator(_check_distinct)]
 Seconds = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Money = Annotated[Decimal, Field(ge=0)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -116,8 +118,34 @@ class SupervisorConfig(Section):
     )
 
 
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
+        raise ValueError("expected a URL such as http://127.0.0.1:8080 or wss://stream.example.org")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("a URL here may hold no user, password or query: this file is no place for secrets")
+    return url
+
+
+def _check_proxy(url: str) -> str:
+    if urlsplit(_check_url(url)).scheme not in ("http", "https"):
+        raise ValueError("expected an HTTP proxy such as http://127.0.0.1:3128")
+    return url
+
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    secrets = {"apikey", "secret", "password", "privatekey", "uid", "token"}
+    for key in options:
+        if key.lower().replace("_", "") in secrets:
+            raise ValueError(f"{key} is a secret: this file is no place for it")
+    return options
+
+
+Url = Annotated[str, AfterValidator(_check_url)]
+
+
 class ExchangeConfig(Section):
-    """What is traded on; part of the name of the state directory."""
+    """What is traded on, and how it is reached; id and account are part of the name of the state directory."""
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9]+$")] | None = Field(
         None, description="Exchange whose markets are traded; default: the source of the feed."
@@ -125,6 +153,32 @@ class ExchangeConfig(Section):
     account: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] = Field(
         "default", description="Name of the account; state is kept apart for each."
     )
+    sandbox: bool = Field(False, description="Use the exchange's own test network, where it has one.")
+    urls: dict[str, Url] = Field(
+        default_factory=dict,
+        description="URLs in place of the exchange's own, by dotted key of ccxt's urls.api.",
+    )
+    options: Annotated[dict[str, Any], AfterValidator(_check_options)] = Field(
+        default_factory=dict, description="Options of ccxt for this exchange, laid over LeviBot's."
+    )
+    proxy: Annotated[str, AfterValidator(_check_proxy)] | None = Field(
+        None, description="HTTP proxy through which the exchange is reached; default: none."
+    )
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Requests of weight 1 a minute, for all processes together; default: what ccxt knows.",
+    )
+    feed_share: Share = Field(0.4, description="Part of them that is the feed's.")
+    download_share: Share = Field(0.2, description="Part of them for `levibotctl download`.")
+    reserved_share: Share = Field(
+        0.2, description="Part of them kept for cancels, exits and reconciliation; what is left is for orders."
+    )
+
+    @model_validator(mode="after")
+    def _shares_leave_room_for_orders(self) -> Self:
+        if self.feed_share + self.download_share + self.reserved_share >= 1:
+            raise ValueError("feed_share, download_share and reserved_share must leave a part for orders")
+        return self
 
 
 class FeedConfig(Section):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+RefusalReason = Literal["symbol", "authentication", "funds", "order", "not found", "request"]
 
 
 class LeviBotError(Exception):
@@ -101,6 +104,54 @@ class FullDiskError(DataStoreError):
 
 class AlreadyRunningError(StopError):
     """Another supervisor holds the data directory."""
+
+
+class ExchangeUnavailableError(RetryError):
+    """The exchange cannot be reached, is in trouble, or did not answer in time."""
+
+
+class MalformedAnswerError(RetryError):
+    """An answer that is not what was asked for: whether the request was carried out is unknown."""
+
+
+class ExchangeClockError(RetryError):
+    """The exchange refused a request for its time stamp; the difference of the clocks is measured anew."""
+
+
+class CoolDownError(BackOffError):
+    """The exchange has been asked too much: nothing is sent to it for a while.
+
+    Parameters
+    ----------
+    reason
+        What the exchange said.
+    wait_s
+        Seconds until it may be asked again.
+    """
+
+    def __init__(self, reason: str, wait_s: float) -> None:
+        super().__init__(f"{reason}; nothing is sent for {wait_s:.0f} s")
+        self.wait_s = wait_s
+
+
+class BudgetError(BackOffError):
+    """This process has used up its share of the exchange's rate limit for now."""
+
+
+class ExchangeRefusedError(GiveUpError):
+    """The exchange definitely did not do what was asked, and will not.
+
+    Parameters
+    ----------
+    reason
+        Which kind of refusal.
+    text
+        What the exchange said.
+    """
+
+    def __init__(self, reason: RefusalReason, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class LaunchError(RetryError):

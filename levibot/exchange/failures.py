@@ -1,0 +1,90 @@
+"""What ccxt raises, as the reaction that it demands."""
+
+from __future__ import annotations
+
+import re
+from typing import NoReturn
+
+from levibot.errors import (
+    CoolDownError,
+    ExchangeClockError,
+    ExchangeRefusedError,
+    ExchangeUnavailableError,
+    LeviBotError,
+    MalformedAnswerError,
+    RefusalReason,
+)
+
+_QUERY = re.compile(r"\?\S*")  # of a signed request it holds the signature
+_LONGEST = 300  # characters; a page of HTML says nothing
+
+
+def translate(error: Exception, what: str) -> LeviBotError:
+    """Our error for what came out of a request to the exchange.
+
+    Parameters
+    ----------
+    error
+        From ccxt, or raised while ccxt read the answer.
+    what
+        What was asked for, for people.
+
+    Returns
+    -------
+    LeviBotError
+        `ExchangeRefusedError` only where the exchange definitely did not do it: no such symbol or order, no
+        funds, wrong credentials, an invalid order. Whatever else happened, the request may have been carried
+        out, and whoever sent an order has to ask.
+    """
+    from ccxt.base import errors as ccxt
+
+    if isinstance(error, LeviBotError):
+        return error
+    text = f"{what}: {describe(error)}"
+    if isinstance(error, ccxt.RateLimitExceeded | ccxt.DDoSProtection):
+        return CoolDownError(text, 0.0)
+    if isinstance(error, ccxt.InvalidNonce) and not isinstance(error, ccxt.ChecksumError):
+        return ExchangeClockError(text)
+    if isinstance(error, ccxt.ChecksumError | ccxt.BadResponse):
+        return MalformedAnswerError(text)
+    if isinstance(error, TimeoutError):
+        return ExchangeUnavailableError(f"{what}: no answer in time")
+    if isinstance(error, ccxt.OperationFailed | ccxt.ExchangeClosedByUser | OSError):
+        return ExchangeUnavailableError(text)
+    reason = _refusal(error)
+    return ExchangeRefusedError(reason, text) if reason else MalformedAnswerError(text)
+
+
+def describe(error: BaseException) -> str:
+    """What an error says, on one line, without the query of a URL and not endlessly."""
+    text = " ".join(_QUERY.sub("", str(error)).split())
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def raise_malformed(what: str, found: object, expected: str) -> NoReturn:
+    """Refuse a part of an answer.
+
+    Raises
+    ------
+    MalformedAnswerError
+        Always.
+    """
+    shown = repr(found)
+    shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
+    raise MalformedAnswerError(f"{what}: found {shown}, expected {expected}")
+
+
+def _refusal(error: Exception) -> RefusalReason | None:
+    from ccxt.base import errors as ccxt
+
+    kinds: tuple[tuple[type[Exception], RefusalReason], ...] = (
+        (ccxt.BadSymbol, "symbol"),
+        (ccxt.AuthenticationError, "authentication"),
+        (ccxt.InsufficientFunds, "funds"),
+        (ccxt.OrderNotFound, "not found"),
+        (ccxt.InvalidOrder, "order"),
+        (ccxt.NotSupported, "request"),  # raised by ccxt itself, before anything is sent
+        (ccxt.ArgumentsRequired, "request"),
+    )
+    return next((reason for kind, reason in kinds if isinstance(error, kind)), None)

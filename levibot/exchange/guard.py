@@ -1,0 +1,200 @@
+"""ccxt seen from inside: every request weighed, every answer looked at, no frame that kills a stream silently.
+
+ccxt calls its own methods for these; a subclass made at run time overrides them, for whichever exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+from levibot.errors import MalformedAnswerError
+from levibot.exchange.budget import Budget, WeightClass
+from levibot.exchange.failures import describe
+
+_TOO_MANY = (418, 429)
+
+
+@dataclass(slots=True)
+class Watcher:
+    """What a guarded exchange tells.
+
+    Parameters
+    ----------
+    budget
+        Every REST request takes its weight there, those that ccxt sends of itself included.
+    too_many
+        Called with the seconds to wait (None: not said) and a text, for each answer 418 or 429.
+    connected
+        Called with the URL of each WebSocket that has been opened.
+    disconnected
+        Called with the URL of each that has been lost, and why; also when nobody was waiting for data, which
+        ccxt tells nobody.
+    """
+
+    budget: Budget
+    too_many: Callable[[float | None, str], None]
+    connected: Callable[[str], None]
+    disconnected: Callable[[str, str], None]
+
+
+class Permit:
+    """One call: whose part of the budget it uses, and its deadline, which stands still while it waits there."""
+
+    def __init__(self, weight_class: WeightClass, timeout: asyncio.Timeout) -> None:
+        self.weight_class = weight_class
+        self._timeout = timeout
+        self._waiting = 0
+        self._left = 0.0
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop the deadline; requests of one call may wait at the same time."""
+        loop, when = asyncio.get_running_loop(), self._timeout.when()
+        if self._waiting == 0 and when is not None:
+            self._left = when - loop.time()
+            self._timeout.reschedule(None)
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0 and not self._timeout.expired():
+                self._timeout.reschedule(loop.time() + self._left)
+
+
+PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
+
+
+class GuardedExchange:
+    """Mixin in front of a class of ccxt.pro; `watcher` is set right after its making."""
+
+    watcher: Watcher
+
+    async def throttle(self, cost: float | None = None) -> None:
+        """Wait for the turn of one request; in place of ccxt's own throttle, which knows of no other process."""
+        permit = PERMIT.get()
+        weight = 1.0 if cost is None else float(cost)
+        if permit is None:  # ccxt asks for something by itself, such as the snapshot of a streamed book
+            await self.watcher.budget.take(weight, "data")
+            return
+        with permit.standing_still():
+            await self.watcher.budget.take(weight, permit.weight_class)
+
+    def handle_errors(
+        self,
+        code: int,
+        reason: str,
+        url: str,
+        method: str,
+        headers: Mapping[str, str],
+        body: str,
+        response: Any,
+        request_headers: Any,
+        request_body: Any,
+    ) -> Any:
+        """Look at every answer before ccxt does.
+
+        Raises
+        ------
+        MalformedAnswerError
+            If the exchange says that all is well and sends no JSON: ccxt would hand on the text as data.
+        """
+        if code in _TOO_MANY:
+            self.watcher.too_many(_retry_after(headers), f"the exchange answered {code} (too many requests)")
+        if code < 400 and not isinstance(response, dict | list):
+            path = url.partition("?")[0]
+            kind = _header(headers, "Content-Type") or "no content type"
+            raise MalformedAnswerError(
+                f"{method} {path}: status {code} with {len(body or '')} characters of {kind}, expected JSON"
+            )
+        parent: Any = super()
+        return parent.handle_errors(
+            code, reason, url, method, headers, body, response, request_headers, request_body
+        )
+
+    def client(self, url: str) -> Any:
+        """The WebSocket client for `url`, its frames guarded."""
+        parent: Any = super()
+        clients = getattr(self, "clients", None) or {}
+        known = clients.get(url)
+        client = parent.client(url)
+        if client is not known:
+            client.handle_message = _guarded(client, client.handle_message)
+        return client
+
+    def on_connected(self, client: Any, message: Any = None) -> None:
+        """Tell of a new connection."""
+        parent: Any = super()
+        parent.on_connected(client, message)
+        self.watcher.connected(client.url)
+
+    def on_error(self, client: Any, error: Exception) -> None:
+        """Tell of a connection that failed."""
+        parent: Any = super()
+        parent.on_error(client, error)
+        self._lost(client, describe(error))
+
+    def on_close(self, client: Any, code: Any) -> None:
+        """Tell of a connection that was closed."""
+        parent: Any = super()
+        parent.on_close(client, code)
+        self._lost(client, f"closed by the exchange, code {code}")
+
+    def _lost(self, client: Any, reason: str) -> None:
+        lost: WeakSet[Any] = self.__dict__.setdefault("_lost_clients", WeakSet())
+        if client not in lost:  # ccxt tells of one end several times
+            lost.add(client)
+            self.watcher.disconnected(client.url, reason)
+
+
+def guarded_class(exchange_class: type) -> type:
+    """The class of ccxt.pro with the guard in front."""
+    return type(exchange_class.__name__, (GuardedExchange, exchange_class), {})
+
+
+def _guarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Handle frames until one cannot be dealt with; then end the connection at once.
+
+    Without this the exception ends ccxt's receive loop and nothing is heard until a ping fails.
+    """
+    poisoned = False
+
+    def handle_message(message: Any) -> None:
+        nonlocal poisoned
+        if poisoned:  # frames that were buffered behind it belong to a stream that has ended
+            return
+        try:
+            handle(message)
+        except Exception as error:  # noqa: BLE001  # whatever a frame does to the parser, the stream has a hole
+            poisoned = True
+            failure = _network_error(f"a frame could not be read ({describe(error)})")
+            failure.__cause__ = error
+            client.on_error(failure)
+
+    return handle_message
+
+
+def _network_error(text: str) -> Exception:
+    from ccxt.base.errors import NetworkError
+
+    error: Exception = NetworkError(text)
+    return error
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = _header(headers, "Retry-After")
+    try:
+        seconds = float(value) if value else None
+    except ValueError:  # a date, which no exchange is known to send
+        return None
+    return seconds if seconds is not None and 0 < seconds < float("inf") else None
+
+
+def _header(headers: Mapping[str, str], name: str) -> str | None:
+    return next((value for key, value in (headers or {}).items() if key.lower() == name.lower()), None)

@@ -1,0 +1,354 @@
+"""One session with an exchange: its ccxt object, its markets, its clock, and the one way to send a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from levibot.bus.messages import MarketSpec
+from levibot.clock import boot_ns, wall_ms
+from levibot.config import ExchangeConfig
+from levibot.errors import (
+    CoolDownError,
+    DataStoreError,
+    ExchangeClockError,
+    ExchangeRefusedError,
+    LeviBotError,
+    RetryError,
+)
+from levibot.exchange.budget import Allowance, Budget, Role, WeightClass
+from levibot.exchange.building import build
+from levibot.exchange.cooldown import FILE, CoolDown
+from levibot.exchange.failures import translate
+from levibot.exchange.guard import PERMIT, Permit, Watcher
+from levibot.exchange.loop_errors import LoopErrors
+from levibot.exchange.markets import merge, read_markets
+from levibot.exchange.quirks import Quirks, quirks_of
+from levibot.exchange.validation import read_time
+
+T = TypeVar("T")
+
+DEADLINE_S = 4.0
+_MARKETS_DEADLINE_S = 30.0  # thousands of markets in one answer
+_CLOCK_EVERY_S, _MARKETS_EVERY_S = 600.0, 3600.0
+_AGAIN_S = 30.0  # after a failed reading of clock or markets
+_WORST_ROUND_TRIP_MS = 2_000  # a measurement of the clock that took longer says too little
+_PAUSES_S = (0.25, 1.0)  # between the attempts of `read`
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told of what happens in a session. All are called from its event loop, and must return at once.
+
+    Parameters
+    ----------
+    markets_changed
+        Specifications that are new or have changed; not called for the first reading.
+    connected
+        URL of a WebSocket that has been opened.
+    disconnected
+        URL of a WebSocket that was lost, and why: closed, silent, a frame that could not be read. Also told
+        when nobody awaits data of it, which ccxt would let pass: what came meanwhile is missing.
+    trouble
+        What failed in the background, and how; the session goes on.
+    """
+
+    markets_changed: Callable[[Sequence[MarketSpec]], None] = _ignore
+    connected: Callable[[str], None] = _ignore
+    disconnected: Callable[[str, str], None] = _ignore
+    trouble: Callable[[str, Exception], None] = _ignore
+
+
+class ExchangeSession:
+    """A session with one exchange, on one event loop.
+
+    ``await open()`` once, again after it failed; ``await close()`` in the end, whatever happened. In between:
+
+    - ``await call("data", lambda exchange: exchange.fetch_order_book(symbol, 50))`` sends a request;
+    - `exchange` is the real ccxt.pro object, for ``watch_*`` (which take no permit and raise what ccxt raises:
+      pass that through `failures.translate`) — one consumer for each stream, and never `asyncio.wait_for` around
+      a watch that another one shares;
+    - `markets` are the specifications, read again each hour; `quirks` say which streams work, and the limits;
+    - `exchange_ms()` is the exchange's time, `budget` and `cool_down` say what was sent and when it may go on.
+
+    What an answer holds is not checked here: see `levibot.exchange.validation`.
+
+    Parameters
+    ----------
+    exchange_id
+        Any that ccxt.pro streams, in lower case.
+    config
+        Section ``[exchange]``.
+    role
+        Whose share of the rate limit is used.
+    state_dir
+        Folder of the cool-down, which all processes obey.
+    listeners
+        Who is told of what.
+    swaps
+        Whether swaps are wanted as well as spot markets.
+    patience_s
+        Seconds that a request waits for its turn in the rate limit, at most.
+    """
+
+    def __init__(
+        self,
+        exchange_id: str,
+        config: ExchangeConfig,
+        role: Role,
+        state_dir: Path,
+        listeners: Listeners | None = None,
+        *,
+        swaps: bool = False,
+        patience_s: float = 30.0,
+    ) -> None:
+        self.id = exchange_id
+        self.quirks: Quirks = quirks_of(exchange_id)
+        self.cool_down = CoolDown(state_dir / FILE)
+        self.markets: Mapping[str, MarketSpec] = {}
+        self.skew_ms = 0  # this clock less the exchange's
+        self._config = config
+        self._role = role
+        self._listeners = listeners or Listeners()
+        self._swaps = swaps
+        self._patience_s = patience_s
+        self._exchange: Any = None
+        self._budget: Budget | None = None
+        self._unreadable: Mapping[str, str] = {}
+        self._loop_errors = LoopErrors(lambda error: self._listeners.trouble("stream", error))
+        self._upkeep: list[asyncio.Task[None]] = []
+        self._passing: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------------ lifecycle
+
+    async def open(self) -> None:
+        """Make the ccxt object, measure the clocks, read the markets, and keep both up to date from now on.
+
+        Raises
+        ------
+        ConfigError
+            If the exchange, a URL or the sandbox is not there.
+        RetryError, BackOffError
+            If it does not work now; call it again.
+        """
+        if self._exchange is None:
+            exchange = await asyncio.to_thread(build, self.id, self._config, self.quirks, swaps=self._swaps)
+            allowance = Allowance.of(self._config, self._role, 60_000 / exchange.rateLimit)
+            self._budget = Budget(allowance, self.cool_down, self._patience_s)
+            exchange.watcher = Watcher(
+                self._budget, self._begin_cool_down, self._listeners.connected, self._listeners.disconnected
+            )
+            self._exchange = exchange
+            self._loop_errors.install(asyncio.get_running_loop())
+        if self._upkeep:
+            return
+        await self.measure_clock()
+        await self.read_markets()
+        self._upkeep = [
+            asyncio.create_task(self._repeat("clock", self.measure_clock, _CLOCK_EVERY_S)),
+            asyncio.create_task(self._repeat("markets", self.read_markets, _MARKETS_EVERY_S)),
+        ]
+
+    async def close(self) -> None:
+        """End everything; no task and no socket is left. Pending watches are cancelled."""
+        tasks = [*self._upkeep, *self._passing]
+        for task in self._upkeep:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._upkeep = []
+        if self._exchange is not None:
+            self._exchange.timeout_on_exit = 0
+            self._exchange.watcher.disconnected = _ignore  # these we close ourselves
+            await self._exchange.close()
+            self._exchange = None
+            await asyncio.sleep(0)  # transports close on the next turn
+            self._loop_errors.remove(asyncio.get_running_loop())
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def exchange(self) -> Any:
+        """The ccxt.pro object."""
+        assert self._exchange is not None, "the session is not open"
+        return self._exchange
+
+    @property
+    def budget(self) -> Budget:
+        """What this process may send."""
+        assert self._budget is not None, "the session is not open"
+        return self._budget
+
+    def exchange_ms(self) -> int:
+        """The exchange's time, Unix ms."""
+        return wall_ms() - self.skew_ms
+
+    def spec(self, symbol: str) -> MarketSpec:
+        """Specification of a market; one that is halted or delisted is not `active`.
+
+        Raises
+        ------
+        ExchangeRefusedError
+            If there is no such market, or it could not be read.
+        """
+        found = self.markets.get(symbol)
+        if found is None:
+            why = self._unreadable.get(symbol) or f"{self.id} has no market {symbol}; remove it from symbols"
+            raise ExchangeRefusedError("symbol", why)
+        return found
+
+    # ------------------------------------------------------------------ requests
+
+    async def call(
+        self, weight_class: WeightClass, request: Callable[[Any], Awaitable[T]], deadline_s: float = DEADLINE_S
+    ) -> T:
+        """Send one request, once.
+
+        Parameters
+        ----------
+        weight_class
+            ``"data"``, ``"order"``, or ``"protective"`` for cancels, exits and reconciliation, which have a
+            reserve of their own.
+        request
+            Called with the ccxt object.
+        deadline_s
+            Seconds until it is given up; waiting for the turn does not count.
+
+        Raises
+        ------
+        ExchangeUnavailableError, MalformedAnswerError, ExchangeClockError
+            Retry; of an order, nobody knows whether it was carried out.
+        CoolDownError, BudgetError
+            Back off; nothing was sent, or it was refused for the rate limit.
+        ExchangeRefusedError
+            Give up; it was definitely not carried out.
+        """
+        self.budget.check_cool_down()
+        try:
+            async with asyncio.timeout(deadline_s) as timeout:
+                permit = PERMIT.set(Permit(weight_class, timeout))
+                try:
+                    result = await request(self.exchange)
+                finally:
+                    PERMIT.reset(permit)
+        except Exception as error:
+            raise self._react(error, weight_class) from error
+        self.cool_down.relax()
+        return result
+
+    async def read(
+        self, request: Callable[[Any], Awaitable[Any]], check: Callable[[Any], T], deadline_s: float = DEADLINE_S
+    ) -> T:
+        """Ask for data, check them, and ask twice more where another attempt may help; never for orders.
+
+        Parameters
+        ----------
+        request
+            Called with the ccxt object for each attempt.
+        check
+            Makes something of the answer, or raises `MalformedAnswerError`.
+        deadline_s
+            Seconds for each attempt.
+
+        Raises
+        ------
+        RetryError, BackOffError, ExchangeRefusedError
+            As `call`.
+        """
+        for pause_s in _PAUSES_S:
+            try:
+                return check(await self.call("data", request, deadline_s))
+            except RetryError:
+                await asyncio.sleep(pause_s)
+        return check(await self.call("data", request, deadline_s))
+
+    # ------------------------------------------------------------------ upkeep
+
+    async def measure_clock(self) -> None:
+        """Compare the clocks; signed requests carry the exchange's time from then on.
+
+        Raises
+        ------
+        RetryError, BackOffError
+            If it cannot be asked.
+        """
+        if not self.exchange.has.get("fetchTime"):
+            return
+        sent_ns = boot_ns()
+        there_ms = await self.call("data", _fetch_time)
+        round_trip_ms = (boot_ns() - sent_ns) / 1e6
+        if round_trip_ms <= _WORST_ROUND_TRIP_MS:
+            self.skew_ms = round(wall_ms() - round_trip_ms / 2 - there_ms)
+            self.exchange.options["timeDifference"] = self.skew_ms
+
+    async def read_markets(self) -> None:
+        """Read all markets again; what has vanished stays, as inactive.
+
+        Raises
+        ------
+        RetryError, BackOffError
+            If it cannot be asked, or answers with something else; the former markets hold.
+        """
+        found = await self.call("data", lambda exchange: exchange.fetch_markets(), _MARKETS_DEADLINE_S)
+        exchange = self.exchange
+        reading = read_markets(found, exchange.precisionMode, exchange.fees or {})
+        merged, changed = merge(self.markets, reading.specs)
+        gone = [market for symbol, market in (exchange.markets or {}).items() if symbol not in reading.specs]
+        exchange.set_markets([*found, *(market for market in gone if market["symbol"] in merged)])
+        first = not self.markets
+        self.markets, self._unreadable = merged, reading.unreadable
+        if changed and not first:
+            self._listeners.markets_changed(changed)
+
+    async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
+        pause_s = every_s
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await step()
+                pause_s = every_s
+            except LeviBotError as error:
+                self._listeners.trouble(what, error)
+                pause_s = min(every_s, _AGAIN_S)
+
+    # ------------------------------------------------------------------ failures
+
+    def _react(self, error: Exception, weight_class: WeightClass) -> LeviBotError:
+        failure = translate(error, weight_class)
+        if isinstance(failure, CoolDownError):
+            self._begin_cool_down(None, str(failure))
+            return CoolDownError(self.cool_down.reason, self.cool_down.remaining_s())
+        if isinstance(failure, ExchangeClockError):
+            self._spawn(self._measure_after_refusal())
+        return failure
+
+    def _begin_cool_down(self, seconds: float | None, reason: str) -> None:
+        self.cool_down.begin(seconds, reason)
+        self._spawn(self._save_cool_down())
+
+    async def _save_cool_down(self) -> None:
+        try:
+            await asyncio.to_thread(self.cool_down.save)
+        except DataStoreError as error:
+            self._listeners.trouble("cool-down", error)
+
+    async def _measure_after_refusal(self) -> None:
+        try:
+            await self.measure_clock()
+        except LeviBotError as error:
+            self._listeners.trouble("clock", error)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+
+async def _fetch_time(exchange: Any) -> int:
+    return read_time(await exchange.fetch_time())

@@ -1,0 +1,1 @@
+"""Tests of `levibot.exchange`: the real ccxt, talking to the loopback exchange of `tests.exchange`."""
