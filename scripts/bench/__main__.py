@@ -21,6 +21,7 @@ GROUPS = {
     "latency": "latency",
     "crowd": "crowd",
     "inference": "inference",
+    "decisions": "decisions",
     "scrape": "scrape",
     "api": "api",
     "rivals": "rivals",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from levibot.bus.messages import Bar, Position, Tick
+import msgspec
+
+from levibot.bus.messages import Bar, Position, Prediction, Tick
 from levibot.clock import boot_ns
-from levibot.strategies.base import Signal
+from levibot.market.bars import MINUTE_MS
+from levibot.strategies.base import Question, Signal
+from levibot.strategies.ensemble import Ensemble
 
 
 class EveryTick:
@@ -60,3 +65,41 @@ class BuyAndHold:
     def on_bar(self, bar: Bar, position: Position) -> Signal | None:
         """Be long."""
         return Signal("long")
+
+
+class InAndOut(Ensemble):
+    """The ensemble, long after every even minute and flat after every odd one, and when it was asked and answered.
+
+    The question, the pool's answer and the judgement are real; only the probability in the answer is
+    replaced, so that all engines trade at the same bar.
+
+    Parameters
+    ----------
+    directory
+        Where each engine leaves its times, a JSON object for each entry: Unix seconds.
+    """
+
+    def __init__(self, directory: str) -> None:
+        super().__init__()
+        self._path = Path(directory) / f"{os.getpid()}.jsonl"
+        self._published_ns = self._asked_ns = 0
+
+    def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
+        """Ask, and note when."""
+        self._published_ns, self._asked_ns = bar.received_ns, boot_ns()
+        return super().on_bar(bar, position)
+
+    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+        """Go in, or out."""
+        if prediction is None or prediction.bar_ms // MINUTE_MS % 2:
+            return Signal("flat")
+        times = {"published": self._published_ns, "asked": self._asked_ns, "answered": boot_ns()}
+        seconds = {name: wall_seconds(ns) for name, ns in times.items()}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(seconds) + "\n")
+        return super().on_prediction(msgspec.structs.replace(prediction, probability=0.95), position)
+
+
+def wall_seconds(then_ns: int) -> float:
+    """Unix time of a moment of CLOCK_BOOTTIME that has just been, as log files have it."""
+    return time.time() - (boot_ns() - then_ns) / 1e9

@@ -1,0 +1,128 @@
+"""From a bar that closes in the feed to the order that the paper broker has accepted, all engines at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.bench.figures import LONG, RUNS, Figure, percentile
+from scripts.bench.live import LiveDaemon, open_daemon
+from scripts.bench.models import promote_model
+
+ENGINES = 15
+TICK_HZ = 4.0
+SPEED = 120.0  # two bars a second: in after the one, out after the other
+SECONDS = 120.0 if LONG else 15.0
+_LATEST = 10.0  # seconds; an order further from its bar belongs to another
+
+
+class Decision(NamedTuple):
+    """One entry; Unix seconds."""
+
+    published: float  # the bar, by the feed
+    asked: float  # the strategy was called with it
+    answered: float  # the pool's answer was in its hands
+    sent: float  # the intent: granted, journaled, on its way
+    accepted: float  # the engine has heard that the broker accepted it
+
+    @property
+    def stages(self) -> tuple[float, ...]:
+        """What each step took, in ms."""
+        return tuple(1000 * (after - before) for before, after in pairwise(self))
+
+
+def rows() -> Iterator[Figure]:
+    """Figures of the way from a bar to an order."""
+    runs = [_run() for _ in range(RUNS)]
+    decisions = [decision for run in runs for decision in run]
+    stages = [statistics.median(values) for values in zip(*(d.stages for d in decisions), strict=True)]
+    names = ("feed → engine", "pool", "risk and journal", "broker and back")
+    beside = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, stages, strict=True))
+    note = f"{ENGINES} engines at the same bar, {len(decisions):,} entries; median ms: {beside}"
+    for fraction, target in ((0.5, None), (0.99, 50.0)):
+        values = tuple(percentile([1000 * (d.accepted - d.published) for d in run], fraction) for run in runs)
+        name = f"bar closed in the feed → order accepted by the paper broker, p{fraction * 100:.0f}"
+        yield Figure(name, values, "ms", target, beside=note)
+    commits = (
+        f"one SQLite database, a commit after another, synchronous = FULL: the broker's part of {ENGINES} orders"
+    )
+    yield Figure(
+        f"{ENGINES} commits to disk, one by one", tuple(_commits() for _ in range(RUNS)), "ms", beside=commits
+    )
+
+
+def _run() -> list[Decision]:
+    with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
+        settings = {
+            "feed": {"speed": SPEED},
+            "paper": {"cash": 1_000_000},
+            "risk": {"max_positions": ENGINES, "position_cap": 0.05},
+            "inference": {"processes": 2},
+            "engine": {"strategy": "scripts.bench.strategies:InAndOut", "strategy_options": {"directory": name}},
+        }
+        with open_daemon(ENGINES, TICK_HZ, **settings) as daemon:
+            promote_model(daemon.directory / "data" / "models")
+            daemon.start()
+            daemon.wait_until_ready()
+            time.sleep(SECONDS)
+            pids = {engine["symbol"]: engine["pid"] for engine in daemon.status()["engines"]}
+            return [
+                d for symbol, pid in pids.items() for d in _decisions(daemon, symbol, Path(name) / f"{pid}.jsonl")
+            ]
+
+
+def _decisions(daemon: LiveDaemon, symbol: str, times: Path) -> list[Decision]:
+    """What the strategy of an engine noted, joined with the engine's log; without the first, which is start-up."""
+    noted = [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()]
+    sent, accepted = _orders(daemon.directory / "data" / "logs", symbol)
+    moments = sorted(sent)
+    decisions = []
+    for record in noted[1:]:
+        position = bisect_left(moments, record["answered"])
+        if position < len(moments) and (client_id := sent[moments[position]]) in accepted:
+            decision = Decision(**record, sent=moments[position], accepted=accepted[client_id])
+            if decision.accepted - decision.published < _LATEST:
+                decisions.append(decision)
+    return decisions
+
+
+def _orders(logs: Path, symbol: str) -> tuple[dict[float, str], dict[str, float]]:
+    """Entries of an engine's log: client id by the time it was sent, time of acceptance by client id."""
+    sent: dict[float, str] = {}
+    accepted: dict[str, float] = {}
+    for path in logs.glob(f"engine-{symbol.replace('/', '-')}-*.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            if record.get("role") != "entry":
+                continue
+            moment = datetime.fromisoformat(record["ts"]).timestamp()
+            if record["event"] == "order_sent":
+                sent[moment] = record["client_id"]
+            elif record["event"] == "order_accepted":
+                accepted[record["client_id"]] = moment
+    return sent, accepted
+
+
+def _commits() -> float:
+    """Milliseconds that as many small transactions take as there are engines."""
+    with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
+        database = sqlite3.connect(Path(name) / "x.sqlite", isolation_level=None)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("CREATE TABLE events (body BLOB)")
+        started = time.perf_counter()
+        for _ in range(ENGINES):
+            database.execute("INSERT INTO events VALUES (?)", (os.urandom(300),))
+        elapsed = time.perf_counter() - started
+        database.close()
+        return 1000 * elapsed
