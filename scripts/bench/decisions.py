@@ -15,6 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from levibot.bus.codec import Decoder
+from levibot.bus.messages import OrderAccepted, OrderEvent
 from scripts.bench.figures import LONG, RUNS, Figure, percentile
 from scripts.bench.live import LiveDaemon, open_daemon
 from scripts.bench.models import promote_model
@@ -33,7 +35,8 @@ class Decision(NamedTuple):
     asked: float  # the strategy was called with it
     answered: float  # the pool's answer was in its hands
     sent: float  # the intent: granted, journaled, on its way
-    accepted: float  # the engine has heard that the broker accepted it
+    accepted: float  # written down by the broker, whose stamp is in whole ms: the end of that millisecond
+    heard: float  # committed there, and stored in the engine's ledger too
 
     @property
     def stages(self) -> tuple[float, ...]:
@@ -46,13 +49,17 @@ def rows() -> Iterator[Figure]:
     runs = [_run() for _ in range(RUNS)]
     decisions = [decision for run in runs for decision in run]
     stages = [statistics.median(values) for values in zip(*(d.stages for d in decisions), strict=True)]
-    names = ("feed → engine", "pool", "risk and journal", "broker and back")
+    names = ("feed → engine", "pool", "risk and journal", "broker", "commit and back")
     beside = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, stages, strict=True))
     note = f"{ENGINES} engines at the same bar, {len(decisions):,} entries; median ms: {beside}"
     for fraction, target in ((0.5, None), (0.99, 50.0)):
         values = tuple(percentile([1000 * (d.accepted - d.published) for d in run], fraction) for run in runs)
         name = f"bar closed in the feed → order accepted by the paper broker, p{fraction * 100:.0f}"
         yield Figure(name, values, "ms", target, beside=note)
+    values = tuple(percentile([1000 * (d.heard - d.published) for d in run], 0.99) for run in runs)
+    yield Figure(
+        "the same → its fill in the engine's ledger, p99", values, "ms", beside="all of it on disk, twice"
+    )
     commits = (
         f"one SQLite database, a commit after another, synchronous = FULL: the broker's part of {ENGINES} orders"
     )
@@ -76,30 +83,45 @@ def _run() -> list[Decision]:
             daemon.wait_until_ready()
             time.sleep(SECONDS)
             pids = {engine["symbol"]: engine["pid"] for engine in daemon.status()["engines"]}
+            daemon.stop()  # so that files are whole, and tell of the same orders
+            accepted = _accepted(daemon.directory / "data" / "paper-simulated-default" / "broker.sqlite")
             return [
-                d for symbol, pid in pids.items() for d in _decisions(daemon, symbol, Path(name) / f"{pid}.jsonl")
+                decision
+                for symbol, pid in pids.items()
+                for decision in _decisions(daemon, symbol, Path(name) / f"{pid}.jsonl", accepted)
             ]
 
 
-def _decisions(daemon: LiveDaemon, symbol: str, times: Path) -> list[Decision]:
+def _accepted(books: Path) -> dict[str, float]:
+    """When the broker accepted each order."""
+    decode: Decoder[OrderEvent] = Decoder(OrderEvent)
+    database = sqlite3.connect(f"file:{books}?mode=ro", uri=True)
+    events = [decode(body) for (body,) in database.execute("SELECT body FROM events")]
+    database.close()
+    return {e.client_id: (e.recorded_ms + 1) / 1000 for e in events if isinstance(e, OrderAccepted)}
+
+
+def _decisions(daemon: LiveDaemon, symbol: str, times: Path, accepted: dict[str, float]) -> list[Decision]:
     """What the strategy of an engine noted, joined with the engine's log; without the first, which is start-up."""
     noted = [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()]
-    sent, accepted = _orders(daemon.directory / "data" / "logs", symbol)
+    sent, heard = _orders(daemon.directory / "data" / "logs", symbol)
     moments = sorted(sent)
     decisions = []
     for record in noted[1:]:
         position = bisect_left(moments, record["answered"])
-        if position < len(moments) and (client_id := sent[moments[position]]) in accepted:
-            decision = Decision(**record, sent=moments[position], accepted=accepted[client_id])
-            if decision.accepted - decision.published < _LATEST:
+        if position < len(moments) and (client_id := sent[moments[position]]) in heard:
+            decision = Decision(
+                **record, sent=moments[position], accepted=accepted[client_id], heard=heard[client_id]
+            )
+            if decision.heard - decision.published < _LATEST:
                 decisions.append(decision)
     return decisions
 
 
 def _orders(logs: Path, symbol: str) -> tuple[dict[float, str], dict[str, float]]:
-    """Entries of an engine's log: client id by the time it was sent, time of acceptance by client id."""
+    """Entries of an engine's log: client id by the time it was sent, time of the fill by client id."""
     sent: dict[float, str] = {}
-    accepted: dict[str, float] = {}
+    heard: dict[str, float] = {}
     for path in logs.glob(f"engine-{symbol.replace('/', '-')}-*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
@@ -108,9 +130,9 @@ def _orders(logs: Path, symbol: str) -> tuple[dict[float, str], dict[str, float]
             moment = datetime.fromisoformat(record["ts"]).timestamp()
             if record["event"] == "order_sent":
                 sent[moment] = record["client_id"]
-            elif record["event"] == "order_accepted":
-                accepted[record["client_id"]] = moment
-    return sent, accepted
+            elif record["event"] == "order_filled":
+                heard[record["client_id"]] = moment
+    return sent, heard
 
 
 def _commits() -> float:
