@@ -278,7 +278,7 @@ class Engine:
             if isinstance(message, Recovered):
                 self._handle(self._books.reconcile(message))
             else:
-                self._handle(inputs.OrderChanged(boot_ns(), message, self._ledger.position))
+                self._handle(inputs.OrderChanged(boot_ns(), message.event, message.position))
 
     # ------------------------------------------------------------------ what the core wants
 

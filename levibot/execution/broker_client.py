@@ -13,7 +13,6 @@ from levibot.bus.messages import (
     CancelOrder,
     Intent,
     NotReady,
-    OrderEvent,
     OrderEvents,
     Reconciled,
     ReconcileRequest,
@@ -23,7 +22,7 @@ from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.acceptance import AcceptanceTimes
-from levibot.execution.ledger import Ledger, ReconcileOutcome, SequenceHoleError
+from levibot.execution.ledger import Applied, Ledger, ReconcileOutcome, SequenceHoleError
 
 _ASK_AGAIN_NS = 500_000_000  # no answer came
 _NOT_READY_NS = 50_000_000  # the broker is there, and will be ready in a moment
@@ -132,7 +131,7 @@ class BrokerClient:
             send(self.socket, encode(request))
         return self._ask_at_ns
 
-    def drain(self) -> Iterator[OrderEvent | Recovered]:
+    def drain(self) -> Iterator[Applied | Recovered]:
         """Events that are new and stored, and reconciliations, in order."""
         for frames in drain(self.socket):
             self.received += 1
@@ -153,12 +152,11 @@ class BrokerClient:
         """Close the socket; the ledger stays open. A last cancellation gets a moment to leave."""
         self.socket.close(_FAREWELL_MS)
 
-    def _take(self, reply: BrokerReply) -> Iterator[OrderEvent | Recovered]:
+    def _take(self, reply: BrokerReply) -> Iterator[Applied | Recovered]:
         if isinstance(reply, OrderEvents):
             for event in reply.events:
                 self.acceptance.heard(event, boot_ns())
-                if self._ledger.apply(event):
-                    yield event
+            yield from self._ledger.apply(*reply.events)
         elif isinstance(reply, NotReady):
             if reply.request_id == self._request_id:
                 self.not_ready_because = reply.reason

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import NamedTuple
 
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
@@ -34,6 +35,13 @@ _DAY_MS = 86_400_000
 
 class SequenceHoleError(RetryError):
     """An order event is missing before this one: reconcile with the broker."""
+
+
+class Applied(NamedTuple):
+    """An event that is now in the ledger, and the position after it."""
+
+    event: OrderEvent
+    position: Position
 
 
 @dataclass(frozen=True)
@@ -215,8 +223,8 @@ class Ledger:
             self._insert_order(connection, intent)
             change.orders[intent.client_id] = _OpenOrder(intent, OrderState.INTENT)
 
-    def apply(self, event: OrderEvent) -> bool:
-        """Take in one event; False if it was known.
+    def apply(self, *events: OrderEvent) -> list[Applied]:
+        """Take in what came together, with one commit; those that were known are left out of the answer.
 
         An event without a number (`symbol_seq` 0) is a denial that the broker could not journal: it closes
         the order and leaves the history alone.
@@ -224,14 +232,18 @@ class Ledger:
         Raises
         ------
         SequenceHoleError
-            If events before this one are missing; nothing is changed.
+            If events before one of these are missing; nothing is changed.
         """
-        if event.symbol_seq and event.symbol_seq <= self._state.last_seq:
-            return False
-        with self._changing() as (connection, change):
-            self._take(connection, change, event)
-            ledger_state.save(connection, change.state)
-        return True
+        last_seq = self._state.last_seq
+        new = [event for event in events if not event.symbol_seq or event.symbol_seq > last_seq]
+        applied: list[Applied] = []
+        if new:
+            with self._changing() as (connection, change):
+                for event in new:
+                    self._take(connection, change, event)
+                    applied.append(Applied(event, change.state.position))
+                ledger_state.save(connection, change.state)
+        return applied
 
     def reconcile(self, reconciled: Reconciled) -> ReconcileOutcome:
         """Take in the broker's answer to a `ReconcileRequest`, all of it or nothing."""

@@ -113,6 +113,24 @@ def test_an_event_that_comes_twice_counts_once(path: Path) -> None:
     ledger.close()
 
 
+def test_events_that_come_together_are_all_taken_or_none(path: Path) -> None:
+    ledger, story = _open(path), Story()
+    bought, sold = entry("2"), leave("2")
+    ledger.journal(bought)
+    ledger.journal(sold)
+    first = story.fill(bought, "100")
+    second = story.fill(sold, "110")
+    with pytest.raises(SequenceHoleError):
+        ledger.apply(*first, second[-1])
+    assert (ledger.last_seq, ledger.position.quantity) == (0, 0)
+    applied = ledger.apply(*first, *second)
+    assert [event for event, _ in applied] == [*first, *second]
+    assert [position.quantity for _, position in applied] == [0, 0, 2, 2, 2, 0]
+    assert applied[-1].position == ledger.position
+    assert ledger.apply(*second) == []
+    ledger.close()
+
+
 def test_a_missing_event_is_reported_and_reconciling_brings_it(path: Path) -> None:
     ledger, story = _open(path), Story()
     bought = entry("2")

@@ -218,7 +218,7 @@ class Chain:
                 ]
                 self._handle(inputs.PositionReconciled(self.now_ns, self.ledger.position, orders, drift))
             else:
-                self._handle(inputs.OrderChanged(self.now_ns, message, self.ledger.position))
+                self._handle(inputs.OrderChanged(self.now_ns, message.event, message.position))
         while self._questions:
             answer = self.risk.decide(self._questions.popleft(), self.now_ns)
             if self._arrives():
