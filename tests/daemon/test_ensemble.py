@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from levibot.api.client import ApiClient
 from levibot.bus.messages import OrderFilled, OrderSubmitted
+from levibot.ml.manifest import MODEL, read_manifest
 from levibot.ml.store import ModelStore
 from tests.daemon.audit import broker_events
 from tests.daemon.conftest import MakeDaemon
@@ -87,8 +87,9 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     assert predictions(daemon) == 0
     trained = ModelStore(models).current(NAME)
     assert trained is not None
-    shutil.copytree(trained, daemon.data / "models" / NAME / trained.name)
-    ModelStore(daemon.data / "models").promote(NAME, trained.name)
+    store = ModelStore(daemon.data / "models")
+    stored = store.save(read_manifest(trained), (trained / MODEL).read_bytes())
+    store.promote(NAME, stored.version)
     daemon.wait(lambda: daemon.engine()["prob_up"] is not None, "a probability", seconds=20)
     assert daemon.engine()["no_model"] == ""
     assert never_restarted(daemon)
