@@ -161,7 +161,15 @@ class Dispatcher:
         now = self._now()
         tests = [[delivery] for delivery in deliveries if delivery.is_test]
         line.not_before = {d.row: line.not_before[d.row] for d in deliveries if d.row in line.not_before}
-        due = [d for d in deliveries if not d.is_test and line.not_before.get(d.row, now) <= now]
+        failed = {d.body["id"] for d in deliveries if d.attempts and d.body["change"] != "cleared"}
+        due = [
+            d
+            for d in deliveries
+            if not d.is_test
+            and line.not_before.get(d.row, now) <= now
+            # Who hears of the end first takes what comes after it for news.
+            and not (d.body["change"] == "cleared" and d.body["id"] in failed)
+        ]
         due.sort(key=lambda delivery: (delivery.attempts, delivery.row))
         allowed = line.pace.allowed(now)
         if not allowed:
@@ -174,7 +182,7 @@ class Dispatcher:
         for batch in batches:
             if not batch[0].is_test:
                 line.pace.spend()
-            problem = await line.channel.deliver([delivery.body for delivery in batch])
+            problem = await _deliver(line.channel, batch)
             self._attempted(line.channel.label, problem)
             if not problem:
                 self.sent += 1
@@ -201,3 +209,10 @@ class Dispatcher:
             self._outbox.settle(outcomes)
         except DataStoreError as error:
             self._outbox_trouble = str(error)
+
+
+async def _deliver(channel: Channel, batch: Sequence[Delivery]) -> str:
+    try:
+        return await channel.deliver([delivery.body for delivery in batch])
+    except Exception as error:  # noqa: BLE001 -- whatever it is, it is tried again later; its text may hold a URL
+        return type(error).__name__

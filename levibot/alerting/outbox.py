@@ -15,7 +15,7 @@ from levibot.errors import DataStoreError
 from levibot.execution.store import Store
 
 TARGET = "target:"  # channel of one target, followed by its digest
-_AT_MOST = 1_000
+_AT_MOST = 1_000  # of each channel, so that one that is dead does not hide what waits for the others
 _OLD_MS = 86_400_000
 _TRIES = 10  # at least, before it is given up for its age
 
@@ -94,14 +94,15 @@ class Outbox:
         return True
 
     def waiting(self) -> list[Delivery]:
-        """What is to be sent, oldest first."""
+        """What is to be sent, oldest first; of each channel so many at most."""
         store = self._opened()
         if store is None:
             return []
         settled = {outcome.delivery.row for outcome in self._unmarked if outcome.state is not None}
         rows = store.rows(
-            "SELECT id, notice, channel, body, created_ms, attempts FROM deliveries"
-            " WHERE state = 'waiting' ORDER BY id LIMIT ?",
+            "SELECT id, notice, channel, body, created_ms, attempts FROM"
+            " (SELECT *, row_number() OVER (PARTITION BY channel ORDER BY id) AS place FROM deliveries"
+            " WHERE state = 'waiting') WHERE place <= ? ORDER BY id",
             _AT_MOST + len(settled),
         )
         return [

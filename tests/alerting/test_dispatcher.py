@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,15 @@ class Office:
         return self.dispatcher
 
     def raise_(self, *keys: str, change: Any = "raised", channels: tuple[str, ...] = (HOOK,)) -> list[str]:
-        journal = AlertJournal(self.path, channels, 30, lambda: self.wall)
         alerts = [Alert(key, "warning", key, "", self.wall, self.wall) for key in keys]
         found = [Notice(change, alert, "paper-test") for alert in alerts]
-        journal.write(alerts, found)
-        journal.close()
+        self.post(*found, channels=channels)
         return [notice.id for notice in found]
+
+    def post(self, *found: Notice, channels: tuple[str, ...] = (HOOK,)) -> None:
+        journal = AlertJournal(self.path, channels, 30, lambda: self.wall)
+        journal.write([notice.alert for notice in found], found)
+        journal.close()
 
     def outcomes(self, notice: str) -> list[tuple[str, str]]:
         journal = AlertJournal(self.path, (), 30, lambda: self.wall)
@@ -117,6 +121,45 @@ def test_one_that_no_channel_takes_stops_no_other(office: Office) -> None:
     office.now += 1.0
     asyncio.run(office.turns())
     assert hook.told == [["a"]]
+
+
+def test_the_end_of_an_alert_is_never_told_before_its_beginning(office: Office) -> None:
+    hook, told, down = Noting(), [], True
+    hook.problem = lambda notices: told.extend(n["change"] for n in notices) or "" if not down else "answered 500"
+    alert = Alert("a", "warning", "a", "", office.wall, office.wall)
+    office.dispatcher.use_hook(hook)
+    office.post(Notice("raised", alert, "paper-test"))
+    asyncio.run(office.turns())
+    assert hook.attempts == 1
+    office.post(Notice("cleared", replace(alert, cleared_ms=office.wall), "paper-test"))
+    office.now += 1.0
+    down = False
+    asyncio.run(office.turns())
+    assert told == ["raised", "cleared"]
+
+
+def test_a_channel_that_breaks_is_tried_again_as_late_as_one_that_fails(office: Office) -> None:
+    def breaks(_notices: Sequence[Mapping[str, Any]]) -> str:
+        raise ValueError("a text with a secret")
+
+    hook = Noting()
+    hook.problem = breaks
+    (notice,) = office.raise_("a")
+    office.dispatcher.use_hook(hook)
+    asyncio.run(office.turns())
+    assert hook.attempts == 1
+    assert office.outcomes(notice) == [("waiting", "channel: ValueError")]
+
+
+def test_a_thousand_that_wait_for_a_dead_channel_hide_nothing_from_the_others(office: Office) -> None:
+    dead, alive = Noting("dead"), Noting("alive")
+    dead.problem = lambda _notices: "not reached"
+    office.dispatcher.use_hook(dead)
+    office.dispatcher.use_targets({"1": alive}, [])
+    office.raise_(*(f"k{number}" for number in range(1200)))
+    office.raise_("news", channels=(TARGETS,))
+    asyncio.run(office.turns())
+    assert alive.told == [["news"]]
 
 
 def test_after_a_day_it_is_given_up_and_counted(office: Office) -> None:
