@@ -29,7 +29,7 @@ class Facts:
     held
         Symbols with an open position.
     unprotected
-        Those of them that no stop covers.
+        Those of them that no stop covers; None: the broker does not tell now.
     latches
         Stops that hold until they are cleared, with their reasons.
     risk_state, risk_reason
@@ -47,7 +47,7 @@ class Facts:
     clock_limit
         Largest offset that is borne.
     notifier_trouble
-        What keeps alerts from being told.
+        What keeps alerts from being told; None: the notifier does not tell now.
     """
 
     market_ages: Mapping[str, float] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Facts:
     market_reasons: Mapping[str, str] = field(default_factory=dict)
     feed_ended: bool = False
     held: frozenset[str] = frozenset()
-    unprotected: tuple[str, ...] = ()
+    unprotected: tuple[str, ...] | None = ()
     latches: Mapping[str, str] = field(default_factory=dict)
     risk_state: str = "ACTIVE"
     risk_reason: str = ""
@@ -66,7 +66,7 @@ class Facts:
     clock_offset: float | None = None
     kernel_error: float | None = None
     clock_limit: float = 2.0
-    notifier_trouble: str = ""
+    notifier_trouble: str | None = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +90,15 @@ class Condition:
     after, calm
         Seconds that it must hold until it is told, and be absent until it is over.
     find
-        The check: what is wrong, given the facts and whether it is told already.
+        The check: what is wrong, given the facts and whether it is told already; None: that is not known, and
+        what was found before neither begins nor ends. A finding whose key is the bare name stands for all
+        others of the condition.
     """
 
     name: str
     after: float
     calm: float
-    find: Callable[[Facts, bool], Iterable[Finding]]
+    find: Callable[[Facts, bool], Iterable[Finding] | None]
 
 
 def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
@@ -123,14 +125,18 @@ def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
         )
 
 
-def _unprotected(facts: Facts, _told: bool) -> Iterable[Finding]:
-    for symbol in facts.unprotected:
-        yield Finding(
+def _unprotected(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    if facts.unprotected is None:
+        return None
+    return [
+        Finding(
             f"unprotected:{symbol}",
             "critical",
             f"the position in {symbol} is covered by no stop, or by too small a one",
             f"close it (`levibotctl status {symbol}` shows it), or place a stop",
         )
+        for symbol in facts.unprotected
+    ]
 
 
 def _kill_switch(facts: Facts, _told: bool) -> Iterable[Finding]:
@@ -152,7 +158,7 @@ def _daily_stop(facts: Facts, _told: bool) -> Iterable[Finding]:
 
 
 def _reducing(facts: Facts, _told: bool) -> Iterable[Finding]:
-    if facts.risk_state == "REDUCING":
+    if facts.risk_state == "REDUCING" and not facts.feed_ended:  # no more prices come: that is no news
         yield Finding(
             "reducing",
             "warning",
@@ -162,7 +168,7 @@ def _reducing(facts: Facts, _told: bool) -> Iterable[Finding]:
 
 
 def _equity_unknown(facts: Facts, _told: bool) -> Iterable[Finding]:
-    if not facts.equity_known:
+    if not facts.equity_known and not facts.feed_ended:
         yield Finding(
             "equity_unknown",
             "critical" if facts.held else "warning",
@@ -205,14 +211,19 @@ def _clock_skew(facts: Facts, _told: bool) -> Iterable[Finding]:
     yield Finding("clock_skew", "warning", message, remedy)
 
 
-def _notifier(facts: Facts, _told: bool) -> Iterable[Finding]:
-    if facts.notifier_trouble:
-        yield Finding(
+def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    if facts.notifier_trouble is None:
+        return None
+    if not facts.notifier_trouble:
+        return []
+    return [
+        Finding(
             "notifier",
             "warning",
             f"alerts do not reach everybody: {facts.notifier_trouble}",
             "correct it, then `levibotctl alerts test`",
         )
+    ]
 
 
 CONDITIONS = (
@@ -279,8 +290,13 @@ class Watch:
             told = any(
                 track.told for key, track in self._tracks.items() if key.partition(":")[0] == condition.name
             )
-            found = {finding.key: finding for finding in condition.find(facts, told)}
-            for key in {*found, *self._keys_of(condition)}:
+            findings = condition.find(facts, told)
+            if findings is None:
+                continue
+            found = {finding.key: finding for finding in findings}
+            # While one finding stands for all, none of the others is over.
+            keys = [condition.name] if condition.name in found else {*found, *self._keys_of(condition)}
+            for key in keys:
                 self._follow(condition, key, found.get(key), now)
 
     def _keys_of(self, condition: Condition) -> list[str]:

@@ -70,7 +70,7 @@ class Lookout:
     def _facts(self, now: float) -> Facts:
         daemon, config = self._daemon, self._daemon.config
         risk = daemon.risk
-        feed, broker, notifier = (self._report(name) for name in ("feed", "broker", "notifier"))
+        feed, broker = self._report("feed"), self._report("broker")
         self._refused.update(daemon.refused_writes, now)
         ages = self._market_ages(now)
         clock = clock_state()
@@ -80,7 +80,7 @@ class Lookout:
             market_reasons=feed.symbols if isinstance(feed, FeedReport) else {},
             feed_ended=isinstance(feed, FeedReport) and feed.ended,
             held=frozenset(risk.portfolio.positions),
-            unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else (),
+            unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
             risk_state=risk.status.state,
             risk_reason=risk.status.reason,
@@ -91,8 +91,14 @@ class Lookout:
             clock_offset=None if config.feed.source in _ARTIFICIAL else daemon.desk.clock_offset(),
             kernel_error=clock.error if clock is not None and clock.synchronised else None,
             clock_limit=config.alerts.clock_skew,
-            notifier_trouble=notifier.trouble if isinstance(notifier, NotifierReport) else "",
+            notifier_trouble=self._notifier_trouble(),
         )
+
+    def _notifier_trouble(self) -> str | None:
+        report = self._report("notifier")
+        if isinstance(report, NotifierReport):
+            return report.trouble
+        return None if "notifier" in self._daemon.manager.workers else ""
 
     def _report(self, name: str) -> Report | None:
         worker = self._daemon.manager.workers.get(name)

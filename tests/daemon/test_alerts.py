@@ -255,13 +255,24 @@ def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(make_daemon: Mak
 
 
 def test_a_position_without_a_stop_is_told(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(**{**NOTIFIER, "engine.strategy": f"{FAULTS}:Long", "engine.take_profit": 0})
+    settings = {
+        "engine.strategy": f"{FAULTS}:Long",
+        "engine.take_profit": 0,
+        "policy.broker.restart_delays": [4.0],
+    }
+    daemon = make_daemon(**{**NOTIFIER, **settings})
     daemon.start()
     daemon.wait(lambda: daemon.engine()["position"], "a position", seconds=30)
     cancel_stop(daemon)
     daemon.wait(lambda: standing(daemon) == ["unprotected:BTC/USDT"], "the alert", seconds=20)
     (alert,) = daemon.api.get("/alerts?state=standing")
     assert alert["severity"] == "critical"
+    pid = daemon.worker_pids()["broker"]
+    for _ in range(2):  # the first is replaced at once, the second after four seconds
+        os.kill(pid, signal.SIGKILL)
+        pid = daemon.wait_replaced("broker", pid)["pid"]
+    (still,) = (found for found in daemon.api.get("/alerts") if found["key"] == alert["key"])
+    assert (still["id"], still["state"]) == (alert["id"], "standing")  # not over while nobody could tell
     daemon.post("/engines/stop/BTC-USDT")
     assert daemon.status()["daemon"]["risk_state"] == "ACTIVE"
     assert daemon.events("alert_raised")[0]["key"] == "unprotected:BTC/USDT"

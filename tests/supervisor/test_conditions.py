@@ -37,6 +37,11 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0}, "market_limits": MARKETS, "feed_ended": True},
         {},
     ),
+    (
+        "a replay is over, with a position that has no price any more",
+        {"feed_ended": True, "equity_known": False, "risk_state": "REDUCING", "held": frozenset({"BTC/USDT"})},
+        {},
+    ),
     ("no stop", {"unprotected": ("BTC/USDT",)}, {"unprotected:BTC/USDT": "critical"}),
     ("kill switch", {"latches": {"kill_switch": "why"}}, {"kill_switch": "warning"}),
     ("daily stop", {"latches": {"daily_stop": "-3 %"}}, {"daily_stop": "critical"}),
@@ -62,7 +67,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 
 
 def found(facts: Facts, told: bool = False) -> dict[str, str]:
-    return {finding.key: finding.severity for row in CONDITIONS for finding in row.find(facts, told)}
+    return {finding.key: finding.severity for row in CONDITIONS for finding in row.find(facts, told) or ()}
 
 
 @pytest.mark.parametrize(("facts", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
@@ -73,7 +78,7 @@ def test_what_each_check_finds(facts: dict[str, Any], expected: dict[str, str]) 
 def test_every_finding_names_its_row_and_a_remedy() -> None:
     for row in CONDITIONS:
         for _, facts, _ in ROWS:
-            for finding in row.find(Facts(**facts), False):
+            for finding in row.find(Facts(**facts), False) or ():
                 assert finding.key.partition(":")[0] == row.name
                 assert finding.message
                 assert finding.remedy
@@ -158,3 +163,37 @@ def test_what_a_life_before_raised_ends_only_when_it_is_known_to_be_over() -> No
     conditions.look(GOOD, 45)
     assert listener.said == [("x:a", "over")]
     assert not conditions.owns("y")
+
+
+def test_what_is_not_known_neither_begins_nor_ends() -> None:
+    listener = Listener()
+    conditions = Watch(listener.raise_alert, listener.clear, [])
+    known = {"unprotected": ("BTC/USDT",), "notifier_trouble": "line 2"}
+    for second in range(10):
+        conditions.look(Facts(**known), second)
+    told = [("unprotected:BTC/USDT", "critical"), ("notifier", "warning")]
+    assert listener.said == told
+    for second in range(10, 100):
+        conditions.look(Facts(unprotected=None, notifier_trouble=None), second)
+    assert listener.said == told
+    for second in range(100, 120):
+        conditions.look(Facts(), second)
+    assert listener.said[2:] == [("unprotected:BTC/USDT", "over"), ("notifier", "over")]
+
+
+def test_a_silent_market_is_not_over_because_all_the_others_are_silent_too() -> None:
+    listener = Listener()
+    conditions = Watch(listener.raise_alert, listener.clear, [])
+
+    def look(seconds: range, btc: float, eth: float) -> None:
+        facts = Facts(market_ages={"BTC/USDT": btc, "ETH/USDT": eth}, market_limits=MARKETS)
+        for second in seconds:
+            conditions.look(facts, second)
+
+    look(range(10), btc=31.0, eth=1.0)
+    look(range(10, 30), btc=51.0, eth=31.0)
+    assert listener.said == [("stale_feed:BTC/USDT", "warning"), ("stale_feed", "warning")]
+    look(range(30, 50), btc=71.0, eth=1.0)
+    assert listener.said[2:] == [("stale_feed", "over")]
+    look(range(50, 70), btc=1.0, eth=1.0)
+    assert listener.said[3:] == [("stale_feed:BTC/USDT", "over")]
