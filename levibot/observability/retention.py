@@ -12,12 +12,14 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 
 from levibot.config import Config, RetentionConfig
 
 _RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
-_SET_ASIDE = re.compile(r".+\.corrupt-\d{8}T\d{6}Z(-\d+)?(-wal|-shm)?")
+_SET_ASIDE = re.compile(r".+\.corrupt-(\d{8}T\d{6})(\.\d{6})?Z(-\d+)?(-wal|-shm|-suspect)?")
 _STACKS = re.compile(r"[A-Za-z0-9_-]+\.stack")
 _JUST_BEGUN = 60.0  # seconds: its worker may be younger than our list of workers
 _STACK_BYTES = 1_000_000  # of dumps kept in one file
@@ -71,7 +73,7 @@ def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
     _sweep_recordings(state / "recordings", limits, workers, now, result)
     for folder in (state, state / "ledgers", config.supervisor.data_dir):
         for found in _files(folder, _SET_ASIDE, result):
-            if found.modified < now - limits.journal_days * _DAY:
+            if _set_aside_at(found) < now - limits.journal_days * _DAY:
                 _remove("set_aside", found, result)
     for found in _files(config.log_dir, _STACKS, result):
         if found.modified < now - limits.journal_days * _DAY:
@@ -120,6 +122,16 @@ def _files(folder: Path, pattern: re.Pattern[str], result: Sweep) -> Iterator[_F
         if stat.S_ISREG(status.st_mode):
             inode = (status.st_dev, status.st_ino)
             yield _Found(Path(entry.path), status.st_size, status.st_mtime, inode)
+
+
+def _set_aside_at(found: _Found) -> float:
+    """When a damaged file was set aside, in Unix seconds: it may have been unchanged for long before that."""
+    stamp = _SET_ASIDE.sub(r"\1", found.path.name)
+    try:
+        moment = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # digits that are no time: not ours
+        return inf
+    return max(found.modified, moment.timestamp())
 
 
 def _open_inodes(pids: Collection[int]) -> set[tuple[int, int]]:

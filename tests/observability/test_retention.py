@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from levibot.config import Config
+from levibot.durable import set_aside
+from levibot.execution.store import set_aside as set_database_aside
 from levibot.observability.retention import sweep
 
 NOW_MS = 1_750_000_000_000
@@ -61,6 +64,19 @@ def test_old_recordings_and_damaged_files_go(data: Path) -> None:
     assert sweep(config, (), NOW_MS).removed == {}
 
 
+def test_a_database_set_aside_today_stays_and_goes_when_its_time_has_come(data: Path) -> None:
+    config = config_of(data)
+    ledger = config.state_dir / "ledgers" / "BTC-USDT.sqlite"
+    files = [write(ledger.with_name(ledger.name + part), 400 * DAY) for part in ("", "-wal", "-shm", "-suspect")]
+    registry = write(config.state_dir / "registry.json", 400 * DAY)
+    set_database_aside(ledger)
+    set_aside(registry)
+    today = int(time.time() * 1000)
+    assert sweep(config, (), today).removed == {}
+    assert sweep(config, (), today + 91 * DAY * 1000).removed == {"set_aside": len(files) + 1}
+    assert tree(config.state_dir) == {}
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -72,6 +88,7 @@ def test_old_recordings_and_damaged_files_go(data: Path) -> None:
         "{state}/risk.json.corrupt",
         "{state}/risk.json.corrupt-copy",
         "{state}/my.corrupt-20250101T000000Z.bak",
+        "{state}/my.corrupt-20259999T000000Z",
         "{state}/recordings/notes.txt",
         "{state}/recordings/" + RECORDING + ".bak",
         "{state}/recordings/copy-of-" + RECORDING,
