@@ -59,7 +59,7 @@ def check_secret(name: str, path: Path, owner: int) -> Finding:
         return Finding(name, "fail", f"{path}: {error.strerror}", "make it, mode 0600, or correct its name")
     if not stat.S_ISREG(real.st_mode):
         return Finding(name, "fail", f"{path} is no file", "put a file there, mode 0600")
-    if real.st_uid not in (0, owner) or found.st_uid not in (0, owner):
+    if real.st_uid != owner or found.st_uid not in (0, owner):  # the daemon reads no secret of root's either
         return Finding(name, "fail", f"{path} belongs to uid {real.st_uid}", f"chown it to uid {owner}")
     if stat.S_IMODE(real.st_mode) & 0o077:
         mode = stat.S_IMODE(real.st_mode)

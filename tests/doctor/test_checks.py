@@ -359,6 +359,8 @@ def test_what_belongs_to_somebody_else_is_found(run_dir: Path) -> None:
         os.chown(path, 12345, 12345)
     assert permissions.check_folder("data_dir", folder, os.geteuid()).level == "fail"
     assert permissions.check_secret("token", file, os.geteuid()).level == "fail"
+    os.chown(file, 0, 0)
+    assert permissions.check_secret("token", file, 12345).remedy == "chown it to uid 12345"
 
 
 def test_a_configuration_that_everybody_may_write_is_found(run_dir: Path) -> None:
