@@ -199,7 +199,6 @@ class Alerts:
         while len(self._notices) > _WAITING_NOTICES:
             self._notices.popleft()
             self.refused += 1
-        self._retry = asyncio.get_running_loop().call_later(_RETRY, self._try_again)
         if isinstance(error, CorruptStoreError):
             try:
                 damaged = await self._in_thread(self._journal.renew)
@@ -210,6 +209,8 @@ class Alerts:
                 if self._journal.channels:  # whether it was told before is lost; a receiver knows it by its id
                     self._notices.extend(Notice("raised", alert, self._source) for alert in self.standing())
                 self._report_damage(damaged)
+        # Last: a timer that goes off while this writer is at it would begin nothing.
+        self._retry = asyncio.get_running_loop().call_later(_RETRY, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,24 +157,25 @@ def test_a_full_disk_keeps_the_alert_and_takes_it_later(tmp_path: Path) -> None:
     assert notices(path) == [("raised", TARGETS), ("raised", HOOK)]
 
 
+def damage(path: Path) -> None:
+    for companion in ("-wal", "-shm"):
+        path.with_name(path.name + companion).unlink(missing_ok=True)
+    path.write_bytes(b"no database" * 1000)
+
+
 @pytest.mark.parametrize("when", ["at the start", "while it runs"])
 def test_a_damaged_database_is_set_aside_and_what_stands_is_kept(tmp_path: Path, when: str) -> None:
     path = tmp_path / "alerts.sqlite"
-
-    def damage() -> None:
-        for name in ("alerts.sqlite-wal", "alerts.sqlite-shm"):
-            (tmp_path / name).unlink(missing_ok=True)
-        path.write_bytes(b"no database" * 1000)
 
     async def life() -> None:
         async with opened(path) as alerts:
             alerts.raise_alert("before", "warning", "", "")
             await until(path.exists)
         if when == "at the start":
-            damage()
+            damage(path)
         async with opened(path) as alerts:
             if when == "while it runs":
-                damage()
+                damage(path)
                 alerts.raise_alert("after", "warning", "", "")
             await until(lambda: "alerts_damaged" in [alert.key for alert in alerts.standing()])
         async with opened(path) as alerts:
@@ -197,3 +199,30 @@ def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(NewerSchemaError, match="upgrade"):
         run(life())
+
+
+def test_a_slow_disk_does_not_keep_what_stands_out_of_the_new_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "alerts.sqlite"
+    monkeypatch.setattr("levibot.alerting.alerts._RETRY", 0.01)
+    renew = AlertJournal.renew
+
+    def slow(journal: AlertJournal) -> Path:
+        time.sleep(0.2)  # the disk; the timer of the next attempt goes off meanwhile
+        return renew(journal)
+
+    monkeypatch.setattr(AlertJournal, "renew", slow)
+
+    async def life() -> None:
+        async with opened(path) as alerts:
+            alerts.raise_alert("before", "warning", "it stands", "")
+            await until(path.exists)
+        async with opened(path) as alerts:
+            damage(path)
+            alerts.raise_alert("after", "warning", "it stands", "")
+            await until(lambda: list(tmp_path.glob("alerts.sqlite.corrupt-*")))
+            await until(path.exists)
+            await until(lambda: len(notices(path)) == 6)  # three alerts, two channels
+
+    run(life())
