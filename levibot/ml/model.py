@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from levibot.errors import ModelError
 from levibot.ml.features import FEATURE_SET, FEATURES
 from levibot.ml.manifest import MANIFEST, MODEL, Manifest, read_manifest
-from levibot.ml.model_text import check_model_text
+from levibot.ml.model_text import check_model_text, needed
 
 Rows = NDArray[np.float64]
 _AGAIN = "train again with `levibotctl train`"
@@ -121,7 +121,7 @@ def load_model(folder: Path, exchange: str) -> Model:
         raise ModelError(path, f"has {trees} trees, expected {manifest.trees}; {_AGAIN}")
     lightgbm = import_lightgbm()
     try:
-        booster = lightgbm.Booster(model_str=text)
+        booster = lightgbm.Booster(model_str=needed(text))
     except lightgbm.basic.LightGBMError as error:
         raise ModelError(path, f"is refused by LightGBM {lightgbm.__version__}: {error}; {_AGAIN}") from error
     return Model(manifest, booster)

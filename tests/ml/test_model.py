@@ -160,7 +160,19 @@ def ending(key: str, value: str) -> tuple[str, str]:
         (*ending("split_feature", "25"), "beyond the 25"),
         (*ending("split_feature", "-1"), "beyond the 25"),
         (*ending("threshold", "x"), "damaged"),
-        (*ending("leaf_value", "nan"), "no finite number"),
+        (*ending("leaf_value", "nan"), "made of numbers"),
+        (*ending("leaf_value", "1e400"), "no finite number"),
+        (*ending("decision_type", "2\ndecision_type=2 2"), "stands there twice"),
+        (*ending("decision_type", "2\n"), "is no entry"),
+        (*ending("split_gain", "x"), "made of numbers"),
+        (*ending("internal_count", "1 2 3"), "do not fit the length"),
+        ("num_leaves=3", "num_leaves=", "made of numbers"),
+        ("decision_type=", "decision_typo=", "'decision_type' is missing"),
+        ("shrinkage=1", "shrinkage=1\ncolour=red", "'colour' is missing, or of a kind"),
+        ("num_class=1", "num_class=3", "a probability"),
+        ("sigmoid:1", "sigmoid:nan", "a probability"),
+        ("label_index=0", "label_index=0\naverage_output", "is no entry"),
+        ("feature_infos=", "feature_info=", "its head is not made of"),
     ],
 )
 def test_a_text_that_would_lead_lightgbm_astray_is_found_before_it_reads_it(
@@ -171,9 +183,24 @@ def test_a_text_that_would_lead_lightgbm_astray_is_found_before_it_reads_it(
 
 
 def test_trees_of_another_length_than_the_head_says_are_refused() -> None:
-    check_model_text(Path(MODEL), edited("leaf_value=", "leaf_value= "), FEATURES)
+    check_model_text(Path(MODEL), edited("shrinkage=1", "shrinkage=1.0"), FEATURES)
     with pytest.raises(ModelError, match="not as long as its head says"):
-        check_model_text(Path(MODEL), edited("leaf_value=", "leaf_value= ", resized=False), FEATURES)
+        check_model_text(Path(MODEL), edited("shrinkage=1", "shrinkage=1.0", resized=False), FEATURES)
+
+
+def test_what_lightgbm_would_end_the_process_for_behind_the_trees_is_not_given_to_it(folder: Path) -> None:
+    expected = load_model(folder, "simulated").predict(ROWS)
+    replaced(folder, model_text().replace(b"[learning_rate: 0.1]", b"learning rate"))
+    loading = (
+        "import sys; from pathlib import Path; from levibot.ml.model import load_model; import numpy as np; "
+        f"print(load_model(Path({str(folder)!r}), 'simulated').predict(np.load(sys.stdin.buffer)).tolist())"
+    )
+    rows = folder / "rows.npy"
+    np.save(rows, ROWS)
+    with rows.open("rb") as stream:
+        done = subprocess.run([sys.executable, "-c", loading], stdin=stream, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout) == expected.tolist()
 
 
 def test_a_model_that_learned_nothing_is_whole_too() -> None:
