@@ -95,7 +95,12 @@ class ModelPort:
     def _note_answer(self, prediction: Prediction) -> None:
         if self._missed_in_a_row:
             self._log.info("model_answers_again", model=prediction.model, missed=self._missed_in_a_row)
-        self._newest, self._no_model, self._missed_in_a_row = prediction, "", 0
+        expired = ""
+        if prediction.is_expired:
+            expired = f"{prediction.model} is too old to open positions; run `levibotctl train` on newer candles"
+            if expired != self._no_model:
+                self._log.warning("model_expired", reason=expired)
+        self._newest, self._no_model, self._missed_in_a_row = prediction, expired, 0
 
     def _note_miss(self, reason: str) -> None:
         if not self._missed_in_a_row:

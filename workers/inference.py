@@ -138,12 +138,12 @@ class InferenceWorker:
         except BlockingIOError:
             return
         service, log = self._service, self._runtime.log
+        trouble = self._watch.trouble  # first: where that is over, the model is there to be taken
         model = self._watch.take()
         if model is not None:
             before = service.model_name
             service.use(model)
             log.info("model_taken", model=service.model_name, before=before)
-        trouble = self._watch.trouble
         if trouble != self._trouble:
             self._trouble = service.no_model = trouble
             if trouble:

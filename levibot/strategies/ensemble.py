@@ -99,8 +99,7 @@ class Ensemble:
         return self._end_of_horizon(position)
 
     def _is_usable(self, prediction: Prediction) -> bool:
-        expired = 0 < prediction.expires_ms <= prediction.bar_ms + MINUTE_MS
-        return not expired and prediction.out_of_range <= self._max_out_of_range
+        return not prediction.is_expired and prediction.out_of_range <= self._max_out_of_range
 
     def _judge(self, prediction: Prediction) -> Signal | None:
         parts = {"lightgbm": prediction.probability}

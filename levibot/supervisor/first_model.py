@@ -38,7 +38,11 @@ def is_due(config: Config) -> bool:
         return False
     try:
         folder = ModelStore(config.models_dir).current(config.model_name)
-        return folder is None or read_manifest(folder).feature_set != FEATURE_SET
+        if folder is None:
+            return True
+        manifest = read_manifest(folder)
+        # one of another market is the operator's choice, and not to be replaced behind his back
+        return manifest.exchange == config.exchange_id and manifest.feature_set != FEATURE_SET
     except ModelError:
         return True
 
@@ -101,7 +105,10 @@ def _run(command: list[str]) -> dict[str, Any]:
     if process.returncode != 0:
         *_, words = ["", *complaints.strip().splitlines()]
         raise _FailedError(words.removeprefix("Error: ") or f"it ended with exit code {process.returncode}")
-    made: dict[str, Any] = json.loads(said)
+    try:
+        made: dict[str, Any] = json.loads(said)
+    except ValueError as error:
+        raise _FailedError(f"it said {said[:80]!r}, expected a manifest") from error
     return made
 
 

@@ -63,8 +63,9 @@ def test_the_first_start_trains_a_model_that_then_serves(newcomer: DaemonUnderTe
     assert after.endswith(f"test AUC {manifest.scores.auc:.3f}: it serves")
     newcomer.wait(lambda: all(e["prob_up"] for e in newcomer.status()["engines"]), "probabilities")
     supervisor = psutil.Process(newcomer.status()["daemon"]["pid"])
-    mapped = {Path(entry.path).name for entry in supervisor.memory_maps()}
-    assert not [name for name in mapped if "lightgbm" in name or "openblas" in name]
+    for process in (supervisor, *(psutil.Process(engine["pid"]) for engine in newcomer.status()["engines"])):
+        mapped = {Path(entry.path).name for entry in process.memory_maps()}
+        assert not [name for name in mapped if "lightgbm" in name or "openblas" in name], "only the pool pays"
     assert newcomer.stop() == 0
     newcomer.start()
     assert models(newcomer).versions(NAME) == [folder.name], "it is trained once"
@@ -79,6 +80,15 @@ def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone
     assert current is not None
     assert current != old
     assert old.is_dir()
+
+
+def test_a_model_of_another_market_is_not_replaced(newcomer: DaemonUnderTest) -> None:
+    chosen = stored_model(newcomer.data / "models", name="mine", exchange="binance", feature_set="bars-0-x")
+    newcomer.write_config(inference__model="mine")
+    newcomer.start()
+    assert "training" not in newcomer.output()
+    assert models(newcomer).current("mine") == chosen
+    newcomer.wait(lambda: "binance" in newcomer.status()["daemon"]["model_trouble"], "the trouble in the status")
 
 
 def test_a_failed_training_is_told_and_the_daemon_runs_without(newcomer: DaemonUnderTest) -> None:

@@ -23,6 +23,7 @@ class PoolProcess:
         self._decode: Decoder[PredictRequest] = Decoder(PredictRequest)
         self.mode = "answer"  # or "refuse", "silent", "junk"
         self.probability = 0.5
+        self.expires_ms = 0
         self.requests: list[PredictRequest] = []
         self._unanswered: list[tuple[bytes, PredictRequest]] = []
 
@@ -48,7 +49,7 @@ class PoolProcess:
                 0.012,
                 0.008,
                 30,
-                0,
+                self.expires_ms,
             )
             if self.mode == "refuse":
                 reply = PredictionRefused(request.request_id, request.symbol, "no model test yet")

@@ -108,6 +108,24 @@ def test_it_says_why_there_is_no_model(make_world: MakeWorld) -> None:
     assert world.report.no_model == "no model test yet"
 
 
+def test_it_says_that_the_model_is_too_old(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.start_ready()
+    world.pool[0].expires_ms = 1
+    for answers in (1, 2):
+        world.bar(0.9)
+        predicted(world, answers)
+        assert "test/1 is too old" in world.report.no_model
+        assert "levibotctl train" in world.report.no_model
+    assert (world.report.prob_up, world.report.missed) == (None, 0)
+    assert len(world.records("model_expired")) == 1
+    assert world.risk.requests == []
+    world.pool[0].expires_ms = 0
+    world.bar(0.9)
+    holds(world, "1")
+    assert (world.report.prob_up, world.report.no_model) == (0.9, "")
+
+
 def test_without_a_pool_it_runs_and_says_so(make_world: MakeWorld) -> None:
     world = make_world(processes=0)
     world.start_ready()

@@ -31,7 +31,7 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     refused_messages: int = 0  # that did not decode, or made no sense
     prob_up: float | None = None  # newest probability of a rise, whatever the signal made of it
     model: str = ""  # name/version that gave the newest answer
-    no_model: str = ""  # why the newest question had no answer; empty if it had one
+    no_model: str = ""  # why the newest question had no answer that may be acted on; empty if it had one
     predictions: int = 0  # answers in time
     missed: int = 0  # questions without an answer in time
     inference_buckets: list[int] = msgspec.field(

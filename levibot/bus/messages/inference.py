@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from levibot.bus.messages.base import Message
 
+_BAR_MS = 60_000
+
 
 class PredictRequest(Message, frozen=True, tag=True):
     """An engine asks for the probability of the event that the model was trained on."""
@@ -29,6 +31,11 @@ class Prediction(Message, frozen=True, tag=True):
     horizon_bars: int
     expires_ms: int  # event time after which the model is too old to open a position; 0: never
     out_of_range: int = 0  # features outside the range that the model was trained on
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether the model was too old at the bar's close for a position to be opened on its answer."""
+        return 0 < self.expires_ms <= self.bar_ms + _BAR_MS
 
 
 class PredictionRefused(Message, frozen=True, tag=True):
