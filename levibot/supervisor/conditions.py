@@ -9,6 +9,7 @@ from levibot.alerting.alert import Severity
 
 _MB = 1_000_000
 _ROOM = 1.2  # times the limit must be free again until a full disk is over
+_LIVE = "live"  # the feed's word for a market with which nothing is wrong
 _PATIENCE = 45.0  # seconds until what a life before raised is over: at first little is known
 
 
@@ -23,7 +24,7 @@ class Facts:
     market_limits
         Age above which its engine opens nothing.
     market_reasons
-        What the feed says about it, if it says anything.
+        How the feed calls the state of each symbol.
     feed_ended
         A replay is over, so that silence is right.
     held
@@ -116,7 +117,8 @@ def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
         )
         return
     for symbol in stale:
-        why = f": {reason}" if (reason := facts.market_reasons.get(symbol)) else ""
+        reason = facts.market_reasons.get(symbol, _LIVE)
+        why = f": {reason}" if reason != _LIVE else ""  # the feed may not have noticed that nothing comes
         yield Finding(
             f"stale_feed:{symbol}",
             "critical" if symbol in facts.held else "warning",

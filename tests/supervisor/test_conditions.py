@@ -84,6 +84,15 @@ def test_every_finding_names_its_row_and_a_remedy() -> None:
                 assert finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("state", "told"), [("failed: no file", "for 31 s: failed: no file"), ("live", "for 31 s")]
+)
+def test_a_silent_market_is_told_with_what_the_feed_knows_of_it(state: str, told: str) -> None:
+    facts = Facts(market_ages={"BTC/USDT": 31.0}, market_limits=MARKETS, market_reasons={"BTC/USDT": state})
+    (finding,) = (finding for row in CONDITIONS for finding in row.find(facts, False) or ())
+    assert finding.message == f"no market data of BTC/USDT {told}"
+
+
 def test_a_full_disk_is_over_only_with_room_to_spare() -> None:
     facts = Facts(disk_free=1100 * MB, disk_limit=1000 * MB)
     assert found(facts, told=False) == {}
