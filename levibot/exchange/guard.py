@@ -6,7 +6,7 @@ ccxt calls its own methods for these; a subclass made at run time overrides them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -72,9 +72,29 @@ PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
 
 
 class GuardedExchange:
-    """Mixin in front of a class of ccxt.pro; `watcher` is set right after its making."""
+    """Mixin in front of a class of ccxt.pro; `watch_over` is called right after its making."""
 
-    watcher: Watcher
+    def watch_over(self, watcher: Watcher) -> None:
+        """Begin."""
+        self.watcher = watcher
+        self._lost_clients: WeakSet[Any] = WeakSet()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._ended = False
+
+    async def end(self) -> None:
+        """Close everything, and wait for what ccxt runs in the background.
+
+        By itself ccxt leaves tasks behind, and those may open new connections after the last was closed.
+        """
+        self._ended = True
+        for timer in self._timers:
+            timer.cancel()
+        await _finish(self._tasks, cancel=True)
+        parent: Any = super()
+        await parent.close()
+        await _finish(self._closing, cancel=False)
 
     async def throttle(self, cost: float | None = None) -> None:
         """Wait for the turn of one request; in place of ccxt's own throttle, which knows of no other process."""
@@ -126,7 +146,44 @@ class GuardedExchange:
         client = parent.client(url)
         if client is not known:
             client.handle_message = _guarded(client, client.handle_message)
+            client.throttle = self._paced()
+            for name in ("open", "receive", "ping_loop"):
+                setattr(client, name, _tracked(getattr(client, name), self._tasks))
+            for name in ("close", "aiohttp_close"):
+                setattr(client, name, _tracked(getattr(client, name), self._closing))
         return client
+
+    def _paced(self) -> Callable[[float], Awaitable[None]]:
+        """What spaces the messages to one connection; ccxt's own does it in a task that outlives the client."""
+        turn = asyncio.Lock()
+        milliseconds: float = self.rateLimit  # type: ignore[attr-defined]  # of ccxt: for a message of cost 1
+
+        async def throttle(cost: float = 1) -> None:
+            _note_current(self._tasks)
+            async with turn:
+                await asyncio.sleep(cost * milliseconds / 1000)
+
+        return throttle
+
+    def spawn(self, method: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """Run something of ccxt in the background, known to `end`."""
+
+        async def run() -> Any:
+            if self._ended:
+                raise asyncio.CancelledError
+            _note_current(self._tasks)
+            return await method(*args)
+
+        parent: Any = super()
+        return parent.spawn(run)
+
+    def delay(self, timeout: float, method: Callable[..., Awaitable[Any]], *args: Any) -> asyncio.TimerHandle:
+        """Run something of ccxt later, known to `end`."""
+        parent: Any = super()
+        timer: asyncio.TimerHandle = parent.delay(timeout, method, *args)
+        self._timers = {known for known in self._timers if not known.cancelled() and known.when() > _now()}
+        self._timers.add(timer)
+        return timer
 
     def on_connected(self, client: Any, message: Any = None) -> None:
         """Tell of a new connection."""
@@ -147,9 +204,8 @@ class GuardedExchange:
         self._lost(client, f"closed by the exchange, code {code}")
 
     def _lost(self, client: Any, reason: str) -> None:
-        lost: WeakSet[Any] = self.__dict__.setdefault("_lost_clients", WeakSet())
-        if client not in lost:  # ccxt tells of one end several times
-            lost.add(client)
+        if client not in self._lost_clients:  # ccxt tells of one end several times
+            self._lost_clients.add(client)
             self.watcher.disconnected(client.url, reason)
 
 
@@ -178,6 +234,37 @@ def _guarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None
             client.on_error(failure)
 
     return handle_message
+
+
+def _tracked(
+    method: Callable[..., Awaitable[Any]], tasks: set[asyncio.Task[Any]]
+) -> Callable[..., Awaitable[Any]]:
+    async def run(*args: Any) -> Any:
+        _note_current(tasks)
+        return await method(*args)
+
+    return run
+
+
+def _note_current(tasks: set[asyncio.Task[Any]]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+async def _finish(tasks: set[asyncio.Task[Any]], *, cancel: bool) -> None:
+    """Wait for these tasks, and for those that they begin meanwhile; the caller's own is not among them."""
+    own = asyncio.current_task()
+    while waited := [task for task in tasks if task is not own]:
+        for task in waited:
+            if cancel:
+                task.cancel()
+        await asyncio.gather(*waited, return_exceptions=True)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _network_error(text: str) -> Exception:

@@ -142,8 +142,10 @@ class ExchangeSession:
             exchange = await asyncio.to_thread(build, self.id, self._config, self.quirks, swaps=self._swaps)
             allowance = Allowance.of(self._config, self._role, 60_000 / exchange.rateLimit)
             self._budget = Budget(allowance, self.cool_down, self._patience_s)
-            exchange.watcher = Watcher(
-                self._budget, self._begin_cool_down, self._listeners.connected, self._listeners.disconnected
+            exchange.watch_over(
+                Watcher(
+                    self._budget, self._begin_cool_down, self._listeners.connected, self._listeners.disconnected
+                )
             )
             self._exchange = exchange
             self._loop_errors.install(asyncio.get_running_loop())
@@ -157,7 +159,10 @@ class ExchangeSession:
         ]
 
     async def close(self) -> None:
-        """End everything; no task and no socket is left. Pending watches are cancelled."""
+        """End everything; no task and no socket is left. Pending watches are cancelled.
+
+        End the tasks that watch first: one that goes on would open a connection again.
+        """
         tasks = [*self._upkeep, *self._passing]
         for task in self._upkeep:
             task.cancel()
@@ -166,7 +171,7 @@ class ExchangeSession:
         if self._exchange is not None:
             self._exchange.timeout_on_exit = 0
             self._exchange.watcher.disconnected = _ignore  # these we close ourselves
-            await self._exchange.close()
+            await self._exchange.end()
             self._exchange = None
             await asyncio.sleep(0)  # transports close on the next turn
             self._loop_errors.remove(asyncio.get_running_loop())

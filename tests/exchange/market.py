@@ -9,10 +9,20 @@ from decimal import Decimal
 from tests.exchange.book import Book
 from tests.exchange.clock import MINUTE_MS, ExchangeClock
 from tests.exchange.journal import Journal
-from tests.exchange.model import Bar, BarUpdate, DayTicker, Instrument, Kind, MarketEvent, Quote, Status, Trade
+from tests.exchange.model import (
+    DAY_MS,
+    Bar,
+    BarUpdate,
+    DayTicker,
+    Instrument,
+    Kind,
+    MarketEvent,
+    Quote,
+    Status,
+    Trade,
+)
 
 Publish = Callable[[Kind, str, MarketEvent], None]
-DAY_MS = 86_400_000
 
 
 def minute_of(time_ms: int) -> int:

@@ -8,6 +8,8 @@ from typing import Literal
 
 from tests.exchange.clock import MINUTE_MS
 
+DAY_MS = 1440 * MINUTE_MS
+
 Kind = Literal["trade", "aggTrade", "depth", "limit_depth", "quote", "bar", "ticker", "orders", "fills", "assets"]
 Side = Literal["buy", "sell"]
 Status = Literal["trading", "halted", "delisted"]
@@ -90,6 +92,19 @@ class Bar:
     @classmethod
     def at(cls, open_ms: int, price: Decimal) -> Bar:
         return cls(open_ms, price, price, price, price)
+
+
+def by_day(minutes: list[Bar]) -> list[Bar]:
+    """Bars of a day of UTC, from those of its minutes."""
+    days: dict[int, Bar] = {}
+    for bar in minutes:
+        open_ms = bar.open_ms - bar.open_ms % DAY_MS
+        day = days.setdefault(open_ms, Bar(open_ms, bar.open, bar.high, bar.low, bar.close))
+        day.high, day.low, day.close = max(day.high, bar.high), min(day.low, bar.low), bar.close
+        day.volume += bar.volume
+        day.cost += bar.cost
+        day.trades += bar.trades
+    return list(days.values())
 
 
 @dataclass(frozen=True)

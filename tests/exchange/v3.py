@@ -8,7 +8,7 @@ from typing import Any
 from tests.exchange import v3_format
 from tests.exchange.dialect import Call, Dialect, Route
 from tests.exchange.market import SymbolMarket
-from tests.exchange.model import Bar, Trade, text
+from tests.exchange.model import Bar, Trade, by_day, text
 
 HOUR_MS = 3_600_000
 
@@ -50,13 +50,21 @@ class PublicV3(Dialect):
         }
 
     def klines(self, call: Call) -> list[list[Any]]:
-        """Without a start the newest bars, with one the oldest from there; the forming bar is among them."""
+        """Without a start the newest bars, with one the oldest from there; the forming bar is among them.
+
+        There are bars of a minute and of a day.
+        """
         state = self.state(call)
-        if call.need("interval") != "1m":
-            return []
+        interval = call.need("interval")
         start_ms = call.whole("startTime")
         limit = self.page_of(call, 500)
-        bars = state.all_bars(start_ms, call.whole("endTime"))
+        if interval == "1m":
+            bars = state.all_bars(start_ms, call.whole("endTime"))
+        elif interval == "1d":
+            days = by_day(state.all_bars(None, call.whole("endTime")))
+            bars = [day for day in days if start_ms is None or day.open_ms >= start_ms]
+        else:
+            return []
         return [self.kline(bar) for bar in (bars[-limit:] if start_ms is None else bars[:limit])]
 
     def kline(self, bar: Bar) -> list[Any]:

@@ -1,0 +1,196 @@
+"""A session from opening to closing: markets, clocks, requests, weights, streams."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from levibot.config import ExchangeConfig
+from levibot.errors import BudgetError, ConfigError, ExchangeRefusedError, ExchangeUnavailableError
+from levibot.exchange.session import ExchangeSession
+from levibot.exchange.validation import read_book, read_trades
+from tests.exchange_adapter.conftest import SYMBOL, House
+
+
+def test_markets_are_those_of_the_exchange(house: House) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        spec = session.spec(SYMBOL)
+        rules = house.exchange.exchange.market.symbols[SYMBOL].instrument
+        assert (spec.amount_step, spec.price_tick) == (rules.step, rules.tick)
+        assert (spec.min_amount, spec.min_cost) == (rules.min_amount, rules.min_cost)
+        assert spec.taker_fee == Decimal("0.001" if house.dialect == "binance" else "0.0005")
+        assert spec.active
+        with pytest.raises(ExchangeRefusedError, match="no market NO/PE") as raised:
+            session.spec("NO/PE")
+        assert raised.value.reason == "symbol"
+
+    house.play(scenario)
+
+
+def test_nothing_is_left_after_the_end(house: House) -> None:
+    def sockets() -> int:
+        port = house.exchange.port
+        ours = psutil.Process().net_connections("tcp")
+        return sum(1 for c in ours if c.raddr and c.raddr.port == port and c.status == psutil.CONN_ESTABLISHED)
+
+    async def scenario() -> None:
+        session = house.session()
+        await session.open()
+        watching = asyncio.create_task(session.exchange.watch_order_book(SYMBOL))
+        await session.exchange.watch_trades(SYMBOL)
+        assert sockets()
+        await session.close()
+        await session.close()
+        assert await asyncio.gather(watching, return_exceptions=True)
+        assert not asyncio.all_tasks() - {asyncio.current_task()}
+        assert asyncio.get_running_loop().get_exception_handler() is None
+
+    asyncio.run(scenario())
+    assert sockets() == 0
+    assert house.heard("connected")
+    assert not house.heard("disconnected")  # we closed it ourselves
+
+
+def test_a_session_that_could_not_open_opens_later(house: House) -> None:
+    async def scenario() -> None:
+        session = house.session()
+        try:
+            house.exchange.arm("status", "GET /api/v3/exchangeInfo", times=1)
+            with pytest.raises(ExchangeUnavailableError):
+                await session.open()
+            await session.open()
+            assert session.spec(SYMBOL).active
+        finally:
+            await session.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_session_that_was_never_opened_closes(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        await ExchangeSession("binance", ExchangeConfig(), "feed", tmp_path).close()
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_exchange_is_an_error_of_the_configuration(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        session = ExchangeSession("binanse", ExchangeConfig(), "feed", tmp_path)
+        with pytest.raises(ConfigError, match="did you mean binance"):
+            await session.open()
+        await session.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_weight_of_every_request_is_taken_from_the_budget(house: House) -> None:
+    """Also of those that ccxt sends of itself."""
+
+    async def scenario(session: ExchangeSession) -> None:
+        used, sent = session.budget.used_last_minute, session.budget.sent
+        asked = house.asked("*")
+        await session.call("data", lambda exchange: exchange.fetch_order_book(SYMBOL, 50))
+        one = session.budget.used_last_minute - used
+        assert one > 0
+        await session.exchange.fetch_order_book(SYMBOL, 50)
+        assert session.budget.used_last_minute - used == pytest.approx(2 * one)
+        assert session.budget.sent - sent == house.asked("*") - asked == 2
+
+    house.play(scenario)
+
+
+def test_waiting_for_the_turn_is_no_part_of_the_deadline(house: House) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        await session.budget.take(210, "data")  # ten more than the bucket holds
+        begun = asyncio.get_running_loop().time()
+        await session.call("data", lambda exchange: exchange.fetch_time(), deadline_s=0.3)
+        assert asyncio.get_running_loop().time() - begun > 0.5
+
+    house.play(scenario, requests_per_minute=3000)  # of which the feed has 200 at once, then 17 a second
+
+
+def test_a_turn_that_does_not_come_is_said_and_nothing_is_sent(house: House) -> None:
+    async def drain(session: ExchangeSession) -> None:
+        for _ in range(60):
+            await session.budget.take(1, "data")
+
+    async def scenario() -> None:
+        settings = house.config(requests_per_minute=450)
+        session = ExchangeSession(house.dialect, settings, "feed", house.state_dir, patience_s=0.05)
+        try:
+            await session.open()
+            asked = house.asked("*")
+            with pytest.raises(BudgetError, match=r"raise \[exchange\] requests_per_minute"):
+                await drain(session)
+            with pytest.raises(BudgetError):
+                await session.call("data", lambda exchange: exchange.fetch_order_book(SYMBOL, 50))
+            assert house.asked("*") == asked
+        finally:
+            await session.close()
+
+    asyncio.run(scenario())
+
+
+def test_the_clocks_are_compared(house: House) -> None:
+    house.exchange.arm("clock_skew", skew_ms=-90_000)
+
+    async def scenario(session: ExchangeSession) -> None:
+        assert 89_000 < session.skew_ms < 91_000
+        server_ms = house.exchange.run(lambda exchange: exchange.clock.server_ms())
+        assert abs(session.exchange_ms() - server_ms) < 1_000
+        house.exchange.clear()
+        await session.measure_clock()
+        assert abs(session.skew_ms) < 1_000
+
+    house.play(scenario)
+
+
+def test_a_halt_and_a_delisting_are_told_and_end(house: House) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        for kind in ("halted", "delisted"):
+            house.told.clear()
+            house.exchange.arm(kind, symbol="ETH/USDT")
+            await session.read_markets()
+            assert not session.spec("ETH/USDT").active
+            await session.read_markets()
+            house.exchange.clear()
+            await session.read_markets()
+            assert session.spec("ETH/USDT").active
+            changes = [[(spec.symbol, spec.active) for spec in specs] for specs in house.heard("markets")]
+            assert changes == [[("ETH/USDT", False)], [("ETH/USDT", True)]]
+        assert session.exchange.market("ETH/USDT")["id"] == "ETHUSDT"
+
+    house.play(scenario)
+
+
+def test_books_and_trades_pass_the_checks(house: House) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        book = await session.read(
+            lambda exchange: exchange.fetch_order_book(SYMBOL, 50), lambda found: read_book(found, "book")
+        )
+        assert len(book.bids) == len(book.asks) == 50
+        ids = session.quirks.trade_ids
+        trades = await session.read(
+            lambda exchange: exchange.fetch_trades(SYMBOL, limit=20),
+            lambda found: read_trades(found, "trades", with_ids=ids),
+        )
+        truth = {(float(t.price), float(t.amount), t.time_ms) for t in house.exchange.journal.trades[SYMBOL]}
+        assert {(t.price, t.amount, t.event_ms) for t in trades} <= truth
+        assert all((t.id is not None) == ids for t in trades)
+        streamed = read_trades(await session.exchange.watch_trades(SYMBOL), "trades", with_ids=ids)
+        assert streamed
+
+    house.play(scenario)
+
+
+def test_only_what_is_wanted_is_asked_for_at_the_start(house: House) -> None:
+    before = house.asked("*")
+
+    async def scenario(session: ExchangeSession) -> list[str]:
+        return [entry.target for entry in house.exchange.log.asked("*")[before:]]
+
+    assert house.play(scenario) == ["GET /api/v3/time", "GET /api/v3/exchangeInfo"]
