@@ -62,7 +62,9 @@ class Face:
 @pytest.fixture
 def face(make_daemon: MakeDaemon) -> Face:
     port = free_port()
-    return Face(make_daemon(api__port=port), port)
+    return Face(
+        make_daemon(api__port=port, engine__strategy=f"{FAULTS}:Quiet"), port
+    )  # so that no fill comes between
 
 
 def test_the_contract(face: Face) -> None:

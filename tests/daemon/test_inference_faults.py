@@ -34,7 +34,7 @@ def pool(make_daemon: MakeDaemon) -> DaemonUnderTest:
         "inference.processes": 2,
         "engine.strategy": "ensemble",
         "policy.inference.heartbeat_interval": 0.1,
-        "policy.inference.hang_after": 2.0,
+        "policy.inference.hang_after": 5.0,
         "policy.inference.restart_delays": [0.0, 0.05],
     }
     return make_daemon(**settings)
