@@ -71,7 +71,7 @@ class LedgerState:
     generation
         Random part of the client ids.
     next_sequence
-        Of the next client id.
+        First that no client id is reserved for.
     last_seq
         `symbol_seq` of the newest event.
     position

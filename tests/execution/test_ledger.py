@@ -209,6 +209,29 @@ def test_a_ledger_restored_from_an_older_copy_counts_under_a_new_name(path: Path
     restored.close()
 
 
+def test_a_ledger_restored_from_a_copy_within_a_reservation_repeats_no_id(path: Path) -> None:
+    ledger = _open(path)
+    seen = [ledger.new_client_id("entry")]
+    ledger.close()
+    copy = path.read_bytes()
+    ledger = _open(path)
+    seen += [ledger.new_client_id("entry") for _ in range(3)]
+    ledger.close()
+    path.write_bytes(copy)
+    story, restored = Story(), _open(path)
+    story.fill(entry("1", granted=False, client_id=seen[-1]), "100")
+    assert restored.reconcile(story.answer(quantity="1")).restored
+    assert restored.new_client_id("entry") not in seen
+    restored.close()
+
+
+def test_more_ids_than_are_reserved_at_once_all_differ(path: Path) -> None:
+    ledger = _open(path)
+    seen = {ledger.new_client_id("exit") for _ in range(200)}
+    ledger.close()
+    assert len(seen) == 200
+
+
 def test_ids_are_never_used_twice_even_when_the_process_is_killed(path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path; from levibot.execution.ledger import Ledger\n"
