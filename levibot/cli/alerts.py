@@ -58,12 +58,13 @@ def send_test(target: Target, timeout: float) -> None:
 
 
 def _lines(alert: Mapping[str, Any]) -> Iterable[str]:
-    word = click.style(f"{alert['severity']:<8}", fg=_COLOURS[alert["severity"]])
-    if alert["state"] == "cleared":
-        word = f"{'over':<8}"
+    severity = f"{alert['severity']:<8}"
+    over = alert["state"] == "cleared"
+    word = "over    " if over else "standing"
+    severity = severity if over else click.style(severity, fg=_COLOURS[alert["severity"]])
     times = f", {alert['raises']} times, last {_utc(alert['last_at'])}" if alert["raises"] > 1 else ""
     until = f" to {_utc(alert['cleared_at'])} ({alert['cleared_by']})" if alert["cleared_at"] else ""
-    yield f"{_utc(alert['raised_at'])}{until}  {word}  {click.style(alert['key'], bold=True)}{times}"
+    yield f"{_utc(alert['raised_at'])}{until}  {word}  {severity}  {click.style(alert['key'], bold=True)}{times}"
     yield f"    {alert['message']}"
     if alert["remedy"] and alert["state"] == "standing":
         yield f"    → {alert['remedy']}"

@@ -10,6 +10,7 @@ from levibot.alerting.alert import Severity
 _MB = 1_000_000
 _ROOM = 1.2  # times the limit must be free again until a full disk is over
 _LIVE = "live"  # the feed's word for a market with which nothing is wrong
+_BETWEEN_TICKS = 5.0  # seconds that a market must tick often enough, beyond its limit, until it is alive
 _PATIENCE = 45.0  # seconds until what a life before raised is over: at first little is known
 
 
@@ -78,6 +79,7 @@ class Finding:
     severity: Severity
     message: str
     remedy: str
+    calm: float = 0.0  # seconds until it is over, if its condition's are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
             "critical" if facts.held else "warning",
             f"no market data of any symbol for {youngest:.0f} s",
             "see `levibotctl status feed` and `levibotctl logs feed`; nothing is opened meanwhile",
+            max(facts.market_limits[symbol] for symbol in stale) + _BETWEEN_TICKS,
         )
         return
     for symbol in stale:
@@ -124,6 +127,7 @@ def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
             "critical" if symbol in facts.held else "warning",
             f"no market data of {symbol} for {facts.market_ages[symbol]:.0f} s{why}",
             "see `levibotctl logs feed`; this symbol opens nothing meanwhile",
+            facts.market_limits[symbol] + _BETWEEN_TICKS,
         )
 
 
@@ -309,6 +313,8 @@ class Watch:
         if track.holds != (finding is not None):
             track.holds, track.since = finding is not None, now
         lasted = now - track.since
+        if finding is not None:
+            track.calm = max(track.calm, finding.calm)
         if finding is None:
             if not track.told:
                 del self._tracks[key]

@@ -20,8 +20,13 @@ class Verdict:
     graceful: bool  # it still listens: ask it to stop before it is killed
 
 
-def describe_exit(verdict: Verdict | None, code: int | None) -> str:
-    """How a worker ended, in words; a code below zero is a signal."""
+def describe_exit(verdict: Verdict | None, code: int | None, last_error: str) -> str:
+    """How a worker ended, in words; a code below zero is a signal.
+
+    Errors by which it was replaced are told with its own words for the last of them.
+    """
+    if verdict is not None and verdict.cause == "errors" and last_error:
+        return f"{last_error} ({verdict.reason})"
     if verdict is not None:
         return f"{verdict.cause}: {verdict.reason}"
     if code is None:

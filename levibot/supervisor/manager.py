@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from levibot.alerting.alerts import Alerts
@@ -15,14 +14,14 @@ from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.states import Desired, Observed
+from levibot.supervisor.storm import SECONDS as STORM_SECONDS
+from levibot.supervisor.storm import DeathWindow
 from levibot.supervisor.worker import Worker
 
 INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")  # without which no engine can work
 _PORTFOLIO: tuple[WorkerKind, ...] = (*INFRASTRUCTURE, "inference")  # nothing is opened while one keeps dying
 _CAUSES = ("exhausted", "memory", "descriptors", "fence", "unstable")  # of alerts about one worker
 _SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long
-_STORM_DEATHS = 3
-_STORM_SECONDS = 5.0
 _REGISTRY_DELAY = 0.2
 
 Conditions = Callable[[str, bool, str], None]
@@ -66,7 +65,7 @@ class Manager:
         self._alerts = alerts
         self._condition = condition
         self._survived = survived
-        self._deaths: deque[float] = deque()
+        self._deaths = DeathWindow()
         self._stall = StallGuard(max(policies.engine.heartbeat_interval, sample_interval) * 1.5)
         self._save_timer: asyncio.TimerHandle | None = None
         self._around: Surroundings | None = None
@@ -213,12 +212,13 @@ class Manager:
         """Fifteen deaths at once are one alert; feed or broker dying too often is a reason not to trade."""
         now = boot_seconds()
         if worker.kind == "engine":
-            self._deaths.append(now)
-            if self._recent_deaths(now) >= _STORM_DEATHS:
+            self._deaths.note(worker.name, now)
+            died, engines = self._deaths.engines(now), len(self.engines)
+            if self._deaths.storm(engines, now):
                 self._alerts.raise_alert(
                     "crash_storm",
                     "critical",
-                    f"{self._recent_deaths(now)} or more engines died within {_STORM_SECONDS:g} s (last: {cause})",
+                    f"{died} of {engines} engines died within {STORM_SECONDS:g} s (last: {cause})",
                     "look for a common cause in the logs: memory, disk, or the last change",
                 )
         elif len(worker.restarts()) >= worker.policy.restart_alert:
@@ -289,7 +289,7 @@ class Manager:
             worker.replace(verdict)
 
     def _calm_down(self, now: float) -> None:
-        if not self._recent_deaths(now):
+        if not self._deaths.engines(now):
             self._alerts.clear("crash_storm")
         for worker in self.workers.values():
             restarts = len(worker.restarts())
@@ -300,11 +300,6 @@ class Manager:
                 self._alerts.clear(f"memory:{worker.name}")
                 self._alerts.clear(f"descriptors:{worker.name}")
         self._registry.save()  # what a full disk refused; nothing otherwise
-
-    def _recent_deaths(self, now: float) -> int:
-        while self._deaths and self._deaths[0] <= now - _STORM_SECONDS:
-            self._deaths.popleft()
-        return len(self._deaths)
 
     # ------------------------------------------------------------------ parts
 

@@ -6,15 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from levibot.bus.messages import (
-    Acknowledged,
-    Command,
-    Heartbeat,
-    Pause,
-    Report,
-    Resume,
-    Stop,
-)
+from levibot.bus.messages import Acknowledged, Command, Heartbeat, Pause, Report, Resume, Stop
 from levibot.clock import boot_seconds, wall_ms
 from levibot.config import PolicyConfig
 from levibot.errors import LaunchError
@@ -333,7 +325,8 @@ class Worker:
         self._around.control.forget(self.name)
         self._move(Event.EXITED)
         if self.observed is Observed.BACKOFF:
-            self.last_error = life.crash or describe_exit(life.verdict, code)
+            said = life.heartbeat.last_error if life.heartbeat else ""
+            self.last_error = life.crash or describe_exit(life.verdict, code, said)
         self._after_end(cause)
 
     def _cause_of_exit(self, life: Life) -> str:

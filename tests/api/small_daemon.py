@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from levibot.alerting.alert import Alert
 from levibot.alerting.alerts import Alerts
 from levibot.alerting.journal import AlertJournal
 from levibot.api.operations import AlreadySoError, ShuttingDownError
@@ -34,6 +35,7 @@ class SmallDaemon:
         self.healthy = True
         self.errors: list[str] = []
         self.calls: list[str] = []
+        self.listed: list[Alert] = []  # of `alerts`, which waits until
         self.waiting = asyncio.Event()
         journal = AlertJournal(Path("/dev/null/alerts.sqlite"), (), 30, wall_ms)  # no disk takes it
         self.alerts_raised = Alerts(structlog.get_logger(), journal, "test", wall_ms)
@@ -167,7 +169,7 @@ class SmallDaemon:
 
     async def alerts(self) -> list[dict[str, Any]]:
         await self.waiting.wait()
-        return []
+        return [alert.document() for alert in self.listed]
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         exposition = Exposition(accept)

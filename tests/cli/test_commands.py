@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from levibot.alerting.alert import Alert
 from levibot.config_file import load
 from levibot.supervisor.lock import acquire
 from tests.api.small_daemon import SmallDaemon
@@ -299,3 +300,16 @@ def test_completion_knows_commands_and_the_daemons_symbols(served: Place) -> Non
 def test_version_and_help(place: Place) -> None:
     assert place.ctl("--version").stdout.startswith("levibotctl, version 0.")
     assert "3 the daemon is not running" in " ".join(place.ctl("--help").stdout.split())
+
+
+def test_an_alert_is_listed_with_its_state_and_its_severity(served: Place, daemon: SmallDaemon) -> None:
+    alerts = (
+        Alert("kill_switch", "warning", "the kill switch is on", "end it", 60_000, 60_000, 1, 120_000, "over"),
+        Alert("daily_stop", "critical", "stopped for the day", "wait", 180_000, 240_000, 2),
+    )
+    daemon.listed = list(alerts)
+    daemon.waiting.set()
+    over, _, standing, _, remedy = served.ctl("alerts", "--all").stdout.splitlines()
+    assert over == "1970-01-01 00:01:00 to 1970-01-01 00:02:00 (over)  over      warning   kill_switch"
+    assert standing == ("1970-01-01 00:03:00  standing  critical  daily_stop, 2 times, last 1970-01-01 00:04:00")
+    assert remedy == "    → wait"

@@ -230,6 +230,7 @@ def test_engines_that_die_together_are_one_message(make_daemon: MakeDaemon, run_
                 os.kill(pid, signal.SIGKILL)
         daemon.wait(lambda: server.titled("crash_storm is over"), "the alert and its end", seconds=20)
         assert [message["type"] for message in server.messages] == ["failure", "success"]
+        assert "of 5 engines died within 5 s" in server.messages[0]["message"]
 
 
 def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(make_daemon: MakeDaemon, run_dir: Path) -> None:

@@ -202,7 +202,24 @@ def test_a_silent_market_is_not_over_because_all_the_others_are_silent_too() -> 
     look(range(10), btc=31.0, eth=1.0)
     look(range(10, 30), btc=51.0, eth=31.0)
     assert listener.said == [("stale_feed:BTC/USDT", "warning"), ("stale_feed", "warning")]
-    look(range(30, 50), btc=71.0, eth=1.0)
+    look(range(30, 70), btc=71.0, eth=1.0)
     assert listener.said[2:] == [("stale_feed", "over")]
-    look(range(50, 70), btc=1.0, eth=1.0)
+    look(range(70, 110), btc=1.0, eth=1.0)
     assert listener.said[3:] == [("stale_feed:BTC/USDT", "over")]
+
+
+@pytest.mark.parametrize("symbols", [["BTC/USDT"], ["BTC/USDT", "ETH/USDT"]])
+def test_markets_that_tick_too_seldom_are_one_alert_until_they_tick_often_enough(symbols: list[str]) -> None:
+    listener = Listener()
+    conditions = Watch(listener.raise_alert, listener.clear, [])
+
+    def look(seconds: range, ticks_every: int) -> None:
+        for second in seconds:
+            ages = dict.fromkeys(symbols, float(second % ticks_every))
+            conditions.look(Facts(market_ages=ages, market_limits=MARKETS), second)
+
+    look(range(400), ticks_every=40)
+    key = "stale_feed" if len(symbols) > 1 else "stale_feed:BTC/USDT"
+    assert listener.said == [(key, "warning")]
+    look(range(400, 440), ticks_every=20)
+    assert listener.said == [(key, "warning"), (key, "over")]

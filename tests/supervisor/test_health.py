@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from levibot.config import PolicyConfig
-from levibot.supervisor.health import ErrorWindow, StallGuard, Vitals, judge
+from levibot.supervisor.health import ErrorWindow, StallGuard, Verdict, Vitals, describe_exit, judge
 from levibot.supervisor.process import Sample
 
 POLICY = PolicyConfig()
@@ -62,6 +62,15 @@ def test_an_error_spike_replaces_the_worker_gracefully() -> None:
     verdict = judge(replace(WELL, errors=POLICY.error_spike + 1), POLICY, NOW)
     assert verdict is not None
     assert (verdict.cause, verdict.graceful) == ("errors", True)
+
+
+def test_an_error_spike_is_told_with_the_workers_own_words_for_the_error() -> None:
+    verdict = Verdict("errors", "20 errors in 300 s", graceful=True)
+    own = "strategy_failed: ValueError: boom"
+    assert describe_exit(verdict, 0, own) == "strategy_failed: ValueError: boom (20 errors in 300 s)"
+    assert describe_exit(verdict, 0, "") == "errors: 20 errors in 300 s"
+    assert describe_exit(Verdict("hang", "no progress", graceful=False), -9, own) == "hang: no progress"
+    assert describe_exit(None, -9, own) == "killed by signal 9"
 
 
 @pytest.mark.parametrize(
