@@ -285,3 +285,50 @@ def test_a_hang_limit_below_two_heartbeats_is_refused(tmp_path: Path) -> None:
     path.write_text("[policy.feed]\nhang_after = 1.5\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"policy\.feed.*at least twice heartbeat_interval"):
         load(path, {})
+
+
+def test_an_exchange_is_reached_by_plain_configuration_that_holds_no_secrets(path: Path) -> None:
+    path.write_text(
+        """[exchange]
+id = "binance"
+sandbox = true
+proxy = "http://127.0.0.1:3128"
+requests_per_minute = 600
+[exchange.urls]
+public = "http://127.0.0.1:1/api"
+"ws.spot" = "ws://127.0.0.1:1/stream"
+[exchange.options]
+recvWindow = 5000
+fetchMarkets = { types = ["spot"] }
+"""
+    )
+    exchange = load(path, {"LEVIBOT_EXCHANGE__FEED_SHARE": "0.5"}).config.exchange
+    assert exchange.urls == {"public": "http://127.0.0.1:1/api", "ws.spot": "ws://127.0.0.1:1/stream"}
+    assert exchange.options == {"recvWindow": 5000, "fetchMarkets": {"types": ["spot"]}}
+    assert (exchange.sandbox, exchange.requests_per_minute, exchange.feed_share) == (True, 600, 0.5)
+
+
+def test_secrets_and_impossible_shares_of_an_exchange_are_refused(path: Path) -> None:
+    text = """\
+[exchange]
+proxy = "socks5://127.0.0.1:1"
+feed_share = 0.5
+requests_per_minute = 0
+[exchange.urls]
+public = "http://me:pass@127.0.0.1:1/api"
+"ws.spot" = "127.0.0.1"
+[exchange.options]
+apiKey = "k"
+"""
+    assert complaint(path, text) == [
+        "FILE:2: exchange.proxy: expected a URL such as http://127.0.0.1:8080 or wss://stream.example.org",
+        "FILE:4: exchange.requests_per_minute: expected a number greater than 0, found 0",
+        "FILE:6: exchange.urls.public: a URL here may hold no user, password or query: this file is no place for "
+        "secrets",
+        'FILE:7: exchange.urls."ws.spot": expected a URL such as http://127.0.0.1:8080 or '
+        "wss://stream.example.org",
+        "FILE:8: exchange.options: apiKey is a secret: this file is no place for it",
+    ]
+    assert complaint(path, "[exchange]\nfeed_share = 0.7") == [
+        "FILE:1: exchange: feed_share, download_share and reserved_share must leave a part for orders"
+    ]

@@ -33,6 +33,7 @@ _COMMANDS = {
     "reload": "levibot.cli.daemon:reload",
     "upgrade": "levibot.cli.daemon:upgrade",
     "kill": "levibot.cli.daemon:kill",
+    "download": "levibot.cli.download:download",
     "train": "levibot.cli.train:train",
     "tap": "levibot.cli.tap:tap",
     "doctor": "levibot.cli.doctor:doctor",

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from levibot.cli.target import Target
-from levibot.errors import ConfigError
 
 _HORIZON, _SIMULATED_HORIZON = 240, 20  # bars; a third of the simulated market's cycle: one leg of a swing
 _LIFE_DAYS = 30  # of a model of real prices
@@ -74,6 +73,7 @@ def train(
     The newest fifth of the time is the test: nothing is fitted or chosen on it. A running daemon takes a
     promoted model up within seconds.
     """
+    from levibot.cli.names import exchange_name, symbol_list
     from levibot.cli.train_view import print_result, progress
     from levibot.config_file import load
     from levibot.market.specs import FEE
@@ -82,8 +82,8 @@ def train(
     from levibot.ml.store import ModelStore
 
     config = load(target.config_path, os.environ).config
-    names = _symbols(symbols, config.symbols)
-    exchange = _exchange(exchange or config.exchange.id or ("replay" if candles else config.exchange_id))
+    names = symbol_list(symbols, config.symbols)
+    exchange = exchange_name(exchange or config.exchange.id or ("replay" if candles else config.exchange_id))
     simulated = exchange == "simulated"
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
@@ -108,28 +108,3 @@ def train(
     if promoted:
         store.promote(manifest.name, manifest.version)
     print_result(manifest, promoted=promoted, as_json=as_json)
-
-
-def _symbols(written: str | None, configured: tuple[str, ...]) -> list[str]:
-    from levibot.errors import UnknownSymbolError
-    from levibot.symbols import is_canonical, resolve
-
-    if written is None:
-        return list(configured)
-    names = []
-    for part in filter(None, (part.strip() for part in written.split(","))):
-        try:
-            names.append(resolve(part, configured))
-        except UnknownSymbolError:
-            if not is_canonical(part.upper()):  # candles may be of others than are traded
-                raise
-            names.append(part.upper())
-    if not names:
-        raise click.UsageError("--symbols names none; write them as BTC/USDT,ETH/USDT")
-    return list(dict.fromkeys(names))
-
-
-def _exchange(name: str) -> str:
-    if not (name.isascii() and name.isalnum() and name == name.lower()):
-        raise ConfigError(f"--exchange = {name!r}: expected lower-case letters and digits, for example binance")
-    return name

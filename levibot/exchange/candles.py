@@ -83,6 +83,8 @@ async def first_day_ms(session: ExchangeSession, symbol: str, from_ms: int, unti
         As `candle_pages`.
     """
     start_ms, count = from_ms // _DAY_MS * _DAY_MS, session.quirks.ohlcv_page
+    if "1d" not in (session.exchange.timeframes or {}):
+        return start_ms
     while start_ms < until_ms:
         end_ms = min(start_ms + count * _DAY_MS, until_ms)
         request = _request(symbol, "1d", start_ms, count, end_ms - 1)

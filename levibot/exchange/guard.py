@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from levibot.errors import MalformedAnswerError
 from levibot.exchange.budget import Budget, WeightClass
-from levibot.exchange.failures import describe
+from levibot.exchange.failures import describe, raise_malformed
 
 _TOO_MANY = (418, 429)
 
@@ -137,6 +137,42 @@ class GuardedExchange:
         return parent.handle_errors(
             code, reason, url, method, headers, body, response, request_headers, request_body
         )
+
+    def filter_by_since_limit(
+        self,
+        array: Any,
+        since: int | None = None,
+        limit: int | None = None,
+        key: Any = "timestamp",
+        tail: bool = False,
+    ) -> Any:
+        """As ccxt does it, but a row without a time is an error.
+
+        ccxt leaves it out, so that a page of rubbish looks like an empty one.
+
+        Raises
+        ------
+        MalformedAnswerError
+            If there is such a row.
+        """
+        _check_times(array, since, key)
+        parent: Any = super()
+        return parent.filter_by_since_limit(array, since, limit, key, tail)
+
+    def filter_by_value_since_limit(
+        self,
+        array: Any,
+        field: Any,
+        value: Any = None,
+        since: int | None = None,
+        limit: int | None = None,
+        key: Any = "timestamp",
+        tail: bool = False,
+    ) -> Any:
+        """The same for the rows of one symbol."""
+        _check_times(array, since, key)
+        parent: Any = super()
+        return parent.filter_by_value_since_limit(array, field, value, since, limit, key, tail)
 
     def client(self, url: str) -> Any:
         """The WebSocket client for `url`, its frames guarded."""
@@ -265,6 +301,16 @@ async def _finish(tasks: set[asyncio.Task[Any]], *, cancel: bool) -> None:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _check_times(rows: Any, since: int | None, key: Any) -> None:
+    if since is None or not isinstance(rows, list):  # then nothing is left out, and the rows are checked later
+        return
+    for row in rows:
+        has_key = isinstance(row, dict) or (isinstance(row, list) and len(row) > key)
+        time = row.get(key) if isinstance(row, dict) else row[key] if has_key else None
+        if isinstance(time, bool) or not isinstance(time, int | float):
+            raise_malformed("a row", row, "a time in it")
 
 
 def _network_error(text: str) -> Exception:

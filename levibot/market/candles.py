@@ -1,4 +1,7 @@
-"""Files of one-minute candles: CSV, gzipped CSV, Parquet. Every row is checked; a bad one refuses the file."""
+"""Files of one-minute candles: CSV, gzipped CSV, Parquet, or a folder of Parquet files, one a day.
+
+Every row is checked; a bad one refuses the file.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,8 @@ class CandleTable:
 def find_file(folder: Path, symbol: str, suffixes: tuple[str, ...]) -> Path | None:
     """The file of `symbol` in `folder`: ``BTCUSDT-1m.csv.gz``, ``BTC-USDT.parquet``, ``btcusdt-20240808.jsonl``…
 
-    A swap also finds the file of its pair. A name with another timeframe than ``1m`` is left alone.
+    Where Parquet is among `suffixes`, a folder ``BTC-USDT`` with Parquet files is found too. A swap also finds
+    the file of its pair. A name with another timeframe than ``1m`` is left alone.
 
     Raises
     ------
@@ -73,7 +77,7 @@ def find_file(folder: Path, symbol: str, suffixes: tuple[str, ...]) -> Path | No
         raise MarketDataError(f"{folder}: no such folder; set [feed] path to a folder of candles or frames")
     pair = symbol.partition(":")[0]
     forms = dict.fromkeys((on_disk(symbol), re.sub("[/:]", "", symbol), on_disk(pair), pair.replace("/", "")))
-    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(suffixes))
+    names = sorted(path.name for path in folder.iterdir() if _is_data(path, suffixes))
     for form in forms:
         found = [name for name in names if _is_named(name, form)]
         if len(found) > 1:
@@ -81,6 +85,12 @@ def find_file(folder: Path, symbol: str, suffixes: tuple[str, ...]) -> Path | No
         if found:
             return folder / found[0]
     return None
+
+
+def _is_data(path: Path, suffixes: tuple[str, ...]) -> bool:
+    if path.is_dir():
+        return ".parquet" in suffixes and any(path.glob("*.parquet"))
+    return path.name.endswith(suffixes)
 
 
 def _is_named(name: str, form: str) -> bool:
@@ -92,22 +102,23 @@ def _is_named(name: str, form: str) -> bool:
 
 
 def first_open_ms(path: Path) -> int:
-    """Opening time of the first candle of a file.
+    """Opening time of the first candle of a file, or of a folder of files.
 
     Raises
     ------
     MarketDataError
-        If the file has no good first row.
+        If there is no good first row.
     """
-    for line, row in _rows(path):
-        table = CandleTable()
-        _take(path, [(line, row)], table)
-        return table.open_ms[0]
+    for file in _files(path):
+        for line, row in _rows(file):
+            table = CandleTable()
+            _take(file, [(line, row)], table)
+            return table.open_ms[0]
     raise MarketDataError(f"{path}: no candles; expected rows of {','.join(COLUMNS)}")
 
 
 def read_candles(path: Path) -> CandleTable:
-    """Read and check a file.
+    """Read and check a file, or all Parquet files of a folder in the order of their names.
 
     Raises
     ------
@@ -115,10 +126,15 @@ def read_candles(path: Path) -> CandleTable:
         At the first bad row; the text names file, line and what was expected.
     """
     table = CandleTable()
-    _take(path, _rows(path), table)
+    for file in _files(path):
+        _take(file, _rows(file), table)
     if not len(table):
         raise MarketDataError(f"{path}: no candles; expected rows of {','.join(COLUMNS)}")
     return table
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -157,7 +173,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, tuple[Any, ...]]]:
 
 
 def _take(path: Path, rows: Iterable[tuple[int, Any]], table: CandleTable) -> None:
-    previous = -1
+    previous = table.open_ms[-1] if len(table) else -1
     infinity = math.inf
     append = table.append
     for line, row in rows:

@@ -93,6 +93,29 @@ def test_reading_goes_on_after_two_failures(house: House, kind: str, details: An
     house.play(scenario)
 
 
+@pytest.mark.parametrize("method", ["fetch_ohlcv", "fetch_trades"])
+def test_rows_of_nothing_since_a_time_do_not_look_like_an_empty_answer(house: House, method: str) -> None:
+    """Left to itself, ccxt leaves rows without a time out."""
+    path = {
+        "fetch_ohlcv": KLINES,
+        "fetch_trades": "GET /api/v3/aggTrades" if house.dialect == "binance" else "GET /api/v3/*rades",
+    }[method]
+    arguments = (SYMBOL, "1m") if method == "fetch_ohlcv" else (SYMBOL,)
+
+    async def scenario(session: ExchangeSession) -> None:
+        async def ask(exchange: Any) -> Any:
+            now_ms = session.exchange_ms()
+            return await getattr(exchange, method)(*arguments, now_ms - 600_000, 5, {"until": now_ms})
+
+        fault = house.exchange.arm("null_rows", path, times=1)
+        with pytest.raises(MalformedAnswerError):
+            await session.call("data", ask)
+        assert fault.struck == 1
+        assert await session.call("data", ask)
+
+    house.play(scenario)
+
+
 def test_reading_ends_after_three(house: House) -> None:
     async def scenario(session: ExchangeSession) -> None:
         fault = house.exchange.arm("status", KLINES, status=503)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -127,7 +133,7 @@ def test_a_turn_that_does_not_come_is_said_and_nothing_is_sent(house: House) -> 
             with pytest.raises(BudgetError, match=r"raise \[exchange\] requests_per_minute"):
                 await drain(session)
             with pytest.raises(BudgetError):
-                await session.call("data", lambda exchange: exchange.fetch_order_book(SYMBOL, 50))
+                await session.call("data", lambda exchange: exchange.fetch_markets())
             assert house.asked("*") == asked
         finally:
             await session.close()
@@ -194,3 +200,41 @@ def test_only_what_is_wanted_is_asked_for_at_the_start(house: House) -> None:
         return [entry.target for entry in house.exchange.log.asked("*")[before:]]
 
     assert house.play(scenario) == ["GET /api/v3/time", "GET /api/v3/exchangeInfo"]
+
+
+@contextmanager
+def forwarding_proxy() -> Iterator[tuple[int, list[str]]]:
+    """A small HTTP proxy in a thread, and the requests that went through it."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(urlsplit(self.path).path)
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(self.path) as answer:
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port, asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_proxy_is_used_where_one_is_configured(house: House) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        assert session.spec(SYMBOL).active
+
+    with forwarding_proxy() as (port, asked):
+        house.play(scenario, proxy=f"http://127.0.0.1:{port}")
+    assert asked == ["/api/v3/time", "/api/v3/exchangeInfo"]

@@ -1,0 +1,107 @@
+"""Candles of one symbol in a folder of Parquet files, one a day of UTC; a file says how far it is complete."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from levibot.durable import write_atomic
+from levibot.errors import ConfigError
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.candles import COLUMNS
+from levibot.symbols import on_disk
+
+DAY_MS = 1440 * MINUTE_MS
+_METADATA = "levibot"
+
+
+class CandleDays:
+    """The files of one symbol: ``FOLDER/BTC-USDT/BTC-USDT-1m-2024-05-01.parquet``.
+
+    Calls read and write files, so they belong in a thread.
+
+    Parameters
+    ----------
+    folder
+        Of all symbols of one exchange.
+    exchange
+        Where they come from; candles of two exchanges are never mixed.
+    symbol
+        Canonical.
+    """
+
+    def __init__(self, folder: Path, exchange: str, symbol: str) -> None:
+        self.folder = folder / on_disk(symbol)
+        self._exchange = exchange
+        self._symbol = symbol
+
+    def path(self, day_ms: int) -> Path:
+        """File of the day that begins at `day_ms`."""
+        day = datetime.fromtimestamp(day_ms / 1000, UTC)
+        return self.folder / f"{on_disk(self._symbol)}-1m-{day:%Y-%m-%d}.parquet"
+
+    def complete_until_ms(self, day_ms: int) -> int | None:
+        """Up to when the file of a day holds all that the exchange has; None: no usable file.
+
+        Raises
+        ------
+        ConfigError
+            If the file holds candles of another exchange.
+        """
+        import polars
+
+        path = self.path(day_ms)
+        if not path.is_file():
+            return None
+        try:
+            stored = orjson.loads(polars.read_parquet_metadata(path)[_METADATA])
+            exchange, until_ms = stored["exchange"], stored["complete_until_ms"]
+        except (polars.exceptions.PolarsError, orjson.JSONDecodeError, KeyError, TypeError):
+            return None  # cut off, or somebody else's: it is fetched again
+        if exchange != self._exchange:
+            raise ConfigError(
+                f"{path} holds candles of {exchange}, not of {self._exchange}; name another folder with --folder"
+            )
+        return until_ms if isinstance(until_ms, int) else None
+
+    def write(self, day_ms: int, candles: Sequence[Candle], until_ms: int) -> None:
+        """Replace the file of a day, whole or not at all.
+
+        Parameters
+        ----------
+        day_ms
+            Beginning of the day.
+        candles
+            Of this day, oldest first.
+        until_ms
+            Up to when they are all that the exchange has.
+
+        Raises
+        ------
+        DataStoreError
+            If it cannot be written.
+        """
+        import polars
+
+        columns: dict[str, Any] = {name: [row[at] for row in candles] for at, name in enumerate(COLUMNS)}
+        schema = {name: polars.Int64 if name == "timestamp" else polars.Float64 for name in COLUMNS}
+        stored = {"exchange": self._exchange, "symbol": self._symbol, "complete_until_ms": until_ms}
+        buffer = io.BytesIO()
+        polars.DataFrame(columns, schema=schema).write_parquet(
+            buffer, metadata={_METADATA: orjson.dumps(stored).decode()}
+        )
+        write_atomic(self.path(day_ms), buffer.getvalue())
+
+    def times(self, from_ms: int, until_ms: int) -> Iterator[tuple[int, float]]:
+        """Opening time and volume of each stored bar in a span, oldest first."""
+        import polars
+
+        for day_ms in range(from_ms // DAY_MS * DAY_MS, until_ms, DAY_MS):
+            if (path := self.path(day_ms)).is_file():
+                frame = polars.read_parquet(path, columns=["timestamp", "volume"])
+                yield from ((ms, volume) for ms, volume in frame.iter_rows() if from_ms <= ms < until_ms)
