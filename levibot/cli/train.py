@@ -49,7 +49,7 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option(
     "--promote/--no-promote",
     default=None,
-    help="Let the model serve, or not; default: if it beats the base rate on the test span.",
+    help="Let the model serve, or not; default: if it beats every constant on the test span, by more than chance.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 @click.pass_obj
@@ -104,7 +104,7 @@ def train(
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)
     manifest = store.save(trained.manifest, trained.text)
-    promoted = manifest.scores.beats_base_rate if promote is None else promote
+    promoted = not manifest.scores.missed if promote is None else promote
     if promoted:
         store.promote(manifest.name, manifest.version)
     print_result(manifest, promoted=promoted, as_json=as_json)

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from levibot.cli.view import stdout_console
 from levibot.ml import train as training
-from levibot.ml.manifest import Manifest, Part, to_document
+from levibot.ml.manifest import Manifest, Part, Scores, to_document
 
 
 @contextmanager
@@ -48,15 +48,17 @@ def progress(*, quiet: bool) -> Iterator[training.Progress]:
 def print_result(manifest: Manifest, *, promoted: bool, as_json: bool) -> None:
     """Say what was trained on, how good it is, and whether it serves."""
     if as_json:
-        click.echo(json.dumps({**to_document(manifest), "promoted": promoted}))
+        click.echo(json.dumps({**to_document(manifest), "promoted": promoted, "missed": manifest.scores.missed}))
         return
     stdout_console().print(_table(manifest))
-    better = manifest.scores.beats_base_rate
-    judged = "beats" if better else "does NOT beat"
-    click.echo(f"{manifest.name}/{manifest.version} {judged} the base rate on the test span")
+    missed = manifest.scores.missed
+    judged = "does NOT beat every constant" if missed else "beats every constant, by more than chance,"
+    click.echo(f"{manifest.name}/{manifest.version} {judged} on the test span")
+    for reason in missed:
+        click.echo(f"  {reason}")
     if promoted:
         click.echo("promoted: it serves from now on")
-    elif better:
+    elif not missed:
         click.echo("not promoted, as asked; train with --promote to let a model serve")
     else:
         click.echo("not promoted; --promote lets a model serve all the same")
@@ -98,12 +100,18 @@ def _table(manifest: Manifest) -> Table:
         "test": _span(manifest.test),
         "trees": str(manifest.trees),
         "AUC": f"{scores.auc:.3f} (guessing: 0.500)",
-        "log loss": f"{scores.log_loss:.4f} (base rate: {scores.base_log_loss:.4f})",
+        "log loss": f"{scores.log_loss:.4f} ({_constants(scores)})",
         "Brier": f"{scores.brier:.4f} (base rate: {scores.base_brier:.4f})",
     }
     for name, text in rows.items():
         table.add_row(name, text)
     return table
+
+
+def _constants(scores: Scores) -> str:
+    known = {"constant 0.5": scores.even, "test span's base rate": scores.hindsight}
+    texts = [f"{name}: {constant.log_loss:.4f}" for name, constant in known.items() if constant is not None]
+    return ", ".join([*texts, f"training span's: {scores.base_log_loss:.4f}"])
 
 
 def _span(part: Part) -> str:

@@ -16,6 +16,8 @@ from levibot.errors import DataStoreError, ModelError
 MANIFEST = "manifest.json"
 MODEL = "model.txt"
 SCHEMA = 1
+GAIN_ERRORS = 2.0  # standard errors that a gain must exceed, or it is chance
+LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
 
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -68,6 +70,32 @@ class Part(_Record, frozen=True, kw_only=True):
     positives: _Fraction
 
 
+class Constant(_Record, frozen=True, kw_only=True):
+    """One probability for every row, which a model must do better than.
+
+    Parameters
+    ----------
+    probability
+        Given to every row.
+    log_loss
+        That of this constant.
+    gain
+        By how much the model's is less.
+    gain_error
+        Standard error of that.
+    """
+
+    probability: _Fraction
+    log_loss: float
+    gain: float
+    gain_error: float
+
+    @property
+    def is_beaten(self) -> bool:
+        """Whether the model's gain is more than chance."""
+        return self.gain > GAIN_ERRORS * self.gain_error
+
+
 class Scores(_Record, frozen=True, kw_only=True):
     """Quality on the test span, which nothing was fitted or chosen on.
 
@@ -79,6 +107,11 @@ class Scores(_Record, frozen=True, kw_only=True):
         Mean −ln of the probability given to what happened; mean squared error of the probability.
     base_log_loss, base_brier
         The same of a constant: the share of positives in the training span.
+    even, hindsight
+        The constant .5, and the best that there is: the share of positives in the test span itself. None in
+        manifests of earlier versions.
+    blocks
+        Stretches of the test span whose labels hardly overlap: what the standard errors are made of.
     """
 
     auc: _Fraction
@@ -86,11 +119,31 @@ class Scores(_Record, frozen=True, kw_only=True):
     brier: float
     base_log_loss: float
     base_brier: float
+    even: Constant | None = None
+    hindsight: Constant | None = None
+    blocks: _Count = 0
 
     @property
-    def beats_base_rate(self) -> bool:
-        """Whether the model knows more than how often the event happens."""
-        return self.log_loss < self.base_log_loss and self.auc > 0.5
+    def missed(self) -> list[str]:
+        """What the model would have to show, and does not, before it may serve; empty if it has learned something.
+
+        Markets drift: that it does better than the training span's base rate says nothing where the test span
+        has another.
+        """
+        if self.even is None or self.hindsight is None:
+            return ["it was judged by an earlier version, against the training span's base rate alone"]
+        missed = []
+        if self.auc <= 0.5:
+            missed.append(f"AUC {self.auc:.3f}: it ranks rows no better than guessing")
+        if self.blocks < LEAST_BLOCKS:
+            missed.append(f"the test span is too short to tell: {self.blocks} stretches, {LEAST_BLOCKS} needed")
+        for name, constant in (("a constant 0.5", self.even), ("the test span's own base rate", self.hindsight)):
+            if constant.gain <= 0:
+                missed.append(f"log loss {self.log_loss:.4f}, {name} has {constant.log_loss:.4f}")
+            elif not constant.is_beaten:
+                chance = GAIN_ERRORS * constant.gain_error
+                missed.append(f"its gain on {name}, {constant.gain:.4f}, is no more than chance ({chance:.4f})")
+        return missed
 
 
 class Manifest(_Record, frozen=True, kw_only=True):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from levibot.ml.history import Floats
-from levibot.ml.manifest import Scores
+from levibot.ml.manifest import Constant, Scores
 
 _LEAST = 1e-15  # so that one wrong certainty costs much, not everything
 
 
-def score(labels: Floats, probabilities: Floats, base_rate: float) -> Scores:
+def score(labels: Floats, probabilities: Floats, base_rate: float, blocks: NDArray[np.int64]) -> Scores:
     """Judge probabilities by what happened.
 
     Parameters
@@ -20,15 +23,21 @@ def score(labels: Floats, probabilities: Floats, base_rate: float) -> Scores:
     probabilities
         The same shape.
     base_rate
-        Constant probability to compare with.
+        Share of label 1 in the training span.
+    blocks
+        Number of the stretch of time that each row belongs to: rows of one stretch are not independent, for
+        their labels overlap. The same shape.
     """
     constant = np.full_like(probabilities, base_rate)
     return Scores(
         auc=auc(labels, probabilities),
-        log_loss=_log_loss(labels, probabilities),
+        log_loss=float(_losses(labels, probabilities).mean()),
         brier=_brier(labels, probabilities),
-        base_log_loss=_log_loss(labels, constant),
+        base_log_loss=float(_losses(labels, constant).mean()),
         base_brier=_brier(labels, constant),
+        even=_against(0.5, labels, probabilities, blocks),
+        hindsight=_against(float(labels.mean()), labels, probabilities, blocks),
+        blocks=len(np.unique(blocks)),
     )
 
 
@@ -41,9 +50,29 @@ def auc(labels: Floats, probabilities: Floats) -> float:
     return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def _log_loss(labels: Floats, probabilities: Floats) -> float:
+def _against(constant: float, labels: Floats, probabilities: Floats, blocks: NDArray[np.int64]) -> Constant:
+    losses = _losses(labels, np.full_like(probabilities, constant))
+    gains = losses - _losses(labels, probabilities)
+    return Constant(
+        probability=constant,
+        log_loss=float(losses.mean()),
+        gain=float(gains.mean()),
+        gain_error=_standard_error(gains, blocks),
+    )
+
+
+def _standard_error(values: Floats, blocks: NDArray[np.int64]) -> float:
+    """Of the mean of values that are independent between blocks alone (Cameron and Miller 2015, part II)."""
+    _, places = np.unique(blocks, return_inverse=True)
+    sums = np.bincount(places, weights=values - values.mean())
+    spread = float((sums**2).sum()) * len(sums) / max(1, len(sums) - 1)
+    return math.sqrt(spread) / len(values)
+
+
+def _losses(labels: Floats, probabilities: Floats) -> Floats:
     bounded = np.clip(probabilities, _LEAST, 1 - _LEAST)
-    return float(-np.mean(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded)))
+    losses: Floats = -(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded))
+    return losses
 
 
 def _brier(labels: Floats, probabilities: Floats) -> float:

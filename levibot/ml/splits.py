@@ -118,6 +118,16 @@ def describe(rows: Rows) -> Part:
     )
 
 
+def stretches(rows: Rows, horizon_bars: int) -> NDArray[np.int64]:
+    """Number of the stretch of time, two horizons long, that each row lies in, whatever its symbol.
+
+    Labels that look at the same bars say nearly the same, and symbols move together; so rows of one stretch
+    are one witness, not many. Two horizons: of one, neighbours would still share half of what they look at.
+    """
+    numbers: NDArray[np.int64] = (rows.open_ms - rows.open_ms[0]) // (2 * horizon_bars * MINUTE_MS)
+    return numbers
+
+
 def _check_span(name: str, span: Rows) -> None:
     count, positives = len(span.labels), int(span.labels.sum())
     if count < _LEAST_ROWS:

@@ -23,7 +23,7 @@ from levibot.ml.labels import default_distance, volatility
 from levibot.ml.manifest import Label, Manifest, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.scores import score
-from levibot.ml.splits import Rows, Split, boundaries, describe, label_rows, split
+from levibot.ml.splits import Rows, Split, boundaries, describe, label_rows, split, stretches
 
 _DAY_MS = 86_400_000
 _MOST_TREES = 400
@@ -121,7 +121,12 @@ def train(
         train=describe(spans.train),
         validation=describe(spans.validation),
         test=describe(spans.test),
-        scores=score(spans.test.labels, probabilities, float(spans.train.labels.mean())),
+        scores=score(
+            spans.test.labels,
+            probabilities,
+            float(spans.train.labels.mean()),
+            stretches(spans.test, label.horizon_bars),
+        ),
         seed=plan.seed,
         params=params,
         trees=booster.best_iteration,

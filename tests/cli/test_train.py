@@ -42,7 +42,8 @@ def test_it_trains_on_the_simulated_market_and_lets_the_model_serve(place: Place
         f"{manifest.train.rows:,} rows",
         manifest.test.until_utc,
         f"AUC         {manifest.scores.auc:.3f}",
-        "beats the base rate",
+        "constant 0.5: 0.6931, test span's base rate: 0.6",
+        "beats every constant, by more than chance,",
         "promoted: it serves from now on",
     ):
         assert words in done.stdout
@@ -65,16 +66,16 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
     manifest = read_manifest(store.folder / "lightgbm-binance" / store.versions("lightgbm-binance")[0])
     assert "+1.00% before -1.00%, within 240 bars" in done.stdout
     assert manifest.expires_ms > 0, "real markets change"
-    if manifest.scores.beats_base_rate:  # by chance; then it serves
-        assert "promoted: it serves" in done.stdout
-    else:
-        assert "does NOT beat the base rate" in done.stdout
-        assert "not promoted; --promote lets a model serve all the same" in done.stdout
-        assert store.current("lightgbm-binance") is None
+    assert "does NOT beat every constant on the test span" in done.stdout
+    assert manifest.scores.missed
+    assert all(reason in done.stdout for reason in manifest.scores.missed)
+    assert "not promoted; --promote lets a model serve all the same" in done.stdout
+    assert store.current("lightgbm-binance") is None
     assert "promoted: it serves" in place.ctl(*command, "--exchange", "binance", "--promote").stdout
     assert store.current("lightgbm-binance") is not None
     said = json.loads(place.ctl(*command, "--no-promote", "--json", "--expires-days", "0").stdout)
     assert (said["name"], said["promoted"], said["expires_ms"]) == ("lightgbm-replay", False, 0)
+    assert said["missed"]
     assert store.current("lightgbm-replay") is None
 
 

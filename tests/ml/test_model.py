@@ -223,4 +223,4 @@ def test_the_store_and_the_features_load_no_numeric_library() -> None:
 def test_a_manifest_comes_back_as_it_was(folder: Path) -> None:
     stored = read_manifest(folder)
     assert json.loads(json.dumps(to_document(stored))) == json.loads((folder / MANIFEST).read_text())
-    assert stored.scores.beats_base_rate
+    assert stored.scores == manifest().scores

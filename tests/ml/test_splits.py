@@ -13,7 +13,7 @@ from levibot.ml.features import FEATURES, WINDOW, FeatureWindow
 from levibot.ml.history import History, read_history
 from levibot.ml.labels import barrier_labels
 from levibot.ml.manifest import Label
-from levibot.ml.splits import Boundaries, boundaries, describe, label_rows, split
+from levibot.ml.splits import Boundaries, boundaries, describe, label_rows, split, stretches
 from tests.market.real_data import real_data
 from tests.ml.examples import START_MS, walk
 
@@ -113,3 +113,14 @@ def test_too_little_to_learn_from_is_told_with_a_remedy() -> None:
     with pytest.raises(TrainingError, match="train span has only rises, expected both"):
         split(only, begins)
     assert only.features.shape[1] == len(FEATURES)
+
+
+def test_stretches_are_two_horizons_long_and_hold_all_symbols() -> None:
+    rows = label_rows(histories(), LABEL)
+    numbers = stretches(rows, LABEL.horizon_bars)
+    for number in np.unique(numbers):
+        begins = rows.open_ms[numbers == number]
+        assert begins.max() - begins.min() < 60 * MINUTE_MS
+    assert numbers[0] == 0
+    assert (np.diff(numbers) >= 0).all()
+    assert numbers[-1] == (rows.open_ms[-1] - rows.open_ms[0]) // (60 * MINUTE_MS)
