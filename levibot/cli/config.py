@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from levibot.cli.target import Target
 from levibot.errors import ConfigError
+
+if TYPE_CHECKING:
+    from levibot.config_file import LoadedConfig
 
 
 @click.group()
@@ -24,12 +27,7 @@ def config() -> None:
 @click.pass_obj
 def check(target: Target) -> None:
     """Tell whether the configuration is valid, its strategies included."""
-    from levibot.config_file import load
-
-    loaded = load(target.config_path, os.environ)
-    _check_strategies(loaded.config, loaded.path)
-    if (path := loaded.config.feed.path) is not None and not path.exists():
-        raise ConfigError(f"feed.path: {path} does not exist; correct it")
+    loaded = load_checked(target)
     for warning in loaded.warnings:
         click.echo(f"Warning: {warning}", err=True)
     where = loaded.path or "the embedded defaults"
@@ -62,6 +60,23 @@ def schema() -> None:
     from levibot.config_schema import schema_text
 
     click.echo(schema_text(), nl=False)
+
+
+def load_checked(target: Target) -> LoadedConfig:
+    """The settings in force, if a daemon can run on them.
+
+    Raises
+    ------
+    ConfigError
+        If they are wrong, or name a strategy that cannot be made, or recordings that are not there.
+    """
+    from levibot.config_file import load
+
+    loaded = load(target.config_path, os.environ)
+    _check_strategies(loaded.config, loaded.path)
+    if (path := loaded.config.feed.path) is not None and not path.exists():
+        raise ConfigError(f"feed.path: {path} does not exist; correct it")
+    return loaded
 
 
 def _symbols(count: int) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import click
 
+from levibot.cli.config import load_checked
 from levibot.cli.readiness import wait_until_ready
 from levibot.cli.target import Target
-from levibot.config_file import load
 from levibot.errors import StopError
 
 
@@ -29,7 +28,7 @@ def reload(target: Target) -> None:
 @click.pass_obj
 def upgrade(target: Target, timeout: float) -> None:
     """Restart the whole daemon on the code that is installed now. Positions are kept."""
-    load(target.config_path, os.environ)  # by the new code: what it refuses must not end the old daemon
+    load_checked(target)  # by the new code: what it refuses must not end the old daemon
     click.echo(target.client().post("/daemon/upgrade").get("message") or "the daemon restarts")
     asked = time.monotonic()
 

@@ -217,7 +217,7 @@ class Daemon:
             "equity": summary["equity_now"],
             "errors": dict(self.errors),
             "refused_writes": self.refused_writes,
-            "forkserver_pid": self._launcher.forkserver_pid,
+            "forkserver_pid": self.launcher.forkserver_pid,
             "api": self.api.describe(),
         }
 
@@ -261,7 +261,7 @@ class Daemon:
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
         self.lookout = Lookout(self)
-        self._launcher = ForkserverLauncher(self.log.warning)
+        self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
             config,
             ends,
@@ -275,7 +275,7 @@ class Daemon:
         )
         self.manager.attach(
             Surroundings(
-                launcher=self._launcher,
+                launcher=self.launcher,
                 slots=asyncio.Semaphore(config.supervisor.starts_in_flight),
                 control=self.control,
                 history=self.history,
@@ -314,7 +314,7 @@ class Daemon:
         await self.api.start(path)
         if self._table:
             self._console = ConsoleProcess(path)
-            self._launcher.add_companion(self._console.pid)
+            self.launcher.add_companion(self._console.pid)
         else:
             address = self.api.describe()["address"]
             reached = f"{address}, socket {path}" if address else f"socket {path}"
@@ -332,7 +332,7 @@ class Daemon:
         self.heartbeats.close()
         self.control.close()
         self._context.term()
-        await self._launcher.close()
+        await self.launcher.close()
         self._leash.close()
         await self.alerts.close()
         self.log.info("daemon_stopped", positions=self.positions())

@@ -12,7 +12,8 @@ import functools
 import os
 import select
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -210,6 +211,37 @@ class ForkserverLauncher:
     def add_companion(self, pid: int) -> None:
         """Name a direct child of the supervisor that is no worker and must not be swept."""
         self._companions.add(pid)
+
+    def forget_companion(self, pid: int) -> None:
+        """Undo `add_companion`, when it has ended."""
+        self._companions.discard(pid)
+
+    async def start_companion(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        """Run a command in a process group of its own that is not swept; what it says comes through one pipe.
+
+        Raises
+        ------
+        LaunchError
+            If it cannot be started.
+        """
+        try:
+            return await self._loop.run_in_executor(self._thread, self._start_companion, command)
+        except OSError as error:
+            raise LaunchError(f"{command[0]}: cannot be started: {error}; see `levibotctl doctor`") from error
+
+    def _start_companion(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        # In the thread that sweeps, so that it is known before anybody can take it for an orphan.
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            text=True,
+            errors="replace",
+        )
+        self.add_companion(process.pid)
+        return process
 
     async def start(self, spec: WorkerSpec, timeout: float) -> LocalProcess:
         """See `Launcher`."""

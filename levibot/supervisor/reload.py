@@ -6,9 +6,10 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from levibot.api.operations import Document
+from levibot.api.operations import Document, ShuttingDownError
 from levibot.config import Config
 from levibot.config_file import load
+from levibot.supervisor.config_check import check_file
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
@@ -23,7 +24,7 @@ async def apply_reload(daemon: Daemon) -> Document:
     Raises
     ------
     ConfigError
-        If it is wrong; nothing has changed then.
+        If it is wrong, a strategy that cannot be made included; nothing has changed then.
     """
     async with daemon.reloading:
         with daemon.service.reloading():
@@ -32,6 +33,9 @@ async def apply_reload(daemon: Daemon) -> Document:
 
 async def _apply(daemon: Daemon) -> Document:
     new = load(daemon.loaded.path, os.environ).config
+    await check_file(daemon.loaded.path, daemon.launcher)
+    if daemon.stopping:
+        raise ShuttingDownError("the daemon is shutting down", "start it again with `levibotctl start`")
     old = daemon.config
     fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
     if new.feed.source != old.feed.source or new.feed.lockstep != old.feed.lockstep:

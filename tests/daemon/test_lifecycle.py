@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from levibot.api.client import ApiError
 from tests.daemon.conftest import MakeDaemon
-from tests.daemon.harness import DaemonUnderTest, alive
+from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
 CONTRACT = {
@@ -147,6 +149,32 @@ def test_a_bad_file_changes_nothing(make_daemon: MakeDaemon, line: str, named: s
     assert named in str(refusal.value)
     assert "supervisor.toml" in str(refusal.value)
     assert daemon.worker_pids() == before
+
+
+def test_a_strategy_that_cannot_be_made_refuses_the_reload(make_daemon: MakeDaemon, run_dir: Path) -> None:
+    daemon = make_daemon(symbols=["BTC/USDT"])
+    daemon.start()
+    before = daemon.worker_pids()
+    (run_dir / "mine.py").write_text("import os\n\nos._exit(0)\n", encoding="utf-8")
+    refused = {
+        "nope": "BTC/USDT: engine.strategy = 'nope': no built-in of that name",
+        f"{FAULTS}:Nope": f"{FAULTS} has no class Nope",
+        "mystrategie:Nope": "cannot import mystrategie",
+        "mine:Mine": "ended with exit code 0",
+    }
+    for strategy, reason in refused.items():
+        daemon.write_config(engine__strategy=strategy)
+        with pytest.raises(ApiError, match=re.escape(reason)) as refusal:
+            daemon.post("/daemon/reload")
+        assert refusal.value.code == 400
+    daemon.write_config(engine__strategy="sma_cross", **{"engine.strategy_options.fats": 3})
+    assert daemon.process is not None
+    daemon.process.send_signal(signal.SIGHUP)
+    refusals = daemon.wait(lambda: daemon.events("reload_refused"), "the refusal to be logged")
+    assert "fats" in refusals[0]["error"]
+    assert not daemon.events("configuration_reloaded")
+    assert daemon.worker_pids() == before
+    assert sorted(process.pid for process in daemon.processes() if "check" in process.cmdline()) == []
 
 
 def test_two_daemons_run_side_by_side(make_daemon: MakeDaemon, tmp_path: object) -> None:
