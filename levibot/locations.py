@@ -141,6 +141,13 @@ def choose_run_dir(data_dir: Path, run_dir: Path | None, environ: Mapping[str, s
     return _shortened(_first_folder(environ, "RUNTIME_DIRECTORY") or data_dir / "run")
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody else may read, and those above it that are missing just so."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
 def prepare_run_dir(path: Path, data_dir: Path) -> None:
     """Make the folder of the sockets, private, and leave a link to it where clients look.
 

@@ -12,7 +12,7 @@ import pytest
 
 from levibot import config_file
 from levibot.errors import ConfigError, StopError
-from levibot.locations import choose_run_dir, find_file, locate, prepare_run_dir
+from levibot.locations import choose_run_dir, find_file, locate, make_private, prepare_run_dir
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +138,10 @@ def test_state_lies_where_systemd_wants_it_unless_the_file_says_otherwise(tmp_pa
     file.write_text('[supervisor]\ndata_dir = "here"\n', encoding="utf-8")
     assert locate(file, environ).data_dir == tmp_path / "here"
     assert config_file.load(file, environ).config.supervisor.data_dir == tmp_path / "here"
+
+
+def test_folders_are_made_private_all_the_way(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    make_private(tmp_path / "var" / "logs")
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "var", tmp_path / "var" / "logs")]
+    assert modes == [0o755, 0o700, 0o700]

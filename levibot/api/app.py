@@ -33,13 +33,16 @@ _DONE = {
     "reset": "reset",
 }
 _CONFLICTING = {"start", "stop", "restart", "pause", "resume"}  # what the state of an engine may refuse
-_STATUS: tuple[tuple[type[LeviBotError], int], ...] = (
-    (UnknownSymbolError, 404),
-    (ShuttingDownError, 503),
-    (MalformedRequestError, 400),
-    (RefusedError, 409),
-    (ConfigError, 400),
+_LIST = "`levibotctl status` lists the symbols that are traded, and their states"
+# What an error becomes, and what is to be done where it does not say so itself.
+_STATUS: tuple[tuple[type[LeviBotError], int, str], ...] = (
+    (UnknownSymbolError, 404, _LIST),
+    (ShuttingDownError, 503, "start it again with `levibotctl start`"),
+    (MalformedRequestError, 400, "correct the request; GET /openapi.json describes it"),
+    (RefusedError, 409, _LIST),
+    (ConfigError, 400, "nothing has changed; correct it, and try it with `levibotctl config check`"),
 )
+_UNEXPECTED = (500, "see `levibotctl logs supervisor`")
 Symbol = Annotated[
     str,
     Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.", examples=["BTC/USDT"]),
@@ -257,12 +260,13 @@ def _engine_command(operations: Operations, verb: str, done: str) -> Callable[[s
 
 def _add_error_handlers(app: FastAPI, operations: Operations) -> None:
     async def refused(_request: Request, error: Exception) -> Response:
-        code = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+        meanings = ((code, remedy) for kind, code, remedy in _STATUS if isinstance(error, kind))
+        code, remedy = next(meanings, _UNEXPECTED)
         if code == 500:
             operations.unexpected(error)
         if isinstance(error, RefusedError):
-            return _problem(code, error.detail, error.remedy)
-        return _problem(code, str(error))
+            return _problem(code, error.detail, error.remedy or remedy)
+        return _problem(code, str(error), remedy)
 
     async def malformed(_request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -292,7 +296,7 @@ def _raw(body: bytes, code: int = 200) -> Response:
     return Response(body, code, media_type="application/json")
 
 
-def _problem(code: int, detail: str, remedy: str = "", headers: Any = None) -> Response:
+def _problem(code: int, detail: str, remedy: str, headers: Any = None) -> Response:
     response = _json({"detail": detail, "remedy": remedy}, code)
     response.headers.update(headers or {})
     return response

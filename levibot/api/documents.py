@@ -21,7 +21,7 @@ class ProblemForm(_Form):
     """Why a request was refused."""
 
     detail: str = Field(description="What is wrong.")
-    remedy: str = Field(description="What to do about it; may be empty.")
+    remedy: str = Field(description="What to do about it.")
 
 
 class WorkerForm(_Form):

@@ -34,6 +34,7 @@ _COMMANDS = {
     "upgrade": "levibot.cli.daemon:upgrade",
     "kill": "levibot.cli.daemon:kill",
     "download": "levibot.cli.download:download",
+    "reset-day": "levibot.cli.daemon:reset_day",
     "train": "levibot.cli.train:train",
     "tap": "levibot.cli.tap:tap",
     "doctor": "levibot.cli.doctor:doctor",

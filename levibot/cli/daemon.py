@@ -49,8 +49,25 @@ def kill(target: Target, switch: str, reason: str) -> None:
     if bool(answer["kill_switch"]) != (switch == "on"):
         raise StopError("the daemon did not set the kill switch; see `levibotctl logs supervisor`")
     if switch == "on":
-        click.echo(f"kill switch on: {reason}")
+        click.echo(_switched_on(reason, answer["reason"]))
     elif answer["active"]:
         click.echo("kill switch off")
     else:
         click.echo(f"kill switch off; risk still holds back: {answer['reason']}")
+
+
+def _switched_on(given: str, holds: str) -> str:
+    if holds == given:
+        return f"kill switch on: {holds}"
+    return f"the kill switch was on already, and its first reason stays: {holds}"
+
+
+@click.command("reset-day")
+@click.pass_obj
+def reset_day(target: Target) -> None:
+    """End the daily stop before midnight.
+
+    Positions may be opened again. The day's loss counts anew, from the equity of now: as much may be lost once
+    more.
+    """
+    click.echo(target.client().post("/risk/reset_day")["message"])

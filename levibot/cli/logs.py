@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from levibot.symbols import on_disk, resolve
 
 _OTHERS = ("supervisor", "feed", "broker", "notifier")
 _ENGINE = "engine-"
+_POOL = "inference-"
+_PROCESS = "levi-"  # what a worker's name begins with in `ps`
 _LEVEL_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
 _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 
@@ -31,7 +34,8 @@ _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show the log of an engine, or of another process, by its name.
 
-    SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier. Times are UTC.
+    SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier; or the name of a process, as `ps`
+    shows it: levi-infer-0. Times are UTC.
     """
     directory = target.locations.log_dir
     files = LogFiles(directory, _worker_name(target, directory, worker))
@@ -40,8 +44,17 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
 
 
 def _worker_name(target: Target, directory: Path, written: str) -> str:
-    if written in _OTHERS or written.startswith("inference-"):
-        return written
+    name = re.sub("^infer-", _POOL, written.removeprefix(_PROCESS))
+    if name in _OTHERS or name.startswith(_POOL):
+        return name
+    try:
+        return _engine_name(target, directory, name)
+    except UnknownSymbolError as error:
+        pool = sorted(worker for worker in logged_workers(directory) if worker.startswith(_POOL))
+        raise UnknownSymbolError(f"{error}; other logs: {', '.join([*_OTHERS, *pool])}") from error
+
+
+def _engine_name(target: Target, directory: Path, written: str) -> str:
     logged = [_symbol(name) for name in sorted(logged_workers(directory)) if name.startswith(_ENGINE)]
     try:
         return _ENGINE + on_disk(resolve(written, logged))

@@ -15,6 +15,7 @@ from levibot.cli.engines import for_each
 from levibot.cli.readiness import wait_until_ready
 from levibot.cli.target import Target, complete_symbol
 from levibot.errors import StopError
+from levibot.locations import make_private
 
 _LAST_LINES = 15
 
@@ -51,7 +52,7 @@ def _start_daemon(target: Target, timeout: float) -> None:
     _refuse_second(target)
     output = target.locations.log_dir / "daemon.out"
     try:
-        output.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(output.parent)
     except OSError as error:
         remedy = "correct supervisor.data_dir, or who owns it"
         raise StopError(f"{output.parent}: cannot be made ({error.strerror}); {remedy}") from error

@@ -23,6 +23,7 @@ import msgspec
 from levibot.clock import wall_ms
 from levibot.durable import sync_folder, write_atomic, write_document, write_error
 from levibot.errors import ModelError
+from levibot.locations import make_private
 from levibot.ml.manifest import MANIFEST, MODEL, Manifest, to_document
 
 CURRENT = "current"
@@ -70,7 +71,7 @@ class ModelStore:
         parent = self._parent(manifest.name)
         digest = hashlib.sha256(model).hexdigest()
         with _writing(parent):
-            parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(parent)
             _sweep(parent)
             aside = Path(tempfile.mkdtemp(prefix=_SAVING, dir=parent))
             try:

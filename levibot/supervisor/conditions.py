@@ -159,7 +159,7 @@ def _daily_stop(facts: Facts, _told: bool) -> Iterable[Finding]:
             "daily_stop",
             "critical",
             f"trading is stopped for the day: {facts.latches['daily_stop']}",
-            "it ends at 00:00 UTC of market time; positions keep their stops",
+            "it ends at 00:00 UTC of market time, or by `levibotctl reset-day`; positions keep their stops",
         )
 
 

@@ -180,7 +180,7 @@ class SupervisorOperations:
         self._daemon.log.warning("day_reset")
         state, reason = self._daemon.risk.status.state, self._daemon.risk.status.reason
         held = f"; risk still holds back: {reason}" if state != "ACTIVE" else ""
-        return {"message": f"the daily stop is cleared, the day's loss counts from now{held}"}
+        return {"message": f"the daily stop is cleared, the day's loss counts from the equity of now{held}"}
 
     async def health(self) -> Document:
         """See `Operations`."""

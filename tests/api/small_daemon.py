@@ -150,7 +150,8 @@ class SmallDaemon:
         return {"positions": {"BTC/USDT": "0.5"}}
 
     async def kill(self, on: bool, reason: str) -> dict[str, Any]:
-        self.kill_switch = (on, reason)
+        if not (on and self.kill_switch[0]):  # the first reason stays
+            self.kill_switch = (on, reason)
         return await self.live_status()
 
     async def live_status(self) -> dict[str, Any]:

@@ -86,6 +86,17 @@ def test_unknown_path_and_bad_parameter_are_explained(client: ApiClient) -> None
     assert str(bad).startswith("on: ")
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/engines/stop/DOGE", 404), ("/engines/resume/BTC/USDT", 409), ("/daemon/reload", 400)],
+)
+def test_every_refusal_has_a_remedy(daemon: SmallDaemon, client: ApiClient, path: str, code: int) -> None:
+    daemon.broken_file = True
+    error = refusal(lambda: client.post(path))
+    assert error.code == code
+    assert "`levibotctl " in str(error).splitlines()[-1]
+
+
 def test_a_broken_file_refuses_the_reload_with_its_line(client: ApiClient, daemon: SmallDaemon) -> None:
     assert client.post("/daemon/reload")["added"] == ["SOL/USDT"]
     daemon.broken_file = True

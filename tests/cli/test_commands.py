@@ -37,6 +37,7 @@ Following = Callable[..., subprocess.Popen[str]]
         "upgrade",
         "reset --all",
         "kill on",
+        "reset-day",
         "tap tick",
     ],
 )
@@ -112,14 +113,22 @@ def test_reload_says_what_it_did_or_what_is_wrong(served: Place, daemon: SmallDa
     daemon.broken_file = True
     done = served.ctl("reload")
     assert done.returncode == 1
-    assert done.stderr == "Error: /etc/x.toml:3: feed.sped: no such key; did you mean feed.speed?\n"
+    assert done.stderr.startswith("Error: /etc/x.toml:3: feed.sped: no such key; did you mean feed.speed?\n")
+    assert "nothing has changed" in done.stderr
 
 
 def test_kill_switch(served: Place, daemon: SmallDaemon) -> None:
     assert served.ctl("kill", "on", "--reason", "too hot & wild").stdout == "kill switch on: too hot & wild\n"
     assert daemon.kill_switch == (True, "too hot & wild")
+    again = served.ctl("kill", "on", "--reason", "second").stdout
+    assert again == "the kill switch was on already, and its first reason stays: too hot & wild\n"
     assert served.ctl("kill", "off").stdout == "kill switch off\n"
     assert daemon.kill_switch[0] is False
+
+
+def test_the_daily_stop_is_ended(served: Place, daemon: SmallDaemon) -> None:
+    assert served.ctl("reset-day").stdout == "the daily stop is cleared\n"
+    assert daemon.calls == ["reset_day"]
 
 
 def test_an_error_inside_the_daemon_is_told_without_traceback(served: Place) -> None:

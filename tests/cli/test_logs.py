@@ -66,6 +66,27 @@ def test_a_symbol_without_a_log_yet_is_no_error(place: Place) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("written", "worker"),
+    [("levi-feed", "feed"), ("levi-infer-0", "inference-0"), ("infer-0", "inference-0"), ("levi-BTC-USDT", "")],
+)
+def test_the_name_of_a_process_is_taken_too(place: Place, directory: Path, written: str, worker: str) -> None:
+    own = DailyFile(directory, worker or "engine-BTC-USDT", 30)
+    own.write("20260131", line(1))
+    own.close()
+    assert "event_1" in place.ctl("logs", written).stdout
+
+
+def test_whoever_has_a_log_is_listed(place: Place, directory: Path) -> None:
+    pool = DailyFile(directory, "inference-1", 30)
+    pool.write("20260131", line(1))
+    pool.close()
+    done = place.ctl("logs", "zzz")
+    assert done.returncode == 4
+    for named in ("BTC/USDT", "supervisor, feed, broker, notifier, inference-1"):
+        assert named in done.stderr
+
+
 def test_the_last_lines_reach_back_over_midnight(directory: Path, writer: DailyFile) -> None:
     for number, day in enumerate(["20260130", "20260130", "20260131", "20260131"]):
         writer.write(day, line(number))

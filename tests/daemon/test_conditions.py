@@ -40,3 +40,4 @@ def test_a_loss_beyond_the_days_limit_stops_trading_and_is_told(make_daemon: Mak
     daemon.wait(lambda: "daily_stop" in standing(daemon), "the daily stop to be told", seconds=30)
     assert daemon.api.get("/risk/summary")["global_stop"]
     assert "%" in standing(daemon)["daily_stop"]
+    assert any("`levibotctl reset-day`" in alert["remedy"] for alert in daemon.status()["alerts"])

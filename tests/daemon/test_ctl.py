@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -57,6 +58,7 @@ def test_start_returns_when_every_engine_is_ready_and_stop_when_all_is_gone(oper
     assert "levibotctl start" in operator.types("status", code=NOT_RUNNING)
     said = operator.types("start")
     assert "BTC/USDT" in said
+    assert stat.S_IMODE(operator.daemon.data.stat().st_mode) == 0o700
     status = json.loads(operator.types("status", "--json"))
     assert status["running"] == status["total"] == 2
     assert "already" in operator.types("start", code=1)
@@ -117,7 +119,10 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
         "mode": "paper",
         "active": False,
     }
+    assert "first reason stays: a test" in operator.types("kill", "on", "--reason", "second")
+    assert operator.daemon.api.get("/live/status")["reason"] == "a test"
     operator.types("kill", "off")
+    assert "counts from the equity of now" in operator.types("reset-day")
     assert operator.daemon.api.get("/live/status")["active"]
     assert operator.types("logs", "BTC-USDT")
     assert operator.types("logs", "supervisor")
