@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from levibot.clock import boot_ns
 from levibot.config import ExchangeConfig
 from levibot.errors import BudgetError, CoolDownError
+from levibot.exchange.bucket_file import BucketFile, BucketState
 from levibot.exchange.cooldown import CoolDown
 
 Role = Literal["feed", "broker", "download"]
@@ -80,6 +81,15 @@ class Bucket:
         self._tokens -= weight
         return True
 
+    @property
+    def state(self) -> BucketState:
+        """What is in it, and since when."""
+        return BucketState(self._tokens, self._at_ns)
+
+    def restore(self, state: BucketState) -> None:
+        """Go on from what a former process of the same boot has left."""
+        self._tokens, self._at_ns = min(self._burst, state.tokens), min(self._at_ns, state.at_ns)
+
     def _refill(self, now_ns: int) -> None:
         self._tokens = min(self._burst, self._tokens + (now_ns - self._at_ns) * self._per_ns)
         self._at_ns = now_ns
@@ -96,6 +106,8 @@ class Budget:
         Obeyed by every process alike.
     patience_s
         Seconds that a request waits for its turn, at most.
+    file
+        Where what is left is kept over a restart; None: nowhere.
     now_ns
         Clock for ages and waits.
     """
@@ -105,6 +117,7 @@ class Budget:
         allowance: Allowance,
         cool_down: CoolDown,
         patience_s: float = 30.0,
+        file: BucketFile | None = None,
         now_ns: Callable[[], int] = boot_ns,
     ) -> None:
         self.allowance = allowance
@@ -114,6 +127,10 @@ class Budget:
         self._now_ns = now_ns
         self._ordinary = Bucket(allowance.ordinary, now_ns())
         self._protective = Bucket(allowance.protective, now_ns()) if allowance.protective else None
+        self._buckets = [self._ordinary, *([self._protective] if self._protective else [])]
+        self._file = file
+        for bucket, state in zip(self._buckets, (file and file.load(len(self._buckets))) or (), strict=False):
+            bucket.restore(state)
         self._turns = {"ordinary": asyncio.Lock(), "protective": asyncio.Lock()}  # first come, first served
         self._recent: deque[tuple[int, float]] = deque()
 
@@ -139,6 +156,8 @@ class Budget:
                 await self._wait(self._protective, weight, self._turns["protective"])
         else:
             await self._wait(self._ordinary, weight, self._turns["ordinary"])
+        if self._file is not None:
+            self._file.save([bucket.state for bucket in self._buckets])
         self.check_cool_down()  # it may have begun while we waited
         self.sent += 1
         self._recent.append((self._now_ns(), weight))

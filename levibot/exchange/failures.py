@@ -34,7 +34,8 @@ def translate(error: Exception, what: str) -> LeviBotError:
     LeviBotError
         `ExchangeRefusedError` only where the exchange definitely did not do it: no such symbol or order, no
         funds, wrong credentials, an invalid order. Whatever else happened, the request may have been carried
-        out, and whoever sent an order has to ask.
+        out, and whoever sent an order has to ask. So has who cancelled one that is then not found: a cancel
+        whose answer was lost is silently sent again.
     """
     from ccxt.base import errors as ccxt
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from levibot.errors import (
     LeviBotError,
     RetryError,
 )
+from levibot.exchange.bucket_file import BucketFile
 from levibot.exchange.budget import Allowance, Budget, Role, WeightClass
 from levibot.exchange.building import build
 from levibot.exchange.cooldown import FILE, CoolDown
@@ -112,6 +113,8 @@ class ExchangeSession:
         self.id = exchange_id
         self.quirks: Quirks = quirks_of(exchange_id)
         self.cool_down = CoolDown(state_dir / FILE)
+        self._state_dir = state_dir
+        self._buckets: BucketFile | None = None
         self.markets: Mapping[str, MarketSpec] = {}
         self.skew_ms = 0  # this clock less the exchange's
         self._config = config
@@ -125,6 +128,7 @@ class ExchangeSession:
         self._loop_errors = LoopErrors(lambda error: self._listeners.trouble("stream", error))
         self._upkeep: list[asyncio.Task[None]] = []
         self._passing: set[asyncio.Task[None]] = set()
+        self._saving: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------------ lifecycle
 
@@ -135,13 +139,16 @@ class ExchangeSession:
         ------
         ConfigError
             If the exchange, a URL or the sandbox is not there.
+        DataStoreError
+            If another process uses the same share of the rate limit, or its file cannot be opened.
         RetryError, BackOffError
             If it does not work now; call it again.
         """
         if self._exchange is None:
             exchange = await asyncio.to_thread(build, self.id, self._config, self.quirks, swaps=self._swaps)
             allowance = Allowance.of(self._config, self._role, 60_000 / exchange.rateLimit)
-            self._budget = Budget(allowance, self.cool_down, self._patience_s)
+            self._buckets = BucketFile(self._state_dir / f"exchange-budget-{self._role}.bin")
+            self._budget = Budget(allowance, self.cool_down, self._patience_s, self._buckets)
             exchange.watch_over(
                 Watcher(
                     self._budget, self._begin_cool_down, self._listeners.connected, self._listeners.disconnected
@@ -163,10 +170,9 @@ class ExchangeSession:
 
         End the tasks that watch first: one that goes on would open a connection again.
         """
-        tasks = [*self._upkeep, *self._passing]
-        for task in self._upkeep:
+        for task in (*self._upkeep, *self._passing):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._upkeep, *self._passing, *self._saving, return_exceptions=True)
         self._upkeep = []
         if self._exchange is not None:
             self._exchange.timeout_on_exit = 0
@@ -175,6 +181,9 @@ class ExchangeSession:
             self._exchange = None
             await asyncio.sleep(0)  # transports close on the next turn
             self._loop_errors.remove(asyncio.get_running_loop())
+        if self._buckets is not None:
+            self._buckets.close()
+            self._buckets = None
 
     # ------------------------------------------------------------------ what it is
 
@@ -330,12 +339,12 @@ class ExchangeSession:
             self._begin_cool_down(None, str(failure))
             return CoolDownError(self.cool_down.reason, self.cool_down.remaining_s())
         if isinstance(failure, ExchangeClockError):
-            self._spawn(self._measure_after_refusal())
+            _spawn(self._measure_after_refusal(), self._passing)
         return failure
 
     def _begin_cool_down(self, seconds: float | None, reason: str) -> None:
         self.cool_down.begin(seconds, reason)
-        self._spawn(self._save_cool_down())
+        _spawn(self._save_cool_down(), self._saving)
 
     async def _save_cool_down(self) -> None:
         try:
@@ -349,10 +358,11 @@ class ExchangeSession:
         except LeviBotError as error:
             self._listeners.trouble("clock", error)
 
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._passing.add(task)
-        task.add_done_callback(self._passing.discard)
+
+def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 async def _fetch_time(exchange: Any) -> int:

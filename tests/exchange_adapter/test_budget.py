@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from levibot.config import ExchangeConfig
-from levibot.errors import BudgetError, CoolDownError
-from levibot.exchange.budget import Allowance, Bucket, Budget
+from levibot.errors import BudgetError, CoolDownError, LockedStoreError
+from levibot.exchange.bucket_file import BucketFile
+from levibot.exchange.budget import Allowance, Bucket, Budget, WeightClass
 from levibot.exchange.cooldown import CoolDown
 
 SECOND = 1_000_000_000
@@ -125,3 +126,46 @@ def test_a_cool_down_that_begins_while_one_waits_stops_it(tmp_path: Path) -> Non
             await waiting
 
     asyncio.run(scenario())
+
+
+def test_who_dies_and_starts_again_has_no_more_to_spend(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "budget.bin"
+
+    def life(now_ns: int, boot: str = "boot-1") -> tuple[float, float]:
+        """Spend all there is; how much that was, ordinary and protective."""
+
+        async def scenario() -> tuple[float, float]:
+            file = BucketFile(path, lambda: boot)
+            try:
+                cool_down = CoolDown(tmp_path / "cool.json")
+                share = Budget(Allowance(60, 120), cool_down, 0.01, file, lambda: now_ns)
+                spent = []
+                for weight_class in ("order", "protective"):
+                    before = share.sent
+                    with pytest.raises(BudgetError):
+                        await spend(share, weight_class)
+                    spent.append(float(share.sent - before))
+                return spent[0], spent[1]
+            finally:
+                file.close()
+
+        return asyncio.run(scenario())
+
+    async def spend(share: Budget, weight_class: WeightClass) -> None:
+        while True:
+            await share.take(1, weight_class)
+
+    assert life(MINUTE) == (10, 20)
+    assert life(MINUTE) == (0, 0)
+    assert life(MINUTE + 6 * SECOND) == (5, 10)
+    assert life(SECOND, "boot-2") == (10, 20)
+    path.write_bytes(b"rubbish")
+    assert life(2 * SECOND, "boot-2") == (10, 20)
+
+
+def test_a_share_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
+    first = BucketFile(tmp_path / "budget.bin")
+    with pytest.raises(LockedStoreError, match="another process uses this share"):
+        BucketFile(tmp_path / "budget.bin")
+    first.close()
+    BucketFile(tmp_path / "budget.bin").close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +19,7 @@ import pytest
 
 from levibot.config import ExchangeConfig
 from levibot.errors import BudgetError, ConfigError, ExchangeRefusedError, ExchangeUnavailableError
+from levibot.exchange import session as session_module
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.validation import read_book, read_trades
 from tests.exchange_adapter.conftest import SYMBOL, House
@@ -238,3 +241,38 @@ def test_a_proxy_is_used_where_one_is_configured(house: House) -> None:
     with forwarding_proxy() as (port, asked):
         house.play(scenario, proxy=f"http://127.0.0.1:{port}")
     assert asked == ["/api/v3/time", "/api/v3/exchangeInfo"]
+
+
+def test_clock_and_markets_are_read_again_and_a_failure_is_told(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_CLOCK_EVERY_S", "_MARKETS_EVERY_S", "_AGAIN_S"):
+        monkeypatch.setattr(session_module, name, 0.1)
+
+    async def until(condition: Callable[[], object], what: str) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    async def scenario(session: ExchangeSession) -> None:
+        house.exchange.arm("halted", symbol="ETH/USDT")
+        await until(lambda: not session.spec("ETH/USDT").active, "the halt")
+        house.exchange.arm("status", "GET /api/v3/exchangeInfo", status=503, times=1)
+        house.exchange.arm("clock_skew", skew_ms=-90_000)
+        await until(lambda: house.heard("trouble"), "the failure")
+        await until(lambda: session.skew_ms > 80_000, "the clock")
+        house.exchange.clear()
+        await until(lambda: session.spec("ETH/USDT").active, "the end of the halt")
+
+    house.play(scenario)
+    assert [what for what, _ in house.heard("trouble")] == ["markets"]
+
+
+def test_the_package_costs_nothing_until_a_session_is_opened() -> None:
+    code = (
+        "import sys, levibot.exchange.session, levibot.exchange.candles, levibot.market.download\n"
+        "heavy = {'ccxt', 'aiohttp', 'numpy', 'polars', 'google'} & set(sys.modules)\n"
+        "sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
