@@ -62,6 +62,7 @@ class BrokerWorker(AsyncWorker):
         self._wanted = spec.symbols
         self._markets: dict[str, MarketSpec] = {}
         self._reopen_ns = 0
+        self._arrived: list[tuple[bytes, BrokerRequest]] = []
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
@@ -151,11 +152,18 @@ class BrokerWorker(AsyncWorker):
         except MalformedMessageError as error:
             self._refuse(f"from {sender[:40]!r}: {error}")
             return
+        if not self._arrived:  # the rest of what waits is read first: fifteen engines decide at the same bar
+            asyncio.get_running_loop().call_soon(self._handle_arrived)
+        self._arrived.append((sender, request))
+
+    def _handle_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
         broker = self._broker
-        if broker is None:
-            self._gate.handle(sender, request)
+        if broker is not None:
+            self._guard(lambda: broker.handle(arrived))
         else:
-            self._guard(lambda: broker.handle(sender, request))
+            for sender, request in arrived:
+                self._gate.handle(sender, request)
 
     def _on_tick(self, tick: Tick) -> None:
         status, broker = self._runtime.status, self._broker

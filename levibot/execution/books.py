@@ -95,7 +95,7 @@ class Books:
         self._decode_intent: Decoder[Intent] = Decoder(Intent)
         self._decode_event: Decoder[OrderEvent] = Decoder(OrderEvent)
         self._store = Store(path, MIGRATIONS, lambda connection: _seed(connection, instance, quote, cash))
-        self._connection: sqlite3.Connection | None = None
+        self._connection: sqlite3.Connection | None = None  # while a transaction is open
         self._events: list[OrderEvent] = []
         self.event_ms = 0
         try:
@@ -140,18 +140,34 @@ class Books:
         event_ms
             Market time of what happens.
         """
-        self._events, self.event_ms = [], event_ms
+        if self._connection is None:
+            with self._changing():
+                yield from self._collecting(event_ms)
+        else:
+            yield from self._collecting(event_ms)
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Transactions that reach the disk together: all or none, and their events are sent after the block."""
+        with self._changing():
+            yield
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
         try:
-            with self._store.transaction() as connection:
-                self._connection = connection
-                yield self._events
-                if self._events:
-                    self._save_account()
+            with self._store.transaction() as self._connection:
+                yield
         except BaseException:
             self._load(self.instance)
             raise
         finally:
             self._connection = None
+
+    def _collecting(self, event_ms: int) -> Iterator[list[OrderEvent]]:
+        self._events, self.event_ms = [], event_ms
+        yield self._events
+        if self._events:
+            self._save_account()
 
     def close(self) -> None:
         """Close the database."""

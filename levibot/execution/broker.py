@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from levibot.bus.messages import (
@@ -27,7 +27,7 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.clock import boot_ns, wall_ms
-from levibot.errors import FullDiskError, LockedStoreError
+from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
 from levibot.execution.books import Books
 from levibot.execution.checks import may_open_risk
 from levibot.execution.paper import PaperExchange
@@ -147,11 +147,20 @@ class Broker:
 
     # ------------------------------------------------------------------ requests
 
-    def handle(self, sender: bytes, request: BrokerRequest) -> None:
-        """Deal with one request of `sender`."""
+    def handle(self, requests: Sequence[tuple[bytes, BrokerRequest]]) -> None:
+        """Deal with what came together, from whom; orders that follow each other share one commit."""
+        orders: list[tuple[bytes, Intent]] = []
+        for sender, request in requests:
+            if isinstance(request, SubmitOrder):
+                orders.append((sender, request.intent))
+                continue
+            self._arrive(orders)
+            orders = []
+            self._answer(sender, request)
+        self._arrive(orders)
+
+    def _answer(self, sender: bytes, request: CancelOrder | ReconcileRequest | AccountRequest) -> None:
         match request:
-            case SubmitOrder(intent):
-                self._arrive(sender, intent)
             case CancelOrder(symbol, client_id):
                 self._cancel(symbol, client_id)
             case ReconcileRequest():
@@ -164,14 +173,44 @@ class Broker:
         counts = {state: count for state, count in self._books.counts.items() if count}
         return BrokerReport(self._books.seq, len(self._books.open), counts, refused, self._exchange.unprotected())
 
-    def _arrive(self, sender: bytes, intent: Intent) -> None:
-        self.wanted.add(intent.symbol)
-        if intent.client_id in self._held:
-            return
-        if not self._has_seen(intent):
-            self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _PATIENCE_NS)
-        else:
-            self._submit(sender, intent)
+    def _arrive(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
+        due = []
+        for sender, intent in orders:
+            self.wanted.add(intent.symbol)
+            if intent.client_id in self._held:
+                continue
+            if not self._has_seen(intent):
+                self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _PATIENCE_NS)
+            else:
+                due.append((sender, intent))
+        if len(due) < 2 or not self._submit_together([intent for _, intent in due]):
+            self._submit_one_by_one(due)
+
+    def _submit_together(self, intents: list[Intent]) -> bool:
+        """Carry out orders with one commit; False if that failed, and nothing of it has happened."""
+        events: list[OrderEvent] = []
+        try:
+            with self._books.group():
+                for intent in intents:
+                    events += self._exchange.submit(intent, denied=self._barred(intent))
+        except Exception:  # noqa: BLE001 -- whatever it was: the order at fault will say it again, alone
+            self._exchange.give_grants_back(intents)
+            return False
+        self._publish(events)
+        return True
+
+    def _submit_one_by_one(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
+        """Carry out orders so that one which cannot be dealt with touches no other."""
+        failures: list[Exception] = []
+        for sender, intent in orders:
+            try:
+                self._submit(sender, intent)
+            except DataStoreError:
+                raise
+            except Exception as error:  # noqa: BLE001 -- raised below
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("orders that could not be dealt with", failures)
 
     def _has_seen(self, intent: Intent) -> bool:
         """Whether the price that the intent was decided on has arrived here."""
@@ -188,8 +227,7 @@ class Broker:
 
     def _submit(self, sender: bytes, intent: Intent, *, denied: str | None = None, wait: bool = False) -> None:
         entry = may_open_risk(intent)
-        if entry and denied is None:
-            denied = self._closed(intent.symbol)
+        denied = denied or self._barred(intent)
         failure = self._survive(lambda: self._publish(self._exchange.submit(intent, denied=denied, wait=wait)))
         if failure is None:
             return
@@ -198,11 +236,14 @@ class Broker:
         else:
             self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _RETRY_NS)
 
-    def _closed(self, symbol: str) -> str | None:
+    def _barred(self, intent: Intent) -> str | None:
+        """Why nothing may be opened here now; None if it may, or if the order opens nothing."""
+        if not may_open_risk(intent):
+            return None
         if self.paused:
             return "the broker is paused: no new risk"
-        if symbol in self._stale:
-            return f"the market data of {symbol} is stale: {self._stale[symbol]}"
+        if intent.symbol in self._stale:
+            return f"the market data of {intent.symbol} is stale: {self._stale[intent.symbol]}"
         return None
 
     def _cancel(self, symbol: str, client_id: str) -> None:

@@ -71,6 +71,10 @@ class GrantBook:
         self._used[grant.client_id] = grant.expires_ns
         return None
 
+    def give_back(self, client_id: str) -> None:
+        """Undo `use`: the order that used the grant has been rolled back."""
+        self._used.pop(client_id, None)
+
     def _forged(self, grant: Grant) -> str | None:
         if not self._key or not hmac.compare_digest(grant.mac, _digest(self._key, grant)):
             return "the grant is not the supervisor's"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from levibot.bus.messages import Fill, Intent, MarketSpec, OrderEvent, Role, Tick
@@ -102,6 +103,11 @@ class PaperExchange:
             else:
                 self._place(order, market, quote)
         return events
+
+    def give_grants_back(self, intents: Iterable[Intent]) -> None:
+        """What was done with these orders has been rolled back: they may be submitted again."""
+        for intent in intents:
+            self._grants.give_back(intent.client_id)
 
     def cancel(self, symbol: str, client_id: str) -> list[OrderEvent]:
         """Cancel a resting order; one that is at its end, or that nobody knows, is left alone."""
