@@ -236,7 +236,7 @@ class InferenceConfig(Section):
     processes: Annotated[int, Field(ge=0, le=64)] = Field(
         2, description="Processes of the LightGBM lane; 0: no pool. With two, one may die."
     )
-    deadline: Seconds = Field(
+    deadline: Annotated[float, Field(gt=0, le=10)] = Field(
         0.2, description="Seconds until an engine does without an answer; asked elsewhere at half of it."
     )
     batch: Annotated[int, Field(gt=0, le=4096)] = Field(
@@ -352,6 +352,15 @@ class Config(Section):
         if override is None:
             return self.engine
         return self.engine.model_copy(update={key: getattr(override, key) for key in override.model_fields_set})
+
+    def asks_model(self, symbol: str) -> bool:
+        """Whether the engine of `symbol` has the built-in strategy that asks a model; others are not known."""
+        return self.engine_of(symbol).strategy == "ensemble"
+
+    @property
+    def lacks_pool(self) -> bool:
+        """Whether an engine asks a model, and there is no process to answer it."""
+        return not self.inference.processes and any(map(self.asks_model, self.symbols))
 
     @property
     def state_dir(self) -> Path:

@@ -49,11 +49,17 @@ class LoadedConfig:
     @property
     def warnings(self) -> list[str]:
         """What is valid but probably not meant."""
-        return [
+        warnings = [
             f'overrides."{symbol}": has no effect, {symbol} is not among symbols'
             for symbol in self.config.overrides
             if symbol not in self.config.symbols
         ]
+        if self.config.lacks_pool:
+            warnings.append(
+                "inference.processes: 0 starts no inference pool, without which the strategy ensemble gives no "
+                "signal; set it to 2, or another strategy"
+            )
+        return warnings
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> LoadedConfig:

@@ -95,6 +95,14 @@ def test_an_override_of_a_symbol_that_is_not_traded_is_pointed_out(path: Path) -
     assert load(path, {}).warnings == ['overrides."DOGE/USDT": has no effect, DOGE/USDT is not among symbols']
 
 
+def test_a_strategy_that_asks_a_pool_that_is_not_there_is_pointed_out(path: Path) -> None:
+    path.write_text('[inference]\nprocesses = 0\n[engine]\nstrategy = "sma_cross"')
+    assert load(path, {}).warnings == []
+    path.write_text(path.read_text() + '\n[overrides."BTC/USDT"]\nstrategy = "ensemble"')
+    (warning,) = load(path, {}).warnings
+    assert warning.startswith("inference.processes: 0 starts no inference pool")
+
+
 def test_a_policy_keeps_the_defaults_of_its_kind_for_what_is_not_given(path: Path) -> None:
     path.write_text("[policy.feed]\nstop_grace = 3.0\n[policy.engine]\nstop_grace = 4.0")
     policy = load(path, {}).config.policy
@@ -245,6 +253,10 @@ data_dir = 3
     [
         ('symbols = ["A/B", "A/B"]', "FILE:1: symbols: A/B is named twice; name each symbol once"),
         ("symbols = []", "FILE:1: symbols: expected a list, each text, with at least 1 of them, found []"),
+        (
+            "[inference]\ndeadline = 500.0",
+            "FILE:2: inference.deadline: expected a number greater than 0 and at most 10, found 500.0",
+        ),
         ("feed = 3", "FILE:1: feed: expected a table, found 3"),
         ("\n[feed]\nsource = 'replay'", 'FILE:2: feed: source = "replay" needs path = "FOLDER"'),
         ("[api]\nport = 1\nport = 2", "FILE:3: not valid TOML: Cannot overwrite a value"),

@@ -59,8 +59,11 @@ class EngineForm(WorkerForm):
     trade_count: int | None
     price: float | None
     signal: str | None
-    probability: float | None
-    confidence: float | None
+    probability: float | None = Field(
+        description="That the bet of `signal` is won: of a short, that the price falls. Not `prob_up`."
+    )
+    prob_up: float | None = Field(description="Newest probability of a rise, whatever the signal made of it.")
+    confidence: float | None = Field(description="0: as good as a coin, 1: certain.")
 
 
 class ChannelForm(_Form):

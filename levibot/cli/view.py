@@ -33,6 +33,7 @@ _COLUMNS = (
     "RSS",
 )
 _LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
+_LABELS = {"probability": "probability of the bet", "prob_up": "P(up)"}  # a short that is .9 likely: P(up) .1
 _STATE_WIDTH = 32  # a longer reason goes over several lines, and costs no other column
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
@@ -87,7 +88,7 @@ def entry_view(entry: Entry) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in entry.items():
-        words = name.removesuffix("_bytes").removesuffix("_ms").replace("_", " ")
+        words = _LABELS.get(name) or name.removesuffix("_bytes").removesuffix("_ms").replace("_", " ")
         table.add_row(Text(words), Text(_field(name, value)))
     return table
 

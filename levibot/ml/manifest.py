@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +12,12 @@ import msgspec
 from msgspec import Meta
 
 from levibot.durable import read_document
-from levibot.errors import DataStoreError, ModelError
+from levibot.errors import CorruptStoreError, DataStoreError, ModelError
 
 MANIFEST = "manifest.json"
 MODEL = "model.txt"
 SCHEMA = 1
+AGAIN = "train again with `levibotctl train`"
 GAIN_ERRORS = 2.0  # standard errors that a gain must exceed, or it is chance
 LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
 
@@ -228,10 +230,32 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         document = read_document(path, SCHEMA)
     except DataStoreError as error:
-        raise ModelError(error.path, f"{error.reason}; or train again with `levibotctl train`") from error
+        joint = ";" if isinstance(error, CorruptStoreError) else ", or"  # the others name a remedy of their own
+        raise ModelError(error.path, f"{error.reason}{joint} {AGAIN}") from error
     if document is None:
-        raise ModelError(path, "is missing; expected the manifest of a model: train again with `levibotctl train`")
+        raise ModelError(path, f"is missing; expected the manifest of a model: {AGAIN}")
     return parse_manifest(document, path)
+
+
+def read_model(folder: Path, manifest: Manifest) -> bytes:
+    """Content of the model file of a version, which is what its manifest describes.
+
+    Raises
+    ------
+    ModelError
+        If it is missing, or has another size or digest.
+    """
+    path = folder / MODEL
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size == manifest.model_bytes else b""
+    except OSError as error:
+        raise ModelError(path, f"cannot be read ({error.strerror}); {AGAIN}") from error
+    if size != manifest.model_bytes:
+        raise ModelError(path, f"has {size} bytes, expected {manifest.model_bytes}; {AGAIN}")
+    if hashlib.sha256(content).hexdigest() != manifest.model_sha256:
+        raise ModelError(path, f"has another digest than its manifest says; {AGAIN}")
+    return content
 
 
 def parse_manifest(document: dict[str, Any], path: Path) -> Manifest:
@@ -245,7 +269,7 @@ def parse_manifest(document: dict[str, Any], path: Path) -> Manifest:
     try:
         return msgspec.convert(document, Manifest)
     except msgspec.ValidationError as error:
-        reason = f"is no manifest of a model: {error}; train again with `levibotctl train`"
+        reason = f"is no manifest of a model: {error}; {AGAIN}"
         raise ModelError(path, reason) from error
 
 

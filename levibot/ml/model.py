@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 
 from levibot.errors import ModelError
 from levibot.ml.features import FEATURE_SET, FEATURES
-from levibot.ml.manifest import MANIFEST, MODEL, Manifest, read_manifest
+from levibot.ml.manifest import AGAIN, MANIFEST, MODEL, Manifest, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
 
 Rows = NDArray[np.float64]
-_AGAIN = "train again with `levibotctl train`"
 
 
 class Model:
@@ -111,19 +109,19 @@ def load_model(folder: Path, exchange: str) -> Model:
     manifest = read_manifest(folder)
     _check_use(folder, manifest, exchange)
     path = folder / MODEL
-    content = _read_model(path, manifest)
+    content = read_model(folder, manifest)
     try:
         text = content.decode("ascii")
     except UnicodeDecodeError as error:
-        raise ModelError(path, f"is no text (byte {error.start}); {_AGAIN}") from error
+        raise ModelError(path, f"is no text (byte {error.start}); {AGAIN}") from error
     trees = check_model_text(path, text, manifest.features)
     if trees != manifest.trees:
-        raise ModelError(path, f"has {trees} trees, expected {manifest.trees}; {_AGAIN}")
+        raise ModelError(path, f"has {trees} trees, expected {manifest.trees}; {AGAIN}")
     lightgbm = import_lightgbm()
     try:
         booster = lightgbm.Booster(model_str=needed(text))
     except lightgbm.basic.LightGBMError as error:
-        raise ModelError(path, f"is refused by LightGBM {lightgbm.__version__}: {error}; {_AGAIN}") from error
+        raise ModelError(path, f"is refused by LightGBM {lightgbm.__version__}: {error}; {AGAIN}") from error
     return Model(manifest, booster)
 
 
@@ -131,27 +129,14 @@ def _check_use(folder: Path, manifest: Manifest, exchange: str) -> None:
     path = folder / MANIFEST
     if folder.name != manifest.version or folder.parent.name != manifest.name:
         named = f"{manifest.name}/{manifest.version}"
-        raise ModelError(path, f"describes {named}, expected {folder.parent.name}/{folder.name}; {_AGAIN}")
+        raise ModelError(path, f"describes {named}, expected {folder.parent.name}/{folder.name}; {AGAIN}")
     if manifest.exchange != exchange:
         raise ModelError(
             path,
             f"was trained on the markets of {manifest.exchange!r}, expected {exchange!r}; "
-            f"correct inference.model, or {_AGAIN}",
+            f"correct inference.model, or {AGAIN}",
         )
     if manifest.feature_set != FEATURE_SET or manifest.features != FEATURES:
         raise ModelError(
-            path, f"has the feature set {manifest.feature_set}, this LeviBot computes {FEATURE_SET}; {_AGAIN}"
+            path, f"has the feature set {manifest.feature_set}, this LeviBot computes {FEATURE_SET}; {AGAIN}"
         )
-
-
-def _read_model(path: Path, manifest: Manifest) -> bytes:
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size == manifest.model_bytes else b""
-    except OSError as error:
-        raise ModelError(path, f"cannot be read ({error.strerror}); {_AGAIN}") from error
-    if size != manifest.model_bytes:
-        raise ModelError(path, f"has {size} bytes, expected {manifest.model_bytes}; {_AGAIN}")
-    if hashlib.sha256(content).hexdigest() != manifest.model_sha256:
-        raise ModelError(path, f"has another digest than its manifest says; {_AGAIN}")
-    return content

@@ -211,7 +211,7 @@ class Daemon:
             "market_ms": self.desk.market_ms,
             "code_changed": self._code.changed(),
             "shutting_down": self.stopping,
-            **describe_pool(self.manager.workers.values()),
+            **describe_pool(self.manager.workers.values(), config.asks_model),
             "risk_state": summary["state"],
             "risk_reason": summary["reason"],
             "equity": summary["equity_now"],

@@ -17,14 +17,13 @@ from levibot.config import Config
 from levibot.config_file import LoadedConfig
 from levibot.errors import ModelError
 from levibot.ml.features import FEATURE_SET
-from levibot.ml.manifest import read_manifest
+from levibot.ml.manifest import read_manifest, read_model
 from levibot.ml.store import ModelStore
 
 TIME_LIMIT = 60.0  # seconds; it takes a few, and systemd waits 90 for a service to start
 _MOST_SYMBOLS = 20  # more would teach it nothing new
 _STOP_GRACE = 2.0
 _PR_SET_PDEATHSIG = 1
-_STRATEGY = "ensemble"
 
 
 class _FailedError(Exception):
@@ -32,8 +31,8 @@ class _FailedError(Exception):
 
 
 def is_due(config: Config) -> bool:
-    """Whether engines of a simulated market would ask a model that is not there, or no longer of use."""
-    asked = any(config.engine_of(symbol).strategy == _STRATEGY for symbol in config.symbols)
+    """Whether engines of a simulated market would ask a model that is not there, damaged, or no longer of use."""
+    asked = any(map(config.asks_model, config.symbols))
     if config.feed.source != "simulated" or not config.inference.processes or not asked:
         return False
     try:
@@ -41,15 +40,17 @@ def is_due(config: Config) -> bool:
         if folder is None:
             return True
         manifest = read_manifest(folder)
-        # one of another market is the operator's choice, and not to be replaced behind his back
-        return manifest.exchange == config.exchange_id and manifest.feature_set != FEATURE_SET
+        if manifest.exchange != config.exchange_id:
+            return False  # the operator's choice, and not to be replaced behind his back
+        read_model(folder, manifest)
+        return manifest.feature_set != FEATURE_SET
     except ModelError:
         return True
 
 
 def announcement(config: Config) -> str:
     """What takes a while, in one line."""
-    return f"no model {config.model_name} yet: training a first one on the simulated market, in seconds"
+    return f"no usable model {config.model_name}: training a first one on the simulated market, in seconds"
 
 
 def train(loaded: LoadedConfig) -> None:
@@ -72,7 +73,8 @@ def train(loaded: LoadedConfig) -> None:
     serves = "it serves" if made["promoted"] else "it is not better than guessing, so it does NOT serve"
     print(
         f"levibot: trained {made['name']}/{made['version']} in {time.monotonic() - began:.1f} s, "
-        f"test AUC {made['scores']['auc']:.3f}: {serves}",
+        f"test AUC {made['scores']['auc']:.3f}: {serves} (the simulated market "
+        "has a planted pattern: this says nothing about real ones)",
         flush=True,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
@@ -65,16 +65,33 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
     return description
 
 
-def describe_pool(workers: Iterable[Worker]) -> dict[str, str]:
-    """The model that engines are answered with, and what is wrong with it, over all pool processes."""
+def describe_pool(workers: Collection[Worker], asks_model: Callable[[str], bool]) -> dict[str, str]:
+    """The model that engines are answered with, and what is wrong with it, over all pool processes.
+
+    Where no engine asks a model nothing is wrong.
+
+    Parameters
+    ----------
+    workers
+        All there are.
+    asks_model
+        Whether the configured strategy of a symbol is known to ask one; others have asked or not.
+    """
     pool = [worker for worker in workers if worker.kind == "inference"]
     serving = [worker.last_report for worker in pool if worker.ready]
     reports = [report for report in serving if isinstance(report, InferenceReport)]
     models = sorted({report.model for report in reports if report.model})
     troubles = sorted({report.trouble for report in reports if report.trouble})
-    if pool and not reports:
-        troubles = ["no inference process is ready"]
+    if not reports:
+        troubles = ["no inference process is ready" if pool else "no inference pool: inference.processes is 0"]
+    if not any(_has_asked(worker) or asks_model(worker.symbol) for worker in workers if worker.symbol):
+        troubles = []
     return {"model": ", ".join(models), "model_trouble": "; ".join(troubles)}
+
+
+def _has_asked(worker: Worker) -> bool:
+    report = worker.last_report
+    return isinstance(report, EngineReport) and bool(report.predictions or report.missed)
 
 
 def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:

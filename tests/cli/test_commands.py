@@ -174,6 +174,8 @@ def test_status_of_one_engine_shows_every_field(served: Place) -> None:
     text = served.ctl("status", "BTC/USDT").stdout
     assert "restart causes           crash 2" in text
     assert "last heartbeat           2023-11-14 22:13:20 UTC" in text
+    assert "probability of the bet   –" in text
+    assert "P(up)                    0.625" in text
 
 
 def test_watching_survives_a_restart_of_the_daemon(

@@ -58,9 +58,10 @@ def test_the_first_start_trains_a_model_that_then_serves(newcomer: DaemonUnderTe
     manifest = read_manifest(folder)
     assert manifest.scores.auc > 0.8
     before, after = newcomer.output().splitlines()[:2]
-    assert before == f"levibot: no model {NAME} yet: training a first one on the simulated market, in seconds"
+    assert before == f"levibot: no usable model {NAME}: training a first one on the simulated market, in seconds"
     assert after.startswith(f"levibot: trained {NAME}/{folder.name} in ")
-    assert after.endswith(f"test AUC {manifest.scores.auc:.3f}: it serves")
+    assert after.endswith("this says nothing about real ones)")
+    assert f"test AUC {manifest.scores.auc:.3f}: it serves (the simulated market has a planted pattern" in after
     newcomer.wait(lambda: all(e["prob_up"] for e in newcomer.status()["engines"]), "probabilities")
     supervisor = psutil.Process(newcomer.status()["daemon"]["pid"])
     for process in (supervisor, *(psutil.Process(engine["pid"]) for engine in newcomer.status()["engines"])):
@@ -80,6 +81,16 @@ def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone
     assert current is not None
     assert current != old
     assert old.is_dir()
+
+
+@pytest.mark.parametrize("damaged", ["manifest.json", "model.txt"])
+def test_a_damaged_model_is_replaced(newcomer: DaemonUnderTest, damaged: str) -> None:
+    old = stored_model(newcomer.data / "models")
+    (old / damaged).write_bytes((old / damaged).read_bytes().replace(b"0", b"1"))
+    newcomer.start()
+    current = models(newcomer).current(NAME)
+    assert current is not None
+    assert current != old
 
 
 def test_a_model_of_another_market_is_not_replaced(newcomer: DaemonUnderTest) -> None:
@@ -132,7 +143,7 @@ def test_start_says_what_it_waits_for(newcomer: DaemonUnderTest) -> None:
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         first, *_ = done.stdout.splitlines()
-        assert first == f"no model {NAME} yet: training a first one on the simulated market, in seconds"
+        assert first == f"no usable model {NAME}: training a first one on the simulated market, in seconds"
         assert "all engines are ready" in done.stdout
     finally:
         subprocess.run([CTL, "-c", str(newcomer.config), "stop"], capture_output=True, check=False)

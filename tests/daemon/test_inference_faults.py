@@ -126,6 +126,19 @@ def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: 
     assert pool.stop() == 0
 
 
+def test_the_status_asks_for_no_model_that_no_engine_asks(pool: DaemonUnderTest) -> None:
+    pool.write_config(engine__strategy="sma_cross", inference__processes=1)
+    pool.start()
+    pool.wait(lambda: pool.worker("inference-0")["trouble"] == REMEDY, "the pool to find no model")
+    assert pool.status()["daemon"]["model_trouble"] == ""
+
+
+def test_a_pool_that_is_not_there_is_named_in_the_status(pool: DaemonUnderTest) -> None:
+    pool.write_config(inference__processes=0)
+    pool.start()
+    assert pool.status()["daemon"]["model_trouble"] == "no inference pool: inference.processes is 0"
+
+
 def test_28_killed_with_questions_in_flight(pool: DaemonUnderTest) -> None:
     pids = start(pool)
     with connected(pool, deadline=1.0) as client:

@@ -11,8 +11,11 @@ from levibot.ml.store import ModelStore
 from tests.ml.examples import manifest
 
 
-def check(models: Path, processes: int = 1) -> Finding:
-    settings = {"inference": {"models_dir": models, "model": manifest().name, "processes": processes}}
+def check(models: Path, processes: int = 1, strategy: str = "ensemble") -> Finding:
+    settings = {
+        "engine": {"strategy": strategy},
+        "inference": {"models_dir": models, "model": manifest().name, "processes": processes},
+    }
     (finding,) = check_models(Patient(Config.model_validate(settings), None, Path("run"), {}))
     return finding
 
@@ -20,7 +23,8 @@ def check(models: Path, processes: int = 1) -> Finding:
 def test_no_model_is_told_and_no_pool_needs_none(tmp_path: Path) -> None:
     assert check(tmp_path).level == "warn"
     assert "levibotctl train" in check(tmp_path).remedy
-    assert check(tmp_path, processes=0).level == "ok"
+    assert check(tmp_path, processes=0, strategy="sma_cross").level == "ok"
+    assert check(tmp_path, processes=0).level == "warn"
 
 
 def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> None:
@@ -31,7 +35,8 @@ def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> Non
     assert (found.level, stored.version in found.found) == ("ok", True)
     folder = tmp_path / stored.name / stored.version
     (folder / "model.txt").write_bytes(b"three\n")
-    assert check(tmp_path).level == "fail"
+    found = check(tmp_path)
+    assert (found.level, found.remedy) == ("fail", "train another: `levibotctl train`")
     (folder / "model.txt").unlink()
     assert check(tmp_path).level == "fail"
     (folder / "manifest.json").write_bytes(b"{")

@@ -74,7 +74,11 @@ def replaced(folder: Path, text: bytes) -> None:
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no folder": (shutil.rmtree, r"manifest\.json: is missing"),
     "no manifest": (lambda f: (f / MANIFEST).unlink(), r"manifest\.json: is missing"),
-    "a manifest cut off": (lambda f: (f / MANIFEST).write_text('{"schema": 1, '), "is not JSON"),
+    "a manifest cut off": (lambda f: (f / MANIFEST).write_text('{"schema": 1, '), r"is not JSON: .*\d\); train"),
+    "a manifest of a later LeviBot": (
+        lambda f: (f / MANIFEST).write_text('{"schema": 9}'),
+        "upgrade LeviBot to go on, or train again with",
+    ),
     "a foreign manifest": (lambda f: (f / MANIFEST).write_text('{"schema": 1}'), "missing required field"),
     "a manifest that is a list": (lambda f: (f / MANIFEST).write_text("[]"), "no JSON object"),
     "a newer schema": (lambda f: change(f, schema=2), "has schema 2.*upgrade"),
