@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +26,15 @@ def _check_distinct(symbols: tuple[str, ...]) -> tuple[str, ...]:
     return symbols
 
 
+def _check_host(host: str) -> str:
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"{host!r} is no name or address of a host; write it without a port, scheme or wildcard")
+    return host
+
+
+# A name, an IPv4 address, or an IPv6 address, which may stand in brackets.
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\]?")
+HostName = Annotated[str, AfterValidator(_check_host)]
 SymbolName = Annotated[str, AfterValidator(_check_symbol)]
 SymbolNames = Annotated[tuple[SymbolName, ...], Field(min_length=1), AfterValidator(_check_distinct)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -269,11 +279,11 @@ class EngineConfig(Section):
 class ApiConfig(Section):
     """The HTTP interface, besides the unix socket that levibotctl uses."""
 
-    host: Annotated[str, Field(min_length=1)] = Field(
+    host: HostName = Field(
         "127.0.0.1", description="Address of the TCP port; on any but the loopback reading needs a token too."
     )
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8383, description="TCP port; 0: none.")
-    allowed_hosts: tuple[str, ...] = Field(
+    allowed_hosts: tuple[HostName, ...] = Field(
         (), description="Further names by which the port may be addressed (Host header)."
     )
     read_token: bool = Field(False, description="Demand a token for reading as well, /metrics included.")

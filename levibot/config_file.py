@@ -133,6 +133,14 @@ def endpoints(config: Config, environ: Mapping[str, str] = os.environ) -> Endpoi
     )
 
 
+def remove_sockets(ends: Endpoints) -> None:
+    """Remove what was bound there, once all processes have ended: what lies there then, a crash has left."""
+    for field in Endpoints.model_fields:
+        value = getattr(ends, field)
+        for endpoint in (value,) if isinstance(value, str) else value:
+            Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+
+
 def api_socket(config: Config, environ: Mapping[str, str] = os.environ) -> Path:
     """Unix socket of the HTTP interface."""
     return run_dir(config, environ) / API_SOCKET

@@ -263,6 +263,21 @@ data_dir = 3
         ("[api]\n\n\nport = ", "FILE:4: not valid TOML: Invalid value"),
         ("api.port = 70000", "FILE:1: api.port: expected a whole number from 0 to 65535, found 70000"),
         ('[ api ]\n"port" = 70000', "FILE:2: api.port: expected a whole number from 0 to 65535, found 70000"),
+        (
+            '[api]\nhost = "not a host"',
+            "FILE:2: api.host: 'not a host' is no name or address of a host; "
+            "write it without a port, scheme or wildcard",
+        ),
+        (
+            'api.allowed_hosts = ["bot.example.org:8383"]',
+            "FILE:1: api.allowed_hosts[0]: 'bot.example.org:8383' is no name or address of a host; "
+            "write it without a port, scheme or wildcard",
+        ),
+        (
+            'api.allowed_hosts = ["*"]',
+            "FILE:1: api.allowed_hosts[0]: '*' is no name or address of a host; "
+            "write it without a port, scheme or wildcard",
+        ),
         ("nothing_like_it = 1", None),
     ],
 )

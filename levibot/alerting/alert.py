@@ -67,7 +67,7 @@ class Notice:
 
     change: Change
     alert: Alert
-    source: str  # which daemon: mode, exchange and account
+    source: str  # which daemon: mode, exchange and account, host, data directory
 
     @property
     def id(self) -> str:

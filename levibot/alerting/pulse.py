@@ -15,6 +15,20 @@ _URL_TIMEOUT = 10.0
 _SCHEMES = ("http://", "https://")
 
 
+def heartbeat_url(file: SecretFile) -> str:
+    """The one URL that `file` holds.
+
+    Raises
+    ------
+    SecretFileError
+        If the file is not fit, or holds something else.
+    """
+    lines = file.read()
+    if len(lines) != 1 or not lines[0].text.startswith(_SCHEMES):
+        raise SecretFileError(f"alerts.{file.key} {file.path} must hold one http or https URL, and nothing else")
+    return lines[0].text
+
+
 class Pulse:
     """One beat after another; each blocks, so it is made in a thread.
 
@@ -42,7 +56,7 @@ class Pulse:
     def beat(self) -> None:
         """Request the URL if the daemon says that all is well."""
         try:
-            url = self._url()
+            url = heartbeat_url(self._file)
         except SecretFileError as error:
             self.trouble = str(error)
             return
@@ -64,12 +78,6 @@ class Pulse:
     def _fail(self, why: str) -> None:
         self.failed += 1
         self.trouble = f"alerts.{self._file.key}: the URL was not reached ({why})"
-
-    def _url(self) -> str:
-        lines = self._file.read()
-        if len(lines) != 1 or not lines[0].text.startswith(_SCHEMES):
-            raise SecretFileError(f"alerts.{self._file.key} must hold one http or https URL, and nothing else")
-        return lines[0].text
 
     def _healthy(self) -> bool:
         try:

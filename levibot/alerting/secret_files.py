@@ -34,7 +34,7 @@ class SecretLine:
 
 
 class SecretFile:
-    """A file that only its owner, who is us, can read.
+    """A file that only its owner can read.
 
     Parameters
     ----------
@@ -42,18 +42,21 @@ class SecretFile:
         Of the configuration, for texts.
     path
         The file.
+    owner
+        Whose it must be; default: the user of this process.
     """
 
-    def __init__(self, key: str, path: Path) -> None:
+    def __init__(self, key: str, path: Path, owner: int | None = None) -> None:
         self.key = key
-        self._path = path
+        self.path = path
+        self._owner = os.geteuid() if owner is None else owner
         self._seen: tuple[int, ...] | None = None
 
     def changed(self) -> bool:
         """Whether the file is another than at the last call."""
         seen: tuple[int, ...]
         try:
-            found = self._path.stat()
+            found = self.path.stat()
             seen = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode, found.st_uid)
         except OSError as error:
             seen = (error.errno or 0,)
@@ -71,7 +74,7 @@ class SecretFile:
             If it cannot be read, is somebody else's, can be read by others, or is no text.
         """
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise self._error(f"cannot be read ({error.strerror})", "create it, or correct the path") from error
         try:
@@ -91,11 +94,11 @@ class SecretFile:
     def _check(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):
             raise self._error("is no file", "correct the path")
-        if found.st_uid != os.geteuid():
-            raise self._error(f"belongs to user {found.st_uid}", f"`chown {os.geteuid()} {self._path}`")
+        if found.st_uid != self._owner:
+            raise self._error(f"belongs to user {found.st_uid}", f"`chown {self._owner} {self.path}`")
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
-            raise self._error(f"has mode {mode:04o}: others can use it", f"`chmod 600 {self._path}`")
+            raise self._error(f"has mode {mode:04o}: others can use it", f"`chmod 600 {self.path}`")
 
     def _error(self, what: str, remedy: str) -> SecretFileError:
-        return SecretFileError(f"alerts.{self.key} {self._path} {what}; {remedy}")
+        return SecretFileError(f"alerts.{self.key} {self.path} {what}; {remedy}")

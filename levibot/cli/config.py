@@ -26,9 +26,13 @@ def config() -> None:
 @config.command()
 @click.pass_obj
 def check(target: Target) -> None:
-    """Tell whether the configuration is valid, its strategies included."""
+    """Tell whether the configuration is valid, strategies and what it names outside of it included."""
+    from levibot.cli.config_checks import doubts, faults
+
     loaded = load_checked(target)
-    for warning in loaded.warnings:
+    if found := list(faults(loaded.config)):
+        raise ConfigError("\n".join(found))
+    for warning in [*loaded.warnings, *doubts(loaded.config)]:
         click.echo(f"Warning: {warning}", err=True)
     where = loaded.path or "the embedded defaults"
     changed = f", changed by {', '.join(o.variable for o in loaded.overrides)}" if loaded.overrides else ""

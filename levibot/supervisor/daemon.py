@@ -20,7 +20,7 @@ from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import Crashed, Hello
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.config import Config, EngineConfig
-from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir
+from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir, remove_sockets
 from levibot.errors import LeviBotError, StopError
 from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
@@ -30,7 +30,7 @@ from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess, terminal_is_there
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.housekeeping import keep_house
-from levibot.supervisor.identity import instance, new_epoch
+from levibot.supervisor.identity import full_name, instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.lookout import Lookout
@@ -87,7 +87,7 @@ class Daemon:
         self._told_at: dict[str, float] = {}
         self.reloading = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()
-        self.alerts = Alerts(self.log, AlertJournal.of(config), config.state_dir.name, wall_ms)
+        self.alerts = Alerts(self.log, AlertJournal.of(config), full_name(config), wall_ms)
         self.api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
         self.lag = LoopLag()
         self._code = CodeGuard()
@@ -334,6 +334,7 @@ class Daemon:
         self._context.term()
         await self.launcher.close()
         self._leash.close()
+        remove_sockets(self._specs.endpoints)
         await self.alerts.close()
         self.log.info("daemon_stopped", positions=self.positions())
         self._log_file.close()

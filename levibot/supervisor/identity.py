@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 import secrets
+import socket
 import string
 import time
 from pathlib import Path
 
+from levibot.config import Config
 from levibot.durable import read_bytes, set_aside, write_atomic
 from levibot.errors import CorruptStoreError
 
 _ALPHABET = string.ascii_uppercase + string.digits[2:]  # no 0 and 1: they read as O and I
 _INSTANCE = re.compile(rf"[{_ALPHABET}]{{4}}")
+
+
+def full_name(config: Config) -> str:
+    """Tells this daemon from all others: mode, exchange and account, host, data directory."""
+    return f"{config.state_dir.name}@{socket.gethostname()}:{config.supervisor.data_dir}"
 
 
 def instance(state_dir: Path) -> str:

@@ -279,6 +279,54 @@ def test_config_check_finds_a_missing_folder(place: Place) -> None:
     assert f"feed.path: {place.config.parent}/nowhere does not exist" in done.stderr
 
 
+def test_config_check_finds_programs_and_files_that_cannot_work(place: Place) -> None:
+    folder = place.config.parent
+    targets, heartbeat = folder / "targets", folder / "heartbeat"
+    place.config.write_text(
+        '[alerts]\nhook = ["/no/such/bin"]\ntargets_file = "targets"\nheartbeat_file = "heartbeat"\n'
+    )
+    missing = place.ctl("config", "check")
+    assert missing.returncode == 1
+    assert missing.stderr.splitlines() == [
+        "Error: alerts.hook: /no/such/bin is no program that can be run; correct it, or make it executable "
+        "with `chmod +x`",
+        f"alerts.targets_file {targets} cannot be read (No such file or directory); "
+        "create it, or correct the path",
+        f"alerts.heartbeat_file {heartbeat} cannot be read (No such file or directory); "
+        "create it, or correct the path",
+    ]
+    targets.write_text("# mine\njson://127.0.0.1/SECRET/\nSECRET nonsense\n")
+    heartbeat.write_text("ftp://127.0.0.1/SECRET\n")
+    place.config.write_text(place.config.read_text().replace("/no/such/bin", "true"))
+    open_to_others = place.ctl("config", "check")
+    assert open_to_others.stderr.splitlines() == [
+        f"{prefix} has mode 0644: others can use it; `chmod 600 {path}`"
+        for prefix, path in [
+            (f"Error: alerts.targets_file {targets}", targets),
+            (f"alerts.heartbeat_file {heartbeat}", heartbeat),
+        ]
+    ]
+    targets.chmod(0o600)
+    heartbeat.chmod(0o600)
+    garbage = place.ctl("config", "check")
+    assert garbage.returncode == 1
+    assert garbage.stderr.splitlines() == [
+        f"Error: alerts.targets_file {targets}:3: expected an apprise URL (SCHEME://…); "
+        "correct the line, or remove it",
+        f"alerts.heartbeat_file {heartbeat} must hold one http or https URL, and nothing else",
+    ]
+    targets.write_text("json://127.0.0.1/SECRET/\n")
+    heartbeat.write_text("https://127.0.0.1/SECRET\n")
+    assert place.ctl("config", "check").returncode == 0
+
+
+def test_config_check_warns_of_models_that_could_not_be_written(place: Place) -> None:
+    place.config.write_text('[inference]\nmodels_dir = "/dev/null/models"')
+    done = place.ctl("config", "check")
+    assert done.returncode == 0
+    assert "Warning: inference.models_dir: /dev/null/models cannot be written to" in done.stderr
+
+
 def test_config_show_gives_a_file_with_the_same_meaning(place: Place) -> None:
     place.config.write_text(
         'symbols = ["BTC/USDT", "ETH/USDT:USDT"]\n[engine]\nstrategy_options = { fast = 3, name = "a\\"b" }\n'

@@ -6,6 +6,7 @@ import email
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -202,6 +203,8 @@ def test_a_hook_gets_json_and_a_mail_is_sent(make_daemon: MakeDaemon, run_dir: P
     assert document["notice"] == f"{document['id']}-raised"
     body = email.message_from_string(mails[0]).get_payload(decode=True)
     assert document["notice"].encode() in body
+    assert document["source"] == f"paper-simulated-default@{socket.gethostname()}:{daemon.data}"
+    assert document["source"].encode() in body
 
 
 def test_a_hook_that_hangs_or_ignores_signals_holds_up_nothing(make_daemon: MakeDaemon, run_dir: Path) -> None:

@@ -68,6 +68,8 @@ def test_stale_lock_and_sockets_do_not_matter(make_daemon: MakeDaemon) -> None:
     assert (daemon.data / "run" / "control.sock").exists()
     daemon.start()
     assert daemon.status()["running"] == 1
+    assert daemon.stop() == 0
+    assert not list((daemon.data / "run").iterdir()), "a clean stop leaves nothing"
 
 
 def test_commands_act_on_one_symbol_and_are_durable(make_daemon: MakeDaemon) -> None:
