@@ -6,6 +6,7 @@ while the configuration is broken.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -27,6 +28,8 @@ _LONGEST_ADDRESS = 107  # bytes; the kernel takes no longer path of a unix socke
 _LONGEST_SOCKET_NAME = 20
 API_SOCKET = "api.sock"
 SUBSCRIBERS_SOCKET = "market-out.sock"
+# A folder of [supervisor], written on one line that is no comment.
+_FOLDER = re.compile(r"""^[^#\n]*?\b(data_dir|run_dir)\s*=\s*("(?:[^"\\\n]|\\.)*"|'[^'\n]*')""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,22 @@ def find_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
     ConfigError
         If the file that was asked for does not exist.
     """
-    named = given if given is not None else _path_or_none(environ.get(FILE_VARIABLE))
+    named = _named_file(given, environ)
     if named is not None:
         if not named.is_file():
             source = "-c" if given is not None else f"${FILE_VARIABLE}"
             raise ConfigError(f"{named}: no such file; correct {source}")
-        return named.absolute()
+        return named
     for path in (Path("supervisor.toml"), _SYSTEM_FILE):
         if path.is_file():
             return path.absolute()
     return None
+
+
+def _named_file(given: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that the user asked for, absolute, whether it is there or not."""
+    named = given if given is not None else _path_or_none(environ.get(FILE_VARIABLE))
+    return named.absolute() if named is not None else None
 
 
 def read_file(path: Path) -> tuple[str, dict[str, Any]]:
@@ -114,7 +123,35 @@ def locate(given: Path | None, environ: Mapping[str, str]) -> Locations:
     path = find_file(given, environ)
     tables = read_file(path)[1] if path is not None else {}
     section = tables.get("supervisor")
-    settings = section if isinstance(section, dict) else {}
+    return _places(path, section if isinstance(section, dict) else {}, environ)
+
+
+def locate_running(given: Path | None, environ: Mapping[str, str]) -> tuple[Locations, str]:
+    """Find a daemon that runs, also if its file was broken or removed meanwhile.
+
+    Of a file that is no TOML the lines that name folders are read. Where they cannot be read either,
+    the default folders are taken.
+
+    Returns
+    -------
+    locations
+        Where to ask.
+    trouble
+        What is wrong with the file; empty if nothing is.
+
+    Raises
+    ------
+    StopError
+        If somebody else owns the folder of the sockets.
+    """
+    try:
+        return locate(given, environ), ""
+    except ConfigError as error:
+        path = _named_file(given, environ) or find_file(None, environ)
+        return _places(path, _salvaged(path), environ), str(error)
+
+
+def _places(path: Path | None, settings: Mapping[str, Any], environ: Mapping[str, str]) -> Locations:
     base = path.parent if path is not None else Path.cwd()
 
     def folder(key: str, variable: str) -> Path | None:
@@ -198,6 +235,19 @@ def _first_folder(environ: Mapping[str, str], variable: str) -> Path | None:
 
 def _path_or_none(text: str | None) -> Path | None:
     return Path(text) if text else None
+
+
+def _salvaged(path: Path | None) -> dict[str, Any]:
+    """Folders that a file names, though it cannot be read as a whole."""
+    folders: dict[str, Any] = {}
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace") if path is not None else ""
+    except OSError:
+        return folders
+    for key, written in _FOLDER.findall(text):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            folders |= tomllib.loads(f"{key} = {written}")
+    return folders
 
 
 def _syntax_error(path: Path, text: str, message: str) -> str:

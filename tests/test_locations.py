@@ -12,7 +12,7 @@ import pytest
 
 from levibot import config_file
 from levibot.errors import ConfigError, StopError
-from levibot.locations import choose_run_dir, find_file, locate, make_private, prepare_run_dir
+from levibot.locations import choose_run_dir, find_file, locate, locate_running, make_private, prepare_run_dir
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +145,30 @@ def test_folders_are_made_private_all_the_way(tmp_path: Path) -> None:
     make_private(tmp_path / "var" / "logs")
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, tmp_path / "var", tmp_path / "var" / "logs")]
     assert modes == [0o755, 0o700, 0o700]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[supervisor\ndata_dir = "state"  # here\n',
+        "supervisor.data_dir = 'state'\n[engine\n",
+        "supervisor = { data_dir = 'state', run_dir = \n",
+        '# data_dir = "other"\n[supervisor]\ndata_dir = "other"\ndata_dir = "state"\n',
+    ],
+)
+def test_a_running_daemon_is_found_by_a_file_that_is_no_toml(working_directory: Path, text: str) -> None:
+    file = working_directory / "my.toml"
+    file.write_text(text, encoding="utf-8")
+    places, trouble = locate_running(file, {})
+    assert (places.config_path, places.data_dir) == (file, working_directory / "state")
+    assert "my.toml" in trouble
+    assert "not valid TOML" in trouble
+
+
+def test_a_running_daemon_is_found_beside_a_file_that_is_gone(working_directory: Path) -> None:
+    gone = working_directory / "elsewhere" / "my.toml"
+    places, trouble = locate_running(gone, {})
+    assert places.data_dir == working_directory / "elsewhere" / "var"
+    assert "no such file" in trouble
+    named, _ = locate_running(gone, {"LEVIBOT_SUPERVISOR__DATA_DIR": "/there"})
+    assert named.run_dir == Path("/there/run")

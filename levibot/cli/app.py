@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from levibot import __version__
 from levibot.api.client import ApiError, NotRunningError
 from levibot.cli.target import Target
 from levibot.errors import LeviBotError, UnknownSymbolError
+from levibot.locations import DATA_DIR_VARIABLE
 
 OK, ERROR, USAGE, NOT_RUNNING, NO_SUCH_SYMBOL = range(5)
 _INTERRUPTED = 130
@@ -68,6 +70,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _use_data_dir(_context: click.Context, _parameter: click.Parameter, folder: Path | None) -> None:
+    """Set what the daemon and the other commands that this one starts are to see too."""
+    if folder is not None:
+        os.environ[DATA_DIR_VARIABLE] = str(folder.absolute())
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
@@ -75,6 +83,13 @@ class LazyGroup(click.Group):
     "config_path",
     type=click.Path(path_type=Path),
     help="Configuration file. Default: $LEVIBOT_CONFIG, ./supervisor.toml, /etc/levibot/supervisor.toml.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    callback=_use_data_dir,
+    expose_value=False,
+    help=f"Folder of the state; wins over the file, as ${DATA_DIR_VARIABLE} does.",
 )
 @click.version_option(__version__, prog_name="levibotctl")
 @click.pass_context

@@ -12,7 +12,7 @@ import click
 
 from levibot.cli.log_files import LogFiles, logged_workers
 from levibot.cli.target import Target, complete_symbol
-from levibot.errors import UnknownSymbolError
+from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.symbols import on_disk, resolve
 
 _OTHERS = ("supervisor", "feed", "broker", "notifier")
@@ -37,7 +37,7 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
     SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier; or the name of a process, as `ps`
     shows it: levi-infer-0. Times are UTC.
     """
-    directory = target.locations.log_dir
+    directory = target.running().log_dir
     files = LogFiles(directory, _worker_name(target, directory, worker))
     for line in files.follow(lines) if follow else files.last(lines):
         _show(line, as_json)
@@ -61,7 +61,10 @@ def _engine_name(target: Target, directory: Path, written: str) -> str:
     except UnknownSymbolError:
         from levibot.config_file import load
 
-        configured = load(target.config_path, os.environ).config.symbols
+        try:
+            configured = load(target.config_path, os.environ).config.symbols
+        except ConfigError:  # of a file that is no TOML the user was warned already
+            configured = ()
         return _ENGINE + on_disk(resolve(written, dict.fromkeys([*logged, *configured])))
 
 

@@ -49,8 +49,8 @@ def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> N
 
 
 def _start_daemon(target: Target, timeout: float) -> None:
-    _refuse_second(target)
     output = target.locations.log_dir / "daemon.out"
+    _refuse_second(target)
     try:
         make_private(output.parent)
     except OSError as error:

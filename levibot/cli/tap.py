@@ -71,7 +71,7 @@ def _subscription(target: Target, topic: str) -> bytes:
 
 def _frames(target: Target, prefix: bytes) -> Iterator[bytes]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    endpoint = f"ipc://{target.locations.run_dir / SUBSCRIBERS_SOCKET}"
+    endpoint = f"ipc://{target.running().run_dir / SUBSCRIBERS_SOCKET}"
     socket = make_socket(context, zmq.SUB, connect=endpoint)
     try:
         socket.setsockopt(zmq.SUBSCRIBE, prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from levibot.api.client import ApiClient
 from levibot.errors import LeviBotError
-from levibot.locations import Locations, locate
+from levibot.locations import Locations, locate, locate_running
 
 
 @dataclass
@@ -27,25 +27,36 @@ class Target:
     """
 
     config_path: Path | None = None
+    _warned: bool = field(default=False, init=False)
 
     @cached_property
     def locations(self) -> Locations:
-        """Its folders."""
+        """Its folders, for what starts a daemon or reads its settings."""
         return locate(self.config_path, os.environ)
+
+    def running(self) -> Locations:
+        """The same of a daemon that runs: found too while the file is broken, which is told once."""
+        places, trouble = locate_running(self.config_path, os.environ)
+        if trouble and not self._warned:
+            self._warned = True
+            where = f"a running daemon is looked for in {places.data_dir}; --data-dir names another folder"
+            click.echo(f"Warning: {trouble}\n{where}", err=True)
+        return places
 
     def client(self, timeout: float = 30.0) -> ApiClient:
         """Client of its HTTP interface; nothing is sent yet.
 
         The folder of the sockets may be another after each start of a daemon, so this looks again.
         """
-        return ApiClient(locate(self.config_path, os.environ).api_socket, timeout)
+        return ApiClient(self.running().api_socket, timeout)
 
 
 def complete_symbol(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
     """Symbols of the running daemon, for the shell."""
     root: dict[str, Any] = context.find_root().params
     try:
-        engines = Target(root.get("config_path")).client(1.0).get("/engines/status")["engines"]
+        socket_path = Target(root.get("config_path")).locations.api_socket
+        engines = ApiClient(socket_path, 1.0).get("/engines/status")["engines"]
     except LeviBotError:  # completion stays silent
         return []
     return [CompletionItem(e["symbol"]) for e in engines if e["symbol"].startswith(typed.upper())]

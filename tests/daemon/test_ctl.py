@@ -128,6 +128,32 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
     assert operator.types("logs", "supervisor")
 
 
+def test_a_running_daemon_is_reached_while_its_file_is_broken_or_gone(operator: Operator) -> None:
+    under_test = operator.daemon
+    operator.types("start")
+    under_test.config.write_text("symbols = [\n[engine", encoding="utf-8")
+    assert "supervisor.toml:2: not valid TOML" in operator.types("kill", "on", "--reason", "broken file")
+    assert under_test.api.get("/live/status")["reason"] == "broken file"
+    assert "BTC/USDT" in operator.types("status")
+    assert "engine_ready" in operator.types("logs", "BTC/USDT", "-n", "500")
+    assert "not valid TOML" in operator.types("reload", code=1)
+    assert operator.types("start", code=1).count("not valid TOML") == 1
+    under_test.config.unlink()
+    said = operator.types("kill", "off")
+    assert f"looked for in {under_test.data}" in said
+    assert "no such file" in said
+    moved = under_test.folder / "elsewhere.toml"
+    done = subprocess.run(
+        [CTL, "-c", str(moved), "--data-dir", str(under_test.data), "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["daemon"]["config_path"] == str(under_test.config)
+    assert "stopped" in operator.types("stop")
+    assert under_test.processes() == []
+
+
 def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> None:
     operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
