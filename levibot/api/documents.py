@@ -115,6 +115,9 @@ class StatusForm(_Form):
     paused: int
     engines: list[EngineForm]
     workers: list[WorkerForm] = Field(description="Feed, broker, and whatever else serves all symbols.")
+    untraded_positions: dict[str, float] = Field(
+        description="Signed base amounts held of symbols that are no longer traded, and sold by their stops alone."
+    )
     daemon: dict[str, Any]
     alerts: list[AlertForm]
 

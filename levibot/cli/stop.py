@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -30,13 +31,13 @@ def _stop_daemon(target: Target, timeout: float) -> None:
     client = target.client()
     document = client.get("/engines/status")
     pid = int(document["daemon"]["pid"])
-    held = {engine["symbol"]: engine["position"] for engine in document["engines"] if engine["position"]}
+    positions = held(document)
     try:
         process = os.pidfd_open(pid)  # from before the request, so that it is this process and no later one
     except ProcessLookupError:
         process = -1
     try:
-        held = client.post("/daemon/stop").get("positions", held)
+        positions = client.post("/daemon/stop").get("positions", positions)
     except NotRunningError:
         pass  # it was on its way out
     except ApiError as error:
@@ -49,12 +50,18 @@ def _stop_daemon(target: Target, timeout: float) -> None:
             os.close(process)
         if not ended:
             raise StopError(f"the daemon (process {pid}) still stops after {timeout:g} s; see its log")
-    click.echo(f"stopped; {remaining(held)}")
+    click.echo(f"stopped; {remaining(positions)}")
 
 
-def remaining(held: Mapping[str, object]) -> str:
+def held(document: Mapping[str, Any]) -> dict[str, float]:
+    """Positions that a status document tells, by symbol: signed base amounts."""
+    traded = {engine["symbol"]: engine["position"] for engine in document["engines"] if engine["position"]}
+    return {**traded, **document["untraded_positions"]}
+
+
+def remaining(positions: Mapping[str, object]) -> str:
     """What is left in the books, in words."""
-    if not held:
+    if not positions:
         return "no positions remain"
-    listed = ", ".join(f"{symbol} {float(str(quantity)):+g}" for symbol, quantity in held.items())
+    listed = ", ".join(f"{symbol} {float(str(quantity)):+g}" for symbol, quantity in positions.items())
     return f"positions remain, with their protective orders kept for the next start: {listed}"

@@ -75,6 +75,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     return Group(
         _headline(document),
         _EngineTable(document["engines"]),
+        *_untraded_lines(document["untraded_positions"]),
         *_lines_without_model(document["engines"]),
         _worker_lines(document["workers"]),
         *(_alert_line(alert) for alert in document["alerts"]),
@@ -181,6 +182,15 @@ def _lines_without_model(engines: Iterable[Entry]) -> list[Text]:
         if engine["no_model"]:
             symbols.setdefault(engine["no_model"], []).append(engine["symbol"])
     return [Text(f"no signal for {', '.join(names)}: {why}", style="yellow") for why, names in symbols.items()]
+
+
+def _untraded_lines(positions: Mapping[str, float]) -> list[Text]:
+    """What is held of symbols that were removed."""
+    if not positions:
+        return []
+    held = ", ".join(f"{symbol} {quantity:+.6g}" for symbol, quantity in positions.items())
+    remedy = "only their protective orders close them; `levibotctl add SYMBOL` trades one again"
+    return [Text(f"positions of symbols that are no longer traded: {held}; {remedy}", style="yellow")]
 
 
 def _worker_lines(workers: Iterable[Entry]) -> Group:

@@ -14,7 +14,7 @@ from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
-from levibot.supervisor.status import describe_worker, summarize
+from levibot.supervisor.status import describe_worker, summarize, what_stays
 from levibot.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ class SupervisorOperations:
 
     async def status(self) -> Document:
         """See `Operations`."""
-        daemon = self._daemon
+        daemon, positions = self._daemon, self._daemon.positions()
         workers = [describe_worker(worker, daemon.history) for worker in daemon.manager.workers.values()]
         engines = [entry for entry in workers if entry["kind"] == "engine"]
         for entry in engines:
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
-                entry["position"] = daemon.positions().get(entry["symbol"])
+                entry["position"] = positions.get(entry["symbol"])
                 entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])
             elif missing := daemon.manager.missing_infrastructure():
                 # A ready engine cannot see that its peers are gone; it goes on as soon as they are back.
@@ -70,6 +70,7 @@ class SupervisorOperations:
             **summarize(engines),
             "engines": engines,
             "workers": [entry for entry in workers if entry["kind"] != "engine"],
+            "untraded_positions": {s: held for s, held in positions.items() if s not in daemon.manager.engines},
             "daemon": daemon.describe(),
             "alerts": [alert.document() for alert in daemon.alerts.standing()],
         }
@@ -120,8 +121,7 @@ class SupervisorOperations:
         """See `Operations`."""
         self._engine(symbol)
         await self._daemon.remove_symbol(symbol)
-        remaining = self._daemon.positions().get(symbol)
-        kept = f"; its position of {remaining:g} stays, guarded by its protective orders" if remaining else ""
+        kept = what_stays(self._daemon.positions(), [symbol])
         return {"message": f"{symbol} removed{kept}; this {_UNTIL_RELOAD}"}
 
     async def reset(self, symbol: str | None) -> Document:

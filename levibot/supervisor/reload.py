@@ -10,6 +10,7 @@ from levibot.api.operations import Document, ShuttingDownError
 from levibot.config import Config
 from levibot.config_file import load
 from levibot.supervisor.config_check import check_file
+from levibot.supervisor.status import what_stays
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
@@ -58,6 +59,7 @@ async def _apply(daemon: Daemon) -> Document:
     message = "reloaded"
     if fixed:
         message = f"reloaded, but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
+    message += what_stays(daemon.positions(), removed)
     return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
 
 

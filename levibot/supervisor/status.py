@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,13 @@ from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
 from levibot.supervisor.worker import Worker
+
+
+def what_stays(positions: Mapping[str, float], removed: Iterable[str]) -> str:
+    """Of symbols that are traded no more, the positions that are left, to be added to an answer."""
+    left = [(symbol, positions[symbol]) for symbol in removed if positions.get(symbol)]
+    texts = [f"; the position {quantity:+g} of {symbol} stays" for symbol, quantity in left]
+    return "".join([*texts, ", guarded by its protective orders" if left else ""])
 
 
 def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:

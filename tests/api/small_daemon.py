@@ -62,6 +62,7 @@ class SmallDaemon:
             "paused": 0,
             "engines": engines,
             "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed"}],
+            "untraded_positions": {},
             "daemon": {
                 "pid": self.pid,
                 "version": "0.1.0",

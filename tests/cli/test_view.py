@@ -103,6 +103,12 @@ def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
     assert text.count(" error") == 2
 
 
+def test_positions_of_symbols_no_longer_traded_are_shown(document: dict[str, Any]) -> None:
+    assert "no longer traded" not in drawn(status_view(document))
+    document["untraded_positions"] = {"SOL/USDT": 0.5, "XRP/USDT": 30.0}
+    assert "no longer traded: SOL/USDT +0.5, XRP/USDT +30;" in drawn(status_view(document))
+
+
 def test_an_entry_is_written_for_people(document: dict[str, Any]) -> None:
     document["engines"][0] |= {"ready": True, "paused": False, "bar_ms": 1_735_703_280_000}
     text = drawn(entry_view(document["engines"][0]))

@@ -154,6 +154,23 @@ def test_a_running_daemon_is_reached_while_its_file_is_broken_or_gone(operator: 
     assert under_test.processes() == []
 
 
+def test_a_position_of_a_removed_symbol_stays_in_sight(operator: Operator) -> None:
+    under_test = operator.daemon
+    under_test.write_config(engine__strategy=f"{FAULTS}:Long")
+    operator.types("start")
+    wait_for(lambda: all(e["position"] for e in under_test.status()["engines"]), "positions", seconds=30)
+    under_test.write_config(symbols=["BTC/USDT"])
+    said = operator.types("reload")
+    held = under_test.status()["untraded_positions"]
+    assert list(held) == ["ETH/USDT"]
+    assert f"the position {held['ETH/USDT']:+g} of ETH/USDT stays, guarded by its protective orders" in said
+    assert f"no longer traded: ETH/USDT {held['ETH/USDT']:+.6g}" in operator.types("status")
+    assert "BTC/USDT stays, guarded" in operator.types("remove", "BTC/USDT")
+    assert set(under_test.status()["untraded_positions"]) == {"BTC/USDT", "ETH/USDT"}
+    operator.types("add", "ETH/USDT")
+    assert set(under_test.status()["untraded_positions"]) == {"BTC/USDT"}
+
+
 def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> None:
     operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
