@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import psutil
@@ -27,6 +27,7 @@ POLL_SECONDS = 1.0
 WARM_UP_SECONDS = 20.0  # of a process, during which its memory may still grow
 LEAST_SPAN_SECONDS = 30.0  # of one process after its warm-up, for a slope that means anything
 MOST_POINTS = 120  # of one process, from which pairs are made
+LEAST_SILENT_SECONDS, MOST_SILENT_SECONDS = 10.0, 300.0  # between two lines of progress: a tenth of the run
 AFTERMATH_SECONDS = 5.0  # after a kill: errors of whoever lost a peer are explained
 
 
@@ -42,8 +43,13 @@ class Track:
         How often we killed it.
     errors, explained_errors
         Growth of its counter, and the part of it that came just after a kill of any worker.
+    loads
+        How often a pool process took another model.
     memory
-        Unique memory (seconds, bytes) of each of its processes; times are those of the process.
+        Unique memory (seconds, bytes) of each of its processes, and anew after each load: another model has
+        another size, which is no leak. By incarnation and loads; times are those of the process.
+    settling
+        Incarnation that has taken another model, and its time from which on its memory is noted again.
     """
 
     first: Document
@@ -51,7 +57,9 @@ class Track:
     kills: int = 0
     errors: int = 0
     explained_errors: int = 0
-    memory: dict[int, list[tuple[float, int]]] = field(default_factory=dict)
+    loads: int = 0
+    memory: dict[tuple[int, int], list[tuple[float, int]]] = field(default_factory=dict)
+    settling: tuple[int, float] = (0, 0.0)
 
     @property
     def restarts(self) -> int:
@@ -69,6 +77,17 @@ class Track:
     def down_seconds(self) -> float:
         """Seconds in which it was wanted and not ready."""
         return float(self.last["down_seconds"] - self.first["down_seconds"])
+
+    @property
+    def watched_seconds(self) -> float:
+        """Seconds in which it was wanted."""
+        return float(self.last["ready_seconds"] - self.first["ready_seconds"]) + self.down_seconds
+
+    @property
+    def load_steps(self) -> list[int]:
+        """Bytes by which the memory of a process was another after each load; not counted as growth."""
+        pairs = pairwise(sorted(self.memory.items()))
+        return [new[0][1] - old[-1][1] for (before, old), (after, new) in pairs if before[0] == after[0]]
 
     @property
     def growth(self) -> tuple[float, float] | None:
@@ -112,12 +131,17 @@ class Watch:
         """Poll for that long."""
         begun = time.monotonic()
         next_kill = begun + self._kill_every if self._kill_every is not None else float("inf")
+        tell_every = min(MOST_SILENT_SECONDS, max(LEAST_SILENT_SECONDS, seconds / 10))
+        next_word = begun + tell_every
         while (now := time.monotonic()) - begun < seconds:
             status = self._ask()
             if status is not None:
                 if not self.tracks:
                     tell(f"watching process {self._daemon_pid} for {seconds:g} s")
                 self._take(status, now)
+                if now >= next_word:
+                    next_word += tell_every
+                    tell(f"{now - begun:6.1f} s: {self._progress()}")
                 # The last one leaves time to come back, or its end would count and its return would not.
                 if now >= next_kill and seconds - (now - begun) > AFTERMATH_SECONDS:
                     next_kill += self._kill_every or 0.0
@@ -125,6 +149,13 @@ class Watch:
             time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - now)))
         if (status := self._ask()) is not None:
             self._take(status, time.monotonic())
+
+    def _progress(self) -> str:
+        tracks = self.tracks.values()
+        ready, errors = sum(track.last["ready"] for track in tracks), sum(track.errors for track in tracks)
+        restarts = sum(track.restarts for track in tracks)
+        words = f"{ready} of {len(tracks)} workers ready, {restarts} restarts"
+        return f"{words}, {len(self.killed)} kills, {errors} errors"
 
     def _ask(self) -> Document | None:
         try:
@@ -149,6 +180,7 @@ class Watch:
             track.errors += errors
             if now - self._last_kill <= AFTERMATH_SECONDS:
                 track.explained_errors += errors
+            _note_load(track, entry)
             track.last = entry
             _note_memory(track, entry)
 
@@ -184,10 +216,21 @@ def robust_slope(series: Sequence[Sequence[tuple[float, float]]]) -> float:
     return statistics.median(slopes) if slopes else 0.0
 
 
+def _note_load(track: Track, entry: Document) -> None:
+    if entry["kind"] != "inference" or entry["incarnation"] != track.last["incarnation"]:
+        return
+    if entry["model"] and entry["model"] != track.last["model"]:
+        track.loads += 1
+        track.settling = (entry["incarnation"], entry["uptime_seconds"] + WARM_UP_SECONDS)
+
+
 def _note_memory(track: Track, entry: Document) -> None:
     if entry["uss_bytes"] is None or not entry["pid"]:
         return
-    points = track.memory.setdefault(entry["incarnation"], [])
+    incarnation, until = track.settling
+    if entry["incarnation"] == incarnation and entry["uptime_seconds"] < until:
+        return
+    points = track.memory.setdefault((entry["incarnation"], track.loads), [])
     if not points or points[-1][1] != entry["uss_bytes"]:  # else it may be the same reading
         points.append((entry["uptime_seconds"], entry["uss_bytes"]))
     elif len(points) > 1 and points[-2][1] == entry["uss_bytes"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -96,9 +97,47 @@ def test_each_fault_misses_its_own_limit() -> None:
         "errors that follow no kill": Track(entry(), entry(ready_seconds=1.0), errors=3, explained_errors=2),
         "uptime of the worst engine": Track(entry(), entry(ready_seconds=99.8, down_seconds=0.2)),
         "not ready at the end": Track(entry(), entry(ready_seconds=1.0, ready=False)),
-        "steepest growth of unique memory": Track(entry(), entry(ready_seconds=1.0), memory={1: leak}),
+        "steepest growth of unique memory": Track(entry(), entry(ready_seconds=1.0), memory={(1, 0): leak}),
     }.items():
         assert [name for name, ok in judged(track).items() if not ok] == [what]
+
+
+def test_a_restart_after_a_kill_fails_no_short_run_and_a_slow_return_does() -> None:
+    what = "uptime of the worst engine"
+    assert judged(Track(entry(), entry(ready_seconds=59.92, down_seconds=0.08, restarts=1), kills=1))[what]
+    assert not judged(Track(entry(), entry(ready_seconds=56.0, down_seconds=4.0, restarts=1), kills=1))[what]
+    assert not judged(Track(entry(), entry(ready_seconds=59.92, down_seconds=0.08)))[what], "nobody killed it"
+    assert not judged(Track(entry(), entry(ready_seconds=599.0, down_seconds=1.0, restarts=1), kills=1))[what]
+
+
+def pool_run(swap_at: int, *, step: int, leak: int = 0) -> Track:
+    """A pool process over two minutes that takes another model."""
+    watch = Watch.__new__(Watch)
+    watch.tracks, watch._last_kill = {}, float("-inf")
+    for second in range(120):
+        swapped = second >= swap_at
+        one = entry(
+            worker="inference-0", kind="inference", model="m/2" if swapped else "m/1", ready_seconds=float(second),
+            uptime_seconds=300.0 + second, uss_bytes=40_000_000 + step * swapped + leak * second,
+        )  # fmt: skip
+        watch._take({"engines": [], "workers": [one]}, float(second))
+    return watch.tracks["inference-0"]
+
+
+def test_another_model_has_another_size_and_that_is_no_leak() -> None:
+    what = "steepest growth of unique memory"
+    swapped = pool_run(60, step=8_000_000)
+    assert swapped.loads == 1
+    assert swapped.load_steps == [8_000_000]
+    assert judged(swapped)[what]
+    assert not judged(pool_run(60, step=8_000_000, leak=20_000))[what], "a leak is found all the same"
+
+
+def test_progress_is_told_now_and_then(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(symbols=["BTC/USDT"])
+    daemon.start()
+    _, _, said = soak(daemon, "--seconds", "13")
+    assert re.search(r"1\d\.\d s: 3 of 3 workers ready, 0 restarts, 0 kills, 0 errors", said)
 
 
 def test_the_slope_bears_outliers_and_knows_no_slope_between_two_processes() -> None:
