@@ -67,17 +67,18 @@ def _uptime(engines: Mapping[str, Track], shared_kills: int, limits: Limits) -> 
     if not engines:
         return Verdict(what, "no engine", limit, met=False)
     excused = {name: _excused_seconds(track, shared_kills) for name, track in engines.items()}
-    spare = {
-        name: (1 - limits.uptime) * track.watched_seconds + excused[name] - track.down_seconds
+    missed = {
+        name: track
         for name, track in engines.items()
+        if track.down_seconds > (1 - limits.uptime) * track.watched_seconds + excused[name]
     }
-    name = min(spare, key=lambda name: spare[name])
+    name, _ = min((missed or engines).items(), key=lambda item: item[1].uptime)
     value = f"{engines[name].uptime:.4%} ({name}, down {engines[name].down_seconds:.2f} s)"
     if excused[name]:
         limit += (
             f" but for {excused[name]:g} s: {RETURN_SECONDS:g} a kill, under {JUDGED_SECONDS / 60:g} min per kill"
         )
-    return Verdict(what, value, limit, spare[name] >= 0)
+    return Verdict(what, value, limit, not missed)
 
 
 def _excused_seconds(engine: Track, shared_kills: int) -> float:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
-from scripts.soak.verdict import Limits, judge
+from scripts.soak.verdict import Limits, Verdict, judge
 from scripts.soak.watch import Track, Watch, _shuffled_for_ever, robust_slope
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest
@@ -83,9 +83,13 @@ def entry(**changes: Any) -> dict[str, Any]:
 
 
 def judged(track: Track) -> dict[str, bool]:
+    return {verdict.what: verdict.met for verdict in verdicts_on({"engine-A": track})}
+
+
+def verdicts_on(tracks: dict[str, Track]) -> list[Verdict]:
     watch = Watch.__new__(Watch)
-    watch.tracks, watch.problems = {"engine-A": track}, []
-    return {verdict.what: verdict.met for verdict in judge(watch, Limits())}
+    watch.tracks, watch.problems = tracks, []
+    return judge(watch, Limits())
 
 
 def test_each_fault_misses_its_own_limit() -> None:
@@ -108,6 +112,11 @@ def test_a_restart_after_a_kill_fails_no_short_run_and_a_slow_return_does() -> N
     assert not judged(Track(entry(), entry(ready_seconds=56.0, down_seconds=4.0, restarts=1), kills=1))[what]
     assert not judged(Track(entry(), entry(ready_seconds=59.92, down_seconds=0.08)))[what], "nobody killed it"
     assert not judged(Track(entry(), entry(ready_seconds=599.0, down_seconds=1.0, restarts=1), kills=1))[what]
+    killed = Track(entry(), entry(ready_seconds=59.92, down_seconds=0.08, restarts=1), kills=1)
+    verdicts = verdicts_on({"engine-A": killed, "engine-B": Track(entry(), entry(ready_seconds=60.0))})
+    (uptime,) = (verdict for verdict in verdicts if verdict.what == what)
+    assert "engine-A, down 0.08 s" in uptime.value, "excused, but not hidden"
+    assert uptime.limit == "≥ 99.9% but for 2 s: 2 a kill, under 10 min per kill"
 
 
 def pool_run(swap_at: int, *, step: int, leak: int = 0) -> Track:
