@@ -38,7 +38,7 @@ def play(run_dir: Path, scenario: Scenario) -> list[str]:
         logging=LoggingConfig(),
         symbols=("BTC/USDT",),
         leash=run_dir / "leash",
-        engine=EngineConfig(),
+        engine=EngineConfig(strategy="sma_cross"),  # one that lives without a pool
     )
     events: list[str] = []
     leash = Leash(run_dir / "leash")
