@@ -84,6 +84,7 @@ class ModelPort:
             no_model=self._no_model,
             predictions=client.answered,
             missed=client.missed,
+            missed_in_a_row=self._missed_in_a_row,
             inference_buckets=client.round_trips.cumulative(),
             inference_seconds=client.round_trips.seconds,
         )

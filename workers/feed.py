@@ -90,9 +90,15 @@ class FeedWorker(AsyncWorker):
         opening = Opening(0, config.history_bars, config.max_gap_minutes, step_ms)
         position_ms = self._load_progress()
         if not spec.lockstep:
-            return Playback(recording, spec.symbols, opening, position_ms, config.speed)
+            return Playback(recording, spec.symbols, opening, position_ms, config.speed, self._ended)
         return LockstepPlayback(
-            recording, spec.symbols, opening, position_ms, self._report_lockstep, self._publisher.repeat
+            recording,
+            spec.symbols,
+            opening,
+            position_ms,
+            self._report_lockstep,
+            self._publisher.repeat,
+            self._ended,
         )
 
     def _on_command(self, command: Command) -> None:
@@ -129,6 +135,17 @@ class FeedWorker(AsyncWorker):
         self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=error)
         self._desk.settle(symbol)
         self._wake.set()
+
+    def _ended(self, symbol: str, event_ms: int) -> None:
+        source, markets = self._source, self._markets
+        if source is None or markets is None:
+            return
+        markets.end(symbol)
+        self._runtime.log.info("recording_ended", symbol=symbol, event_ms=event_ms)
+        if source.ended:
+            self._runtime.log.warning(
+                "replay_ended", event_ms=event_ms, symbols=len(markets.states), published=self._publisher.published
+            )
 
     def _closed(self, symbol: str) -> None:
         self._publisher.close(symbol)

@@ -117,6 +117,9 @@ def _headline(document: Entry) -> Group:
         lines.append(Text(str(daemon["disclosure"]), style="bold magenta"))
     if daemon["market_ms"]:
         lines.append(Text(f"market time {_utc(daemon['market_ms'] / 1000)}", style="dim"))
+    if daemon["recording_ended"]:
+        at = f" at {_utc(daemon['market_ms'] / 1000)}" if daemon["market_ms"] else ""
+        lines.append(Text(f"the recording has ended{at}: no more prices come, nothing is traded", style="yellow"))
     if daemon["model"]:
         lines.append(Text(f"model {daemon['model']}", style="dim"))
     if daemon["model_trouble"]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from levibot.errors import BackOffError, MarketDataError, RetryError
 from levibot.market.recording import Market
 from levibot.market.source import Source
+from levibot.market.states import ENDED, FAILED, LIVE, OPENING
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts
 
@@ -34,7 +35,7 @@ class Bootstrapper:
         failed: Callable[[str, Exception], None],
         closed: Callable[[str], None],
     ) -> None:
-        self.states: dict[str, str] = {}  # symbol → opening, live, or why not
+        self.states: dict[str, str] = {}  # symbol → opening, live, ended, or why not
         self._source = source
         self._opened = opened
         self._failed = failed
@@ -54,10 +55,15 @@ class Bootstrapper:
         for symbol in set(self.states) - set(wanted):
             self._drop(symbol)
         for symbol in wanted:
-            if symbol not in self.states or (self._tasks[symbol].done() and self.states[symbol] != "live"):
-                self.states[symbol] = "opening"
+            state = self.states.get(symbol)
+            if state is None or (self._tasks[symbol].done() and state not in (LIVE, ENDED)):
+                self.states[symbol] = OPENING
                 self._unattempted.add(symbol)
                 self._tasks[symbol] = asyncio.create_task(self._open(symbol))
+
+    def end(self, symbol: str) -> None:
+        """Note that the recording of an open market is over."""
+        self.states[symbol] = ENDED
 
     async def stop(self) -> None:
         """End all attempts."""
@@ -90,13 +96,13 @@ class Bootstrapper:
                 self._fail(symbol, error)
                 return
             else:
-                self.states[symbol] = "live"
+                self.states[symbol] = LIVE
                 self._unattempted.discard(symbol)
                 self._opened(symbol, market)
                 return
 
     def _fail(self, symbol: str, error: Exception) -> None:
         text = str(error) if isinstance(error, MarketDataError) else f"{type(error).__name__}: {error}"
-        self.states[symbol] = f"failed: {text}"
+        self.states[symbol] = f"{FAILED}{text}"
         self._unattempted.discard(symbol)
         self._failed(symbol, error)

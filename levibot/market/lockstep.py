@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from levibot.bus.messages import Acknowledge, JoinLockstep
 from levibot.clock import boot_ns
-from levibot.market.playback import Playback
+from levibot.market.playback import Over, Playback
 from levibot.market.recording import Opening, Recording
 from levibot.market.source import LockstepMessage, Publish, Step
 
@@ -72,7 +72,7 @@ class LockstepPlayback(Playback):
 
     Parameters
     ----------
-    recording, symbols, opening, position_ms
+    recording, symbols, opening, position_ms, over
         As of `Playback`.
     report
         Called with a text about each participant that was dropped or never came.
@@ -91,11 +91,12 @@ class LockstepPlayback(Playback):
         position_ms: int | None,
         report: Callable[[str], None],
         repeat: Callable[[], None],
+        over: Over,
         *,
         deadline: float = 30.0,
         repeat_after: float = 1.0,
     ) -> None:
-        super().__init__(recording, symbols, opening, position_ms, speed=1.0)
+        super().__init__(recording, symbols, opening, position_ms, 1.0, over)
         self.gate = Gate()
         self._report = report
         self._repeat = repeat

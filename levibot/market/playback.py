@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from levibot.clock import boot_ns
 from levibot.market.path import Ended, Item, TimedItem
 from levibot.market.recording import Market, Opening, Recording
 from levibot.market.source import LockstepMessage, Publish
+
+Over = Callable[[str, int], None]
 
 _LONGEST_STEP_NS = 1_000_000_000  # of a stall or a suspend, no more than this is made up for
 _LEAST_PAUSE = 0.002  # seconds; bounds how often the loop wakes, whatever the number of symbols
@@ -109,6 +111,8 @@ class Playback:
         Event time to go on from; None: where the recording begins.
     speed
         Market seconds for each second.
+    over
+        Called with each symbol whose recording has come to its end, and when that was in event time.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Playback:
         opening: Opening,
         position_ms: int | None,
         speed: float,
+        over: Over,
     ) -> None:
         self.disclosure = recording.disclosure
         self._recording = recording
@@ -125,6 +130,7 @@ class Playback:
         self._opening = opening
         self._position_ms = position_ms
         self._speed = speed
+        self._tell_end = over
         self._open: set[str] = set()
         self._over: set[str] = set()
         self.timeline = Timeline()
@@ -179,6 +185,7 @@ class Playback:
     def _note(self, symbol: str, item: Item) -> None:
         if isinstance(item, Ended):
             self._over.add(symbol)
+            self._tell_end(symbol, item.event_ms)
 
     async def _publish_until(self, now_ms: int, publish: Publish) -> None:
         published = 0

@@ -9,6 +9,7 @@ from levibot.bus.messages import FeedReply, FeedRequest, SnapshotRefused, Snapsh
 from levibot.errors import MalformedMessageError
 from levibot.market.publisher import Publisher
 from levibot.market.source import LockstepMessage
+from levibot.market.states import OPENING
 
 
 class SnapshotDesk:
@@ -19,7 +20,7 @@ class SnapshotDesk:
     publisher
         Knows what has been published.
     states
-        Symbol → ``opening``, ``live``, or why not.
+        Symbol → ``opening``, ``live``, ``ended``, or why not.
     reply
         Sends an answer to the peer with this identity.
     heed
@@ -57,7 +58,7 @@ class SnapshotDesk:
             return
         if not isinstance(message, SnapshotRequest):
             self._heed(message)
-        elif self._states.get(message.symbol) == "opening":
+        elif self._states.get(message.symbol) == OPENING:
             self._waiting[identity, message.symbol] = message
         else:
             self._answer(identity, message)

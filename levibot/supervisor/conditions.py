@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from levibot.alerting.alert import Severity
+from levibot.market.states import ENDED, FAILED, LIVE
 
 _MB = 1_000_000
 _ROOM = 1.2  # times the limit must be free again until a full disk is over
-_LIVE = "live"  # the feed's word for a market with which nothing is wrong
+_SHOWN = 3  # symbols of many
 _BETWEEN_TICKS = 5.0  # seconds that a market must tick often enough, beyond its limit, until it is alive
-_PATIENCE = 45.0  # seconds until what a life before raised is over: at first little is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,18 @@ class Facts:
     market_limits
         Age above which its engine opens nothing.
     market_reasons
-        How the feed calls the state of each symbol.
+        How the feed calls the state of each symbol: ``failed: …`` if it could not be opened, ``ended`` if its
+        recording is over.
     feed_ended
         A replay is over, so that silence is right.
+    engines
+        How many of them should run.
+    waiting
+        What each of them waits for that runs and is not ready.
+    no_model
+        Why each of them whose strategy asks a model has no answer that it may act on.
+    pool_trouble
+        What keeps the inference pool from answering anybody; empty if nothing does, or if there is none.
     held
         Symbols with an open position.
     unprotected
@@ -56,6 +65,10 @@ class Facts:
     market_limits: Mapping[str, float] = field(default_factory=dict)
     market_reasons: Mapping[str, str] = field(default_factory=dict)
     feed_ended: bool = False
+    engines: int = 0
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    no_model: Mapping[str, str] = field(default_factory=dict)
+    pool_trouble: str = ""
     held: frozenset[str] = frozenset()
     unprotected: tuple[str, ...] | None = ()
     latches: Mapping[str, str] = field(default_factory=dict)
@@ -105,12 +118,18 @@ class Condition:
 
 
 def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
-    """All silent together are one cause; else each is its own."""
+    """All silent together are one cause; else each is its own. What failed is told as that, an end is none."""
     if facts.feed_ended:
         return
-    stale = [s for s, age in facts.market_ages.items() if age > facts.market_limits[s]]
-    if stale and len(stale) == len(facts.market_ages) > 1:
-        youngest = min(facts.market_ages.values())
+    reasons = facts.market_reasons
+    ages = {
+        symbol: age
+        for symbol, age in facts.market_ages.items()
+        if reasons.get(symbol) != ENDED and not reasons.get(symbol, "").startswith(FAILED)
+    }
+    stale = [symbol for symbol, age in ages.items() if age > facts.market_limits[symbol]]
+    if stale and len(stale) == len(ages) > 1:
+        youngest = min(ages.values())
         yield Finding(
             "stale_feed",
             "critical" if facts.held else "warning",
@@ -120,15 +139,74 @@ def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
         )
         return
     for symbol in stale:
-        reason = facts.market_reasons.get(symbol, _LIVE)
-        why = f": {reason}" if reason != _LIVE else ""  # the feed may not have noticed that nothing comes
+        reason = reasons.get(symbol, LIVE)
+        why = f": {reason}" if reason != LIVE else ""  # the feed may not have noticed that nothing comes
         yield Finding(
             f"stale_feed:{symbol}",
             "critical" if symbol in facts.held else "warning",
-            f"no market data of {symbol} for {facts.market_ages[symbol]:.0f} s{why}",
+            f"no market data of {symbol} for {ages[symbol]:.0f} s{why}",
             "see `levibotctl logs feed`; this symbol opens nothing meanwhile",
             facts.market_limits[symbol] + _BETWEEN_TICKS,
         )
+
+
+def _failed_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
+    for symbol, state in facts.market_reasons.items():
+        if state.startswith(FAILED) and symbol in facts.market_ages:
+            yield Finding(
+                f"market_failed:{symbol}",
+                "critical" if symbol in facts.held else "warning",
+                f"the market of {symbol} cannot be opened: {state.removeprefix(FAILED)}",
+                f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "
+                "until then its engine waits",
+            )
+
+
+def _waiting_engines(facts: Facts, _told: bool) -> Iterable[Finding]:
+    """Those whose market failed wait for nothing else, and are told of already."""
+    waiting = {
+        symbol: what
+        for symbol, what in facts.waiting.items()
+        if not facts.market_reasons.get(symbol, "").startswith(FAILED)
+    }
+    if waiting:
+        first, what = next(iter(waiting.items()))
+        yield Finding(
+            "engine_waiting",
+            "critical" if facts.held.intersection(waiting) else "warning",
+            f"not ready for a minute: {_some(waiting, facts.engines)}; {first} waits for {what or 'its start'}",
+            f"see `levibotctl status {first}` and `levibotctl logs {first}`",
+        )
+
+
+def _no_predictions(facts: Facts, _told: bool) -> Iterable[Finding]:
+    if facts.no_model:
+        reasons = list(facts.no_model.values())
+        reason = facts.pool_trouble or max(reasons, key=reasons.count)
+        look = "see `levibotctl logs inference-0`" if facts.pool_trouble else "run `levibotctl train`"
+        yield Finding(
+            "no_predictions",
+            "warning",
+            f"no prediction for {_some(facts.no_model, facts.engines)}, so nothing is opened: {reason}",
+            f"{look}; `levibotctl status` shows the pool and its model",
+        )
+
+
+def _inference(facts: Facts, _told: bool) -> Iterable[Finding]:
+    if facts.pool_trouble:
+        yield Finding(
+            "inference",
+            "warning",
+            f"{facts.pool_trouble}: no strategy that asks a model gets an answer",
+            "see `levibotctl status inference-0` and `levibotctl logs inference-0`",
+        )
+
+
+def _some(symbols: Iterable[str], engines: int) -> str:
+    """``3 of 5 engines (A/B, C/D, …)``."""
+    names = list(symbols)
+    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return f"{len(names)} of {engines} engines ({shown})"
 
 
 def _unprotected(facts: Facts, _told: bool) -> Iterable[Finding] | None:
@@ -234,6 +312,10 @@ def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
 
 CONDITIONS = (
     Condition("stale_feed", after=3.0, calm=5.0, find=_stale_markets),
+    Condition("market_failed", after=3.0, calm=5.0, find=_failed_markets),
+    Condition("engine_waiting", after=60.0, calm=5.0, find=_waiting_engines),
+    Condition("no_predictions", after=30.0, calm=10.0, find=_no_predictions),
+    Condition("inference", after=15.0, calm=5.0, find=_inference),
     Condition("unprotected", after=5.0, calm=2.0, find=_unprotected),
     Condition("kill_switch", after=0.0, calm=0.0, find=_kill_switch),
     Condition("daily_stop", after=0.0, calm=0.0, find=_daily_stop),
@@ -244,87 +326,3 @@ CONDITIONS = (
     Condition("clock_skew", after=30.0, calm=60.0, find=_clock_skew),
     Condition("notifier", after=5.0, calm=10.0, find=_notifier),
 )
-
-
-@dataclass
-class _Track:
-    since: float  # it holds, or is absent, without a break
-    holds: bool
-    told: bool
-    calm: float  # seconds until it is over
-
-
-class Watch:
-    """Turns what the checks find from moment to moment into alerts that do not flap.
-
-    Parameters
-    ----------
-    raise_alert, clear
-        As of `Alerts`. An alert that stands is raised again only if it got worse.
-    standing
-        Keys of the alerts that stand from a life before: they are not told again, and end when they are over.
-    conditions
-        The table.
-    """
-
-    def __init__(
-        self,
-        raise_alert: Callable[[str, Severity, str, str], None],
-        clear: Callable[[str], None],
-        standing: Iterable[str],
-        conditions: Iterable[Condition] = CONDITIONS,
-    ) -> None:
-        self._raise = raise_alert
-        self._clear = clear
-        self._conditions = tuple(conditions)
-        self._tracks: dict[str, _Track] = {}
-        self._severities: dict[str, Severity] = {}
-        self._inherited = {key for key in standing if self.owns(key)}
-
-    def owns(self, key: str) -> bool:
-        """Whether an alert of this key is raised and cleared here."""
-        name = key.partition(":")[0]
-        return any(condition.name == name for condition in self._conditions)
-
-    def look(self, facts: Facts, now: float) -> None:
-        """Check everything; `now` is in seconds of CLOCK_BOOTTIME."""
-        for condition in self._conditions:
-            for key in [key for key in self._inherited if key.partition(":")[0] == condition.name]:
-                calm = condition.calm and max(condition.calm, _PATIENCE)
-                self._tracks[key] = _Track(now, True, True, calm)
-                self._inherited.discard(key)
-            told = any(
-                track.told for key, track in self._tracks.items() if key.partition(":")[0] == condition.name
-            )
-            findings = condition.find(facts, told)
-            if findings is None:
-                continue
-            found = {finding.key: finding for finding in findings}
-            # While one finding stands for all, none of the others is over.
-            keys = [condition.name] if condition.name in found else {*found, *self._keys_of(condition)}
-            for key in keys:
-                self._follow(condition, key, found.get(key), now)
-
-    def _keys_of(self, condition: Condition) -> list[str]:
-        return [key for key in self._tracks if key.partition(":")[0] == condition.name]
-
-    def _follow(self, condition: Condition, key: str, finding: Finding | None, now: float) -> None:
-        track = self._tracks.setdefault(key, _Track(now, finding is not None, False, condition.calm))
-        if track.holds != (finding is not None):
-            track.holds, track.since = finding is not None, now
-        lasted = now - track.since
-        if finding is not None:
-            track.calm = max(track.calm, finding.calm)
-        if finding is None:
-            if not track.told:
-                del self._tracks[key]
-            elif lasted >= track.calm:
-                del self._tracks[key]
-                self._severities.pop(key, None)
-                self._clear(key)
-        elif (lasted >= condition.after or track.told) and self._severities.get(key) != finding.severity:
-            worse = key not in self._severities or finding.severity == "critical"
-            track.told = True
-            self._severities[key] = finding.severity
-            if worse:
-                self._raise(key, finding.severity, finding.message, finding.remedy)

@@ -209,6 +209,7 @@ class Daemon:
             "config_path": str(self.loaded.path) if self.loaded.path else None,
             "data_dir": str(config.supervisor.data_dir),
             "market_ms": self.desk.market_ms,
+            "recording_ended": self.manager.recording_ended,
             "code_changed": self._code.changed(),
             "shutting_down": self.stopping,
             **describe_pool(self.manager.workers.values(), config.asks_model),

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from levibot.bus.messages import BrokerReport, FeedReport, NotifierReport, Report
+from levibot.bus.messages import BrokerReport, EngineReport, FeedReport, NotifierReport, Report
 from levibot.clock import boot_ns, boot_seconds
-from levibot.supervisor.conditions import Facts, Watch
+from levibot.supervisor.conditions import Facts
 from levibot.supervisor.health import ErrorWindow
 from levibot.supervisor.machine import clock_state, free_bytes
+from levibot.supervisor.status import describe_pool
+from levibot.supervisor.watch import Watch
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
@@ -79,6 +81,10 @@ class Lookout:
             market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
             market_reasons=feed.symbols if isinstance(feed, FeedReport) else {},
             feed_ended=isinstance(feed, FeedReport) and feed.ended,
+            engines=len(ages),
+            waiting=self._waiting(),
+            no_model=self._no_model(),
+            pool_trouble=daemon.manager.pool_trouble(),
             held=frozenset(risk.portfolio.positions),
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
@@ -93,6 +99,24 @@ class Lookout:
             clock_limit=config.alerts.clock_skew,
             notifier_trouble=self._notifier_trouble(),
         )
+
+    def _waiting(self) -> Mapping[str, str]:
+        return {
+            symbol: worker.life.heartbeat.waiting_for if worker.life.heartbeat else ""
+            for symbol, worker in self._daemon.manager.engines.items()
+            if worker.wanted and worker.running and not worker.ready
+        }
+
+    def _no_model(self) -> Mapping[str, str]:
+        """One answer that was missed is no trouble, unless the pool says itself that it has none to give."""
+        manager = self._daemon.manager
+        trouble = describe_pool(manager.workers.values(), self._daemon.config.asks_model)["model_trouble"]
+        reports = {symbol: self._report(worker.name) for symbol, worker in manager.engines.items()}
+        return {
+            symbol: report.no_model
+            for symbol, report in reports.items()
+            if isinstance(report, EngineReport) and report.no_model and (trouble or report.missed_in_a_row != 1)
+        }
 
     def _notifier_trouble(self) -> str | None:
         report = self._report("notifier")

@@ -9,6 +9,7 @@ from levibot.alerting.alerts import Alerts
 from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
+from levibot.market.states import FAILED
 from levibot.spec import WorkerKind, engine_name, inference_name
 from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
@@ -128,13 +129,20 @@ class Manager:
 
     def ailments(self) -> list[str]:
         """What is wrong with the workers: those that are down against our wish, or needed and not ready."""
-        return [
+        down = [
             f"{worker.name} is {worker.observed}" + (f", waits for {waits}" if waits else "")
             for worker in self.workers.values()
             if worker.observed in (Observed.BACKOFF, Observed.EXHAUSTED)
             or (worker.kind in INFRASTRUCTURE and not worker.ready)
             for waits in [worker.life.heartbeat.waiting_for if worker.life.heartbeat else ""]
         ]
+        pool = self.pool_trouble()
+        return [*down, pool] if pool else down
+
+    def pool_trouble(self) -> str:
+        """What keeps the inference pool from answering anybody; empty if nothing does, or if there is none."""
+        pool = [worker for worker in self.workers.values() if worker.kind == "inference"]
+        return "no inference process is ready" if pool and not any(worker.ready for worker in pool) else ""
 
     def set_policies(self, policies: PoliciesConfig) -> None:
         """Apply other numbers, at once and without a restart."""
@@ -144,11 +152,21 @@ class Manager:
 
     def market_trouble(self, symbol: str) -> str:
         """Why the feed has no data of `symbol`; empty if it has, or knows of no reason."""
+        report = self._feed_report
+        state = report.symbols.get(symbol, "") if report is not None else ""
+        return state if state.startswith(FAILED) else ""
+
+    @property
+    def recording_ended(self) -> bool:
+        """Whether no more prices come, as what is played back has come to its end for every symbol."""
+        report = self._feed_report
+        return report is not None and report.ended
+
+    @property
+    def _feed_report(self) -> FeedReport | None:
         heartbeat = self.workers["feed"].life.heartbeat if "feed" in self.workers else None
-        if heartbeat is None or not isinstance(heartbeat.report, FeedReport):
-            return ""
-        state = heartbeat.report.symbols.get(symbol, "")
-        return state if state.startswith("failed") else ""
+        report = heartbeat.report if heartbeat is not None else None
+        return report if isinstance(report, FeedReport) else None
 
     def tell_symbols(self, symbols: Iterable[str]) -> None:
         """Tell feed and broker which symbols are wanted now."""

@@ -75,6 +75,7 @@ class SmallDaemon:
                 "config_path": None,
                 "data_dir": "/nowhere",
                 "market_ms": 1_700_000_000_000,
+                "recording_ended": False,
                 "model": "lightgbm-simulated/20260101T000000Z-001",
                 "model_trouble": "",
                 "code_changed": False,

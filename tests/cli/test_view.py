@@ -122,6 +122,12 @@ def test_texts_of_others_are_not_taken_for_markup(document: dict[str, Any]) -> N
     assert "value [red]1[/red] and [/nonsense]" in drawn(status_view(document))
 
 
+def test_the_end_of_a_replay_is_said(document: dict[str, Any]) -> None:
+    assert "has ended" not in drawn(status_view(document))
+    document["daemon"]["recording_ended"] = True
+    assert "the recording has ended at 2023-11-14 22:13:20 UTC: no more prices" in drawn(status_view(document))
+
+
 def test_a_narrow_terminal_leaves_columns_out_but_cuts_nothing(document: dict[str, Any]) -> None:
     wide, narrow = drawn(status_view(document)), drawn(status_view(document), width=80)
     assert "RSS" in wide

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.daemon.conftest import MakeDaemon
+from tests.daemon.test_conditions import standing
 from tests.daemon.test_supervisor_faults import FIFTEEN
 
 MINUTE_MS = 60_000
@@ -33,6 +34,9 @@ def test_missing_and_bad_data_are_told_and_touch_no_other_symbol(make_daemon: Ma
     daemon.wait(lambda: all(e["detail"] for e in daemon.status()["engines"] if not e["ready"]), "all the reasons")
     assert "ETHUSDT-1m.csv:51" in daemon.engine("ETH/USDT")["detail"]
     assert "no data of XLM/USDT" in daemon.engine("XLM/USDT")["detail"]
+    daemon.wait(lambda: "market_failed:ETH/USDT" in standing(daemon), "the bad data to be told", seconds=20)
+    assert "ETHUSDT-1m.csv:51" in standing(daemon)["market_failed:ETH/USDT"]
+    assert "stale_feed:ETH/USDT" not in standing(daemon)
     ticks = daemon.engine()["ticks"]
     daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 20, "ticks of BTC")
     assert (daemon.worker("feed")["pid"], daemon.worker("feed")["restarts"]) == (feed, 0)

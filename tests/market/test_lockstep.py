@@ -73,6 +73,7 @@ def test_a_silent_participant_gets_the_step_again_and_is_dropped_at_its_deadline
             None,
             reports.append,
             lambda: repeated.append(len(published)),
+            lambda *_: None,
             deadline=0.3,
             repeat_after=0.05,
         )
@@ -102,7 +103,9 @@ def test_the_market_stands_still_while_nobody_takes_part() -> None:
     async def play() -> None:
         opening = Opening(0, 10, 120, None)
         recording = SimulatedRecording(7)
-        playback = LockstepPlayback(recording, ["A/B"], opening, None, lambda _: None, lambda: None, deadline=0.01)
+        playback = LockstepPlayback(
+            recording, ["A/B"], opening, None, lambda _: None, lambda: None, lambda *_: None, deadline=0.01
+        )
         playback.begin("A/B", await playback.open("A/B"))
         running = asyncio.create_task(playback.run(publish))
         for _ in range(20):

@@ -55,7 +55,7 @@ def test_a_symbol_begun_later_joins_at_the_present_market_time() -> None:
 
     async def play() -> int:
         opening = Opening(0, 10, 120, 1_000.0)
-        playback = Playback(SimulatedRecording(7), ["A/B"], opening, None, 3_000.0)
+        playback = Playback(SimulatedRecording(7), ["A/B"], opening, None, 3_000.0, lambda *_: None)
         playback.begin("A/B", await playback.open("A/B"))
         assert playback.position_ms == ORIGIN_MS
         async with asyncio.timeout(10):

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from levibot.supervisor.conditions import CONDITIONS, Condition, Facts, Finding, Watch
+from levibot.supervisor.conditions import CONDITIONS, Condition, Facts, Finding
+from levibot.supervisor.watch import Watch
 
 MARKETS = {"BTC/USDT": 30.0, "ETH/USDT": 30.0}
 MB = 1_000_000
@@ -42,6 +43,47 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"feed_ended": True, "equity_known": False, "risk_state": "REDUCING", "held": frozenset({"BTC/USDT"})},
         {},
     ),
+    (
+        "one recording is over, and the other is not",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "ended", "ETH/USDT": "live"},
+        },
+        {},
+    ),
+    (
+        "one market failed, the only other is silent",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "failed: x.csv:3: high below low", "ETH/USDT": "live"},
+            "waiting": {"BTC/USDT": "feed"},
+        },
+        {"market_failed:BTC/USDT": "warning", "stale_feed:ETH/USDT": "warning"},
+    ),
+    (
+        "a market with a position failed",
+        {
+            "market_ages": {"BTC/USDT": 1.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "failed: no file"},
+            "held": frozenset({"BTC/USDT"}),
+        },
+        {"market_failed:BTC/USDT": "critical"},
+    ),
+    ("engines wait: one alert", {"waiting": {"A/B": "broker", "C/D": "broker"}}, {"engine_waiting": "warning"}),
+    (
+        "an engine with a position waits",
+        {"waiting": {"A/B": "broker"}, "held": frozenset({"A/B"})},
+        {"engine_waiting": "critical"},
+    ),
+    (
+        "no predictions: one alert",
+        {"no_model": {"A/B": "no model yet", "C/D": "no model yet"}},
+        {"no_predictions": "warning"},
+    ),
+    ("no pool", {"pool_trouble": "no inference process is ready"}, {"inference": "warning"}),
     ("no stop", {"unprotected": ("BTC/USDT",)}, {"unprotected:BTC/USDT": "critical"}),
     ("kill switch", {"latches": {"kill_switch": "why"}}, {"kill_switch": "warning"}),
     ("daily stop", {"latches": {"daily_stop": "-3 %"}}, {"daily_stop": "critical"}),
@@ -84,9 +126,7 @@ def test_every_finding_names_its_row_and_a_remedy() -> None:
                 assert finding.remedy
 
 
-@pytest.mark.parametrize(
-    ("state", "told"), [("failed: no file", "for 31 s: failed: no file"), ("live", "for 31 s")]
-)
+@pytest.mark.parametrize(("state", "told"), [("opening", "for 31 s: opening"), ("live", "for 31 s")])
 def test_a_silent_market_is_told_with_what_the_feed_knows_of_it(state: str, told: str) -> None:
     facts = Facts(market_ages={"BTC/USDT": 31.0}, market_limits=MARKETS, market_reasons={"BTC/USDT": state})
     (finding,) = (finding for row in CONDITIONS for finding in row.find(facts, False) or ())
@@ -223,3 +263,32 @@ def test_markets_that_tick_too_seldom_are_one_alert_until_they_tick_often_enough
     assert listener.said == [(key, "warning")]
     look(range(400, 440), ticks_every=20)
     assert listener.said == [(key, "warning"), (key, "over")]
+
+
+def test_alerts_about_engines_name_reason_engines_and_remedy() -> None:
+    facts = Facts(
+        engines=5,
+        market_ages={"BTC/USDT": 1.0},
+        market_limits=MARKETS,
+        market_reasons={"BTC/USDT": "failed: x.csv:3: high 4.0 below low 6.0"},
+        waiting={"ETH/USDT": "broker"},
+        no_model={"A/B": "no model yet", "C/D": "no model yet", "E/F": "too old", "G/H": "no model yet"},
+    )
+    found = {finding.key: finding for row in CONDITIONS for finding in row.find(facts, False) or ()}
+    failed, waits, silent = found["market_failed:BTC/USDT"], found["engine_waiting"], found["no_predictions"]
+    assert failed.message == "the market of BTC/USDT cannot be opened: x.csv:3: high 4.0 below low 6.0"
+    assert "`levibotctl add BTC/USDT`" in failed.remedy
+    assert waits.message == "not ready for a minute: 1 of 5 engines (ETH/USDT); ETH/USDT waits for broker"
+    assert "`levibotctl logs ETH/USDT`" in waits.remedy
+    assert silent.message == (
+        "no prediction for 4 of 5 engines (A/B, C/D, E/F, …), so nothing is opened: no model yet"
+    )
+    assert "`levibotctl train`" in silent.remedy
+
+
+def test_what_a_strategy_misses_for_half_a_minute_is_told() -> None:
+    listener = Listener()
+    conditions = Watch(listener.raise_alert, listener.clear, [])
+    for second in range(60):
+        conditions.look(Facts(no_model={"A/B": "no model yet"}), second)
+        assert listener.said == ([("no_predictions", "warning")] if second >= 30 else [])

@@ -215,6 +215,28 @@ def test_a_replay_fills_a_hole_reports_it_once_and_says_when_it_ends(run_dir: Pa
         host.stop()
 
 
+def test_the_end_of_each_recording_and_of_the_replay_is_told_and_logged(run_dir: Path) -> None:
+    folder = run_dir / "candles"
+    folder.mkdir()
+    write_candles(folder / "BTCUSDT-1m.csv", 1000, 40)
+    write_candles(folder / "ETHUSDT-1m.csv", 1000, 300)
+    config = fast(source="replay", path=folder, history_bars=20, speed=3000.0)
+    with FeedHost(run_dir, (BTC, ETH), config) as host:
+        host.start()
+        early = host.report(lambda report: report.symbols == {BTC: "ended", ETH: "live"}, "the end of the first")
+        assert not early.ended
+        host.want(BTC, ETH)
+        late = host.report(lambda report: report.ended, "the end of both")
+        assert late.symbols == {BTC: "ended", ETH: "ended"}
+        host.stop()
+        text = "".join(path.read_text(encoding="utf-8") for path in host.spec.log_dir.iterdir())
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert [line["symbol"] for line in lines if line["event"] == "recording_ended"] == [BTC, ETH]
+        (end,) = [line for line in lines if line["event"] == "replay_ended"]
+        assert (end["event_ms"], end["symbols"]) == (1300 * MINUTE_MS, 2)
+        assert end["published"] == late.published
+
+
 def test_malformed_requests_are_counted_and_stop_nothing(run_dir: Path) -> None:
     with FeedHost(run_dir, (BTC,), fast()) as host:
         host.start()

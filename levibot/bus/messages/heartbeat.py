@@ -42,6 +42,7 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
         default_factory=list
     )  # orders by time from decision to acceptance, cumulative, as of ORDER_BOUNDS
     order_seconds: float = 0.0  # sum of these times
+    missed_in_a_row: int = 0  # newest questions without an answer in time
 
 
 class FeedReport(Message, frozen=True, tag=True):
