@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from levibot.api.problems import Problem
 from levibot.api.tokens import Tokens
@@ -147,6 +147,9 @@ def _check_form(scope: Scope) -> Problem | None:
             return Problem(400, "path and query are no UTF-8 text", "encode them as UTF-8, then by percent signs")
         if _BAD_ESCAPE.search(target):
             return Problem(400, "a percent sign stands without two hexadecimal digits", "write %25 for itself")
+    names = [name for name, _ in parse_qsl(query.decode("utf-8"), keep_blank_values=True)]
+    if len(set(names)) < len(names):  # which of two would count is anybody's guess: ?on=true&on=false
+        return Problem(400, "a parameter stands in the query twice", "send each once")
     return None
 
 

@@ -57,6 +57,8 @@ def is_cut_off(raw: socket.socket, part: bytes, every: float = 0.0) -> bool:
         (b"GET /engines/status/%ff%fe HTTP/1.1", 400),
         (b"GET /engines/status/\xff\xfe HTTP/1.1", 400),
         (b"GET /live/status?a=%c3%28 HTTP/1.1", 400),
+        (b"GET /alerts?state=standing&state=cleared HTTP/1.1", 400),
+        (b"GET /alerts?sta%74e=standing&state= HTTP/1.1", 400),
         (b"GET /engines/status/%E2%82%AC HTTP/1.1", 404),
         (b"GET /engines/status/%00 HTTP/1.1", 404),
         (b"GET /engines/status/../../etc/passwd HTTP/1.1", 404),
