@@ -88,9 +88,9 @@ def find_file(folder: Path, symbol: str, suffixes: tuple[str, ...]) -> Path | No
 
 
 def _is_data(path: Path, suffixes: tuple[str, ...]) -> bool:
-    if path.is_dir():
-        return ".parquet" in suffixes and any(path.glob("*.parquet"))
-    return path.name.endswith(suffixes)
+    if path.name.endswith(suffixes):  # a folder of that name is in the way, which is told when it is read
+        return True
+    return ".parquet" in suffixes and path.is_dir() and any(path.glob("*.parquet"))
 
 
 def _is_named(name: str, form: str) -> bool:
@@ -134,7 +134,7 @@ def read_candles(path: Path) -> CandleTable:
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    return (path.is_dir() and sorted(path.glob("*.parquet"))) or [path]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
