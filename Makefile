@@ -8,6 +8,7 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 ARGS ?=
 ROWS ?=
+JOBS ?= 2
 DESTDIR ?=
 PREFIX ?= /opt/levibot
 DEPENDENCIES ?= yes
@@ -82,9 +83,9 @@ format: install-dev  ## Let ruff put the code in form
 type: install-dev  ## mypy --strict
 	$(BIN)/mypy
 
-pytest: install-dev  ## Tests with branch coverage, child processes counted (ARGS="tests/bus -k forwarder")
+pytest: install-dev  ## Tests with branch coverage, child processes counted (ARGS="tests/bus -k forwarder" JOBS=1)
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 

@@ -96,6 +96,7 @@ def test_an_alert_arrives_once_whatever_the_other_targets_do(make_daemon: MakeDa
         daemon.wait(lambda: good.titled("is over"), "the end of it")
         assert [message["type"] for message in good.messages] == ["warning", "success"]
         assert "the kill switch is on: why" in good.messages[0]["message"]
+        daemon.wait(lambda: len(late.paths) >= 3, "the end of it at the one that failed at first")
         assert len(late.paths) == 3
         ticks = daemon.engine()["ticks"]
         daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 10, "the engine to go on")
