@@ -74,6 +74,7 @@ def test_a_restart_of_the_same_process_is_a_reload_and_no_stop(run_dir: Path) ->
         ("soon", "", None),
         ("", "", None),
     ],
+    ids=["whom it starts", "this one", "another", "off", "no number", "none"],
 )
 def test_whom_the_watchdog_waits_for(usec: str, pid: str, expected: float | None) -> None:
     service = ServiceManager({"WATCHDOG_USEC": usec, "WATCHDOG_PID": pid}, refuse)
