@@ -27,7 +27,8 @@ class Place:
 
     @property
     def environ(self) -> dict[str, str]:
-        return {key: value for key, value in os.environ.items() if not key.startswith("LEVIBOT_")}
+        # COLUMNS, which a parallel test run sets, would be taken for the width that a user wants.
+        return {k: v for k, v in os.environ.items() if not k.startswith("LEVIBOT_") and k != "COLUMNS"}
 
     def command(self, *arguments: str) -> list[str]:
         return [LEVIBOTCTL, "-c", str(self.config), *arguments]

@@ -20,6 +20,8 @@ from tests.exchange.clock import MINUTE_MS
 from tests.exchange.conftest import SYMBOL, Served, start
 from tests.exchange.faults import Fault, matches
 
+pytestmark = pytest.mark.long  # half a minute, mostly waiting; the other files are the short version
+
 HEAD = Path(__file__).parents[2]
 
 

@@ -17,6 +17,8 @@ from tests.exchange.conftest import Served, start
 from tests.exchange.replay_candles import decompose
 from tests.market.real_data import real_data
 
+pytestmark = pytest.mark.long  # half a minute, mostly waiting; the other files are the short version
+
 OUTAGE_MS = 1679657280000
 """2023-03-24 11:28 UTC: bars without volume, then none."""
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.exchange.conftest import SYMBOL, Served
 
+pytestmark = pytest.mark.long  # half a minute, mostly waiting; the other files are the short version
+
 KEEP_ALIVE_MS = 300
 TRADES = "STREAM *trade*"
 DEALS = "STREAM *deals*"

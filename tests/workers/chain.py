@@ -160,7 +160,7 @@ class Chain:
             self._asked_ns = self.now_ns
             if self._arrives():
                 since = self.risk.portfolio.seq if self._account_known else None
-                self.broker.handle(b"supervisor", AccountRequest(0, since))
+                self.broker.handle([(b"supervisor", AccountRequest(0, since))])
         self._exchange()
         self._handle(inputs.TimerFired(self.now_ns))
 
@@ -207,7 +207,7 @@ class Chain:
         while self.wire.sent:
             request = self._decode(self.wire.sent.popleft())
             if self._arrives():
-                self.broker.handle(_NAME, request)
+                self.broker.handle([(_NAME, request)])
         for message in self.client.drain():
             assert self.ledger is not None
             if isinstance(message, Recovered):
