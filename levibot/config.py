@@ -212,6 +212,11 @@ class FeedConfig(Section):
         120, description="Longer holes in the data are not filled."
     )
 
+    @property
+    def is_artificial(self) -> bool:
+        """Whether event time is no wall clock."""
+        return self.source in ("simulated", "replay")
+
     @model_validator(mode="after")
     def _replay_needs_a_path(self) -> FeedConfig:
         if self.source == "replay" and self.path is None:

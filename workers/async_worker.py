@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any
 
 import zmq
 
 from levibot.bus.messages import Command, Report, Stop
-from levibot.clock import boot_ns
 from workers.runtime import Runtime
 
 _FENCE_RETRY = 0.02
-_LOG_EVERY_NS = 1_000_000_000
 
 
-class AsyncWorker:
+class AsyncWorker(ABC):
     """A worker that takes its fence, serves in turns until `Stop`, and acknowledges when all is closed.
 
     Parameters
@@ -29,7 +28,6 @@ class AsyncWorker:
         self._stop: Stop | None = None
         self._wake = asyncio.Event()
         self._refused = 0  # messages
-        self._logged_ns = 0
 
     async def run(self) -> None:
         """Take the fence, then serve until `Stop`."""
@@ -51,18 +49,18 @@ class AsyncWorker:
 
     # ------------------------------------------------------------------ what each kind does
 
+    @abstractmethod
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """Work, calling `_turn` in a loop, until a `Stop` has come; close everything."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _report(self) -> Report:
         """The worker's own part of a heartbeat."""
-        raise NotImplementedError
 
-    def _on_command(self, command: Command) -> None:
+    def _on_command(self, command: Command) -> None:  # noqa: B027  # most kinds have nothing to do here
         """A command other than `Stop`; Pause and Resume are noted already."""
 
-    def _on_turn(self) -> None:
+    def _on_turn(self) -> None:  # noqa: B027  # likewise
         """What is due in every turn, before the heartbeat."""
 
     # ------------------------------------------------------------------ what is shared
@@ -93,10 +91,7 @@ class AsyncWorker:
         self._log_limited("message_refused", reason)
 
     def _log_limited(self, event: str, reason: str) -> None:
-        now = boot_ns()
-        if now - self._logged_ns >= _LOG_EVERY_NS:
-            self._logged_ns = now
-            self._runtime.log.warning(event, reason=reason, refused_in_all=self._refused)
+        self._runtime.warn_limited(event, reason=reason, refused_in_all=self._refused)
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A message that could not be dealt with changed nothing; it is counted, and the next one read."""

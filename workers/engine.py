@@ -44,7 +44,6 @@ _HISTORY_BARS = 500  # enough for volatility; more would only cost memory
 _CHECK_IN_FLIGHT_NS = 3_000_000_000
 _CHECK_POSITION_NS = 10_000_000_000
 _CHECK_FLAT_NS = 60_000_000_000
-_TELL_NS = 1_000_000_000
 
 
 def main(runtime: Runtime) -> None:
@@ -94,7 +93,6 @@ class Engine:
         self._ticks = 0
         self._latency_us = 0
         self._refused = 0
-        self._refusal_told_ns = 0
         self._stop: Stop | None = None
         first_request_id = (spec.incarnation << 32) + 1
         self._recorder: Recorder | None = open_recorder(runtime, first_request_id)
@@ -341,10 +339,7 @@ class Engine:
     def _refuse(self, problem: str) -> None:
         """Count junk apart from errors: whoever sends it must not get the engine restarted."""
         self._refused += 1
-        now_ns = boot_ns()
-        if now_ns >= self._refusal_told_ns + _TELL_NS:
-            self._refusal_told_ns = now_ns
-            self._log.warning("message_refused", reason=problem[:300], refused=self._refused)
+        self._runtime.warn_limited("message_refused", reason=problem[:300], refused=self._refused)
 
     def _fail(self, event: str, problem: str) -> None:
         self._status.fail(f"{event}: {problem}")

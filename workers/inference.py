@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from levibot.ml.watch import ModelWatch
 
 _FENCE_RETRY_MS = 20
-_TELL_NS = 1_000_000_000
 _SWITCH_SECONDS = 0.0005  # most that a model which is being loaded holds up a request, each time
 
 
@@ -81,7 +80,6 @@ class InferenceWorker:
         self._decode: Decoder[PredictRequest] = Decoder(PredictRequest)
         self._trouble = ""
         self._refused_messages = 0
-        self._told_ns = {"message_refused": 0, "prediction_refused": 0}
         self._stop: Stop | None = None
         self._poller = zmq.Poller()
         self._poller.register(runtime.control, zmq.POLLIN)
@@ -171,11 +169,7 @@ class InferenceWorker:
             self._tell("prediction_refused", service.last_refusal, service.refused)
 
     def _tell(self, event: str, reason: str, count: int) -> None:
-        """Once a second of each kind: who floods the pool must not fill the disk."""
-        now_ns = boot_ns()
-        if now_ns >= self._told_ns[event] + _TELL_NS:
-            self._told_ns[event] = now_ns
-            self._runtime.log.warning(event, reason=reason[:300], refused_in_all=count)
+        self._runtime.warn_limited(event, reason=reason[:300], refused_in_all=count)
 
     def _report(self) -> InferenceReport:
         service = self._service

@@ -37,6 +37,7 @@ STACK_SIGNAL = signal.SIGUSR2
 _STDOUT_LINES_PER_SECOND = 20
 _ERROR_LENGTH = 500
 _FAREWELL_MS = 200
+_WARN_EVERY_NS = 1_000_000_000
 
 
 @dataclass
@@ -126,6 +127,7 @@ class Runtime:
         self._decode: Decoder[Command] = Decoder(Command)
         self._interval_ns = int(spec.heartbeat_interval * 1e9)
         self._next_beat_ns = 0
+        self._warned_ns: dict[str, int] = {}
         send(self.control, encode(Hello(spec.worker, spec.incarnation, os.getpid())))
 
     def commands(self) -> Iterator[Command]:
@@ -179,6 +181,13 @@ class Runtime:
             report=report(),
         )
         send(self._heartbeat, encode(heartbeat))
+
+    def warn_limited(self, event: str, /, **fields: object) -> None:
+        """Log what others can cause as often as they like: once a second of each kind, or they fill the disk."""
+        now_ns = boot_ns()
+        if now_ns >= self._warned_ns.get(event, 0) + _WARN_EVERY_NS:
+            self._warned_ns[event] = now_ns
+            self.log.warning(event, **fields)
 
     def report_crash(self, error: BaseException) -> None:
         """Tell the supervisor why this process ends; the log has the traceback."""

@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from levibot.doctor.finding import Finding, Patient
+from levibot.supervisor.machine import KernelClock, read_kernel_clock
 
-_STA_UNSYNC, _STA_NANO = 0x0040, 0x2000  # linux/timex.h
 _MOST_ERROR = 1.0  # seconds that the kernel thinks it may be off
-_ARTIFICIAL = ("simulated", "replay")  # sources with a time of their own
-
-
-class KernelClock(NamedTuple):
-    """What the kernel says of its clock, see adjtimex(2)."""
-
-    synchronised: bool
-    offset: float  # seconds, that is being corrected
-    most_error: float  # seconds
-
-
-def read_kernel_clock() -> KernelClock:
-    """Ask the kernel; changes nothing.
-
-    Raises
-    ------
-    OSError
-        If it refuses, as under a strict sandbox.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    timex = (ctypes.c_long * 64)()  # struct timex, larger than it is; modes = 0: read only
-    if libc.adjtimex(timex) < 0:
-        raise OSError(ctypes.get_errno(), "adjtimex")
-    _, offset, _, most_error, _, status = timex[:6]
-    status &= 0xFFFFFFFF  # an int, followed by padding
-    unit = 1e9 if status & _STA_NANO else 1e6
-    return KernelClock(not status & _STA_UNSYNC, offset / unit, most_error / 1e6)
 
 
 def check_clock(patient: Patient) -> Iterator[Finding]:
@@ -46,7 +17,7 @@ def check_clock(patient: Patient) -> Iterator[Finding]:
         yield judge_clock(read_kernel_clock(), patient.config.alerts.clock_skew)
     except OSError as error:
         yield Finding("clock", "warn", f"the kernel does not tell ({error.strerror})", "look at `timedatectl`")
-    if patient.daemon and patient.config.feed.source not in _ARTIFICIAL:
+    if patient.daemon and not patient.config.feed.is_artificial:
         yield judge_market(patient.daemon.get("market_ms"), time.time() * 1000, patient.config.alerts.clock_skew)
 
 

@@ -10,7 +10,7 @@ from levibot.bus.messages import BrokerReport, EngineReport, FeedReport, Notifie
 from levibot.clock import boot_ns, boot_seconds
 from levibot.supervisor.conditions import Facts
 from levibot.supervisor.health import ErrorWindow
-from levibot.supervisor.machine import clock_state, free_bytes
+from levibot.supervisor.machine import disciplined_error, free_bytes
 from levibot.supervisor.status import describe_pool
 from levibot.supervisor.watch import Watch
 
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 _INTERVAL = 1.0
-_LOOP_PATIENCE = 10.0  # seconds between two turns of a loop until it counts as stuck
+LOOP_PATIENCE = 10.0  # seconds between two turns of a loop until it counts as stuck
 _LATELY = 60.0
 _SETTLE_AFTER = 60.0  # seconds that the parts of a new daemon have to raise again what still holds
-_ARTIFICIAL = frozenset({"simulated", "replay"})  # their event time is no wall clock
 
 
 class Lookout:
@@ -47,7 +46,7 @@ class Lookout:
             "risk": daemon.desk.turned_at,
             "conditions": self._looked_at,
         }
-        stuck = [f"the loop of {name} stands still" for name, at in turns.items() if now - at > _LOOP_PATIENCE]
+        stuck = [f"the loop of {name} stands still" for name, at in turns.items() if now - at > LOOP_PATIENCE]
         ending = ["the daemon is shutting down"] if daemon.stopping else []
         return [*ending, *stuck, *daemon.manager.ailments()]
 
@@ -75,7 +74,6 @@ class Lookout:
         feed, broker = self._report("feed"), self._report("broker")
         self._refused.update(daemon.refused_writes, now)
         ages = self._market_ages(now)
-        clock = clock_state()
         return Facts(
             market_ages=ages,
             market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
@@ -94,8 +92,8 @@ class Lookout:
             disk_free=free_bytes(config.supervisor.data_dir),
             disk_limit=config.alerts.disk_free_mb * 1e6,
             refused_lately=self._refused.count(now),
-            clock_offset=None if config.feed.source in _ARTIFICIAL else daemon.desk.clock_offset(),
-            kernel_error=clock.error if clock is not None and clock.synchronised else None,
+            clock_offset=None if config.feed.is_artificial else daemon.desk.clock_offset(),
+            kernel_error=disciplined_error(),
             clock_limit=config.alerts.clock_skew,
             notifier_trouble=self._notifier_trouble(),
         )

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig
+from levibot.supervisor.lookout import LOOP_PATIENCE
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 _STOP_MARGIN = 5.0  # seconds for what is not a worker: sockets, the forkserver, open requests
-_WATCH_STALL = 10.0  # seconds without a look at any worker: then nobody watches them
 
 
 def works(daemon: Daemon) -> bool:
     """Whether workers are being watched; after the order to stop, whether the loop turns."""
     if daemon.failed:
         return False
-    return daemon.stopping or boot_seconds() - daemon.manager.watched_at < _WATCH_STALL
+    return daemon.stopping or boot_seconds() - daemon.manager.watched_at <= LOOP_PATIENCE
 
 
 def summary(daemon: Daemon) -> str:

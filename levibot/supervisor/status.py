@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -64,9 +65,9 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
     report = worker.last_report  # of a dead engine the last, for that is when one wants to know
-    description |= _describe_engine(report if isinstance(report, EngineReport) else None)
+    description |= _describe(report if isinstance(report, EngineReport) else None, _ENGINE_FIELDS)
     if worker.kind == "inference":
-        description |= _describe_inference(report if isinstance(report, InferenceReport) else None)
+        description |= _describe(report if isinstance(report, InferenceReport) else None, _INFERENCE_FIELDS)
     if isinstance(report, NotifierReport):
         description |= msgspec.structs.asdict(report)
     return description
@@ -115,62 +116,8 @@ def summarize(engines: list[dict[str, Any]]) -> dict[str, int]:
     }
 
 
-def _describe_inference(report: InferenceReport | None) -> dict[str, Any]:
-    if report is None:
-        return dict.fromkeys(_INFERENCE_FIELDS)
-    return {name: getattr(report, name) for name in _INFERENCE_FIELDS}
-
-
-def _describe_engine(report: EngineReport | None) -> dict[str, Any]:
-    if report is None:
-        return dict.fromkeys(_ENGINE_FIELDS)
-    return {
-        "price": report.price,
-        "signal": report.signal,
-        "probability": report.probability,
-        "confidence": report.confidence,
-        "position": _number(report.position),
-        "entry_price": _number(report.entry_price),
-        "daily_pnl": _number(report.daily_pnl),
-        "total_pnl": _number(report.total_pnl),
-        "trade_count": report.trade_count,
-        "signals": report.signals,
-        "ticks": report.ticks,
-        "conflated": report.conflated,
-        "tick_latency_us": report.tick_latency_us,
-        "bar_ms": report.bar_ms,
-        "ledger": report.ledger,
-        "prob_up": report.prob_up,
-        "model": report.model or None,
-        "no_model": report.no_model,
-        "predictions": report.predictions,
-        "predictions_missed": report.missed,
-    }
-
-
-_INFERENCE_FIELDS = ("model", "trouble", "answered", "refused", "expired", "batches", "swaps", "refused_messages")
-_ENGINE_FIELDS = (
-    "price",
-    "signal",
-    "probability",
-    "confidence",
-    "position",
-    "entry_price",
-    "daily_pnl",
-    "total_pnl",
-    "trade_count",
-    "signals",
-    "ticks",
-    "conflated",
-    "tick_latency_us",
-    "bar_ms",
-    "ledger",
-    "prob_up",
-    "model",
-    "no_model",
-    "predictions",
-    "predictions_missed",
-)
+def _describe(report: Any, fields: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    return {name: None if report is None else read(report) for name, read in fields.items()}
 
 
 def _number(value: Decimal | None) -> float | None:
@@ -179,3 +126,21 @@ def _number(value: Decimal | None) -> float | None:
 
 def _age(received_ns: int | None) -> float | None:
     return None if received_ns is None else round((boot_ns() - received_ns) / 1e9, 3)
+
+
+_ENGINE_FIELDS: dict[str, Callable[[EngineReport], Any]] = {
+    **{name: attrgetter(name) for name in ("price", "signal", "probability", "confidence")},
+    "position": lambda report: _number(report.position),
+    "entry_price": lambda report: _number(report.entry_price),
+    "daily_pnl": lambda report: _number(report.daily_pnl),
+    "total_pnl": lambda report: _number(report.total_pnl),
+    **{name: attrgetter(name) for name in ("trade_count", "signals", "ticks", "conflated", "tick_latency_us")},
+    **{name: attrgetter(name) for name in ("bar_ms", "ledger", "prob_up")},
+    "model": lambda report: report.model or None,
+    **{name: attrgetter(name) for name in ("no_model", "predictions")},
+    "predictions_missed": attrgetter("missed"),
+}
+_INFERENCE_FIELDS: dict[str, Callable[[InferenceReport], Any]] = {
+    name: attrgetter(name)
+    for name in ("model", "trouble", "answered", "refused", "expired", "batches", "swaps", "refused_messages")
+}

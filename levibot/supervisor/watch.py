@@ -48,19 +48,16 @@ class Watch:
 
     def owns(self, key: str) -> bool:
         """Whether an alert of this key is raised and cleared here."""
-        name = key.partition(":")[0]
-        return any(condition.name == name for condition in self._conditions)
+        return any(condition.name == _name(key) for condition in self._conditions)
 
     def look(self, facts: Facts, now: float) -> None:
         """Check everything; `now` is in seconds of CLOCK_BOOTTIME."""
         for condition in self._conditions:
-            for key in [key for key in self._inherited if key.partition(":")[0] == condition.name]:
+            for key in [key for key in self._inherited if _name(key) == condition.name]:
                 calm = condition.calm and max(condition.calm, _PATIENCE)
                 self._tracks[key] = _Track(now, True, True, calm)
                 self._inherited.discard(key)
-            told = any(
-                track.told for key, track in self._tracks.items() if key.partition(":")[0] == condition.name
-            )
+            told = any(self._tracks[key].told for key in self._keys_of(condition))
             findings = condition.find(facts, told)
             if findings is None:
                 continue
@@ -71,7 +68,7 @@ class Watch:
                 self._follow(condition, key, found.get(key), now)
 
     def _keys_of(self, condition: Condition) -> list[str]:
-        return [key for key in self._tracks if key.partition(":")[0] == condition.name]
+        return [key for key in self._tracks if _name(key) == condition.name]
 
     def _follow(self, condition: Condition, key: str, finding: Finding | None, now: float) -> None:
         track = self._tracks.setdefault(key, _Track(now, finding is not None, False, condition.calm))
@@ -93,3 +90,8 @@ class Watch:
             self._severities[key] = finding.severity
             if worse:
                 self._raise(key, finding.severity, finding.message, finding.remedy)
+
+
+def _name(key: str) -> str:
+    """Condition that an alert's key belongs to."""
+    return key.partition(":")[0]
