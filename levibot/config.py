@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from levibot.config_base import Fraction, Seconds, Section
+from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.symbols import is_canonical, on_disk
 
 
@@ -37,17 +38,8 @@ _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\
 HostName = Annotated[str, AfterValidator(_check_host)]
 SymbolName = Annotated[str, AfterValidator(_check_symbol)]
 SymbolNames = Annotated[tuple[SymbolName, ...], Field(min_length=1), AfterValidator(_check_distinct)]
-Seconds = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(gt=0, lt=1)]
 Money = Annotated[Decimal, Field(ge=0)]
 LogLevel = Literal["debug", "info", "warning", "error"]
-
-
-class Section(BaseModel):
-    """Base of all sections: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class PolicyConfig(Section):
@@ -126,102 +118,6 @@ class SupervisorConfig(Section):
     unique_memory_interval: Seconds = Field(
         30.0, description="Seconds between two readings of unique memory, which are dearer."
     )
-
-
-def _check_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
-        raise ValueError("expected a URL such as http://127.0.0.1:8080 or wss://stream.example.org")
-    if parts.username or parts.password or parts.query:
-        raise ValueError("a URL here may hold no user, password or query: this file is no place for secrets")
-    return url
-
-
-def _check_proxy(url: str) -> str:
-    if urlsplit(_check_url(url)).scheme not in ("http", "https"):
-        raise ValueError("expected an HTTP proxy such as http://127.0.0.1:3128")
-    return url
-
-
-def _check_options(options: dict[str, Any]) -> dict[str, Any]:
-    secrets = {"apikey", "secret", "password", "privatekey", "uid", "token"}
-    for key in options:
-        if key.lower().replace("_", "") in secrets:
-            raise ValueError(f"{key} is a secret: this file is no place for it")
-    return options
-
-
-Url = Annotated[str, AfterValidator(_check_url)]
-
-
-class ExchangeConfig(Section):
-    """What is traded on, and how it is reached; id and account are part of the name of the state directory."""
-
-    id: Annotated[str, Field(pattern=r"^[a-z0-9]+$")] | None = Field(
-        None, description="Exchange whose markets are traded; default: the source of the feed."
-    )
-    account: Annotated[str, Field(pattern=r"^[A-Za-z0-9]+$")] = Field(
-        "default", description="Name of the account; state is kept apart for each."
-    )
-    sandbox: bool = Field(False, description="Use the exchange's own test network, where it has one.")
-    urls: dict[str, Url] = Field(
-        default_factory=dict,
-        description="URLs in place of the exchange's own, by dotted key of ccxt's urls.api.",
-    )
-    options: Annotated[dict[str, Any], AfterValidator(_check_options)] = Field(
-        default_factory=dict, description="Options of ccxt for this exchange, laid over LeviBot's."
-    )
-    proxy: Annotated[str, AfterValidator(_check_proxy)] | None = Field(
-        None, description="HTTP proxy through which the exchange is reached; default: none."
-    )
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = Field(
-        None,
-        description="Requests of weight 1 a minute, for all processes together; default: what ccxt knows.",
-    )
-    feed_share: Share = Field(0.4, description="Part of them that is the feed's.")
-    download_share: Share = Field(0.2, description="Part of them for `levibotctl download`.")
-    reserved_share: Share = Field(
-        0.2, description="Part of them kept for cancels, exits and reconciliation; what is left is for orders."
-    )
-
-    @model_validator(mode="after")
-    def _shares_leave_room_for_orders(self) -> Self:
-        if self.feed_share + self.download_share + self.reserved_share >= 1:
-            raise ValueError("feed_share, download_share and reserved_share must leave a part for orders")
-        return self
-
-
-class FeedConfig(Section):
-    """Market data."""
-
-    source: Literal["simulated", "replay"] = Field("simulated", description="Where market data comes from.")
-    seed: int = Field(7, description="Seed of the simulated exchange.")
-    speed: Annotated[float, Field(gt=0)] = Field(60.0, description="Market seconds for each second.")
-    tick_hz: Annotated[float, Field(gt=0, le=1000)] = Field(4.0, description="Ticks a second and symbol.")
-    lockstep: bool = Field(
-        False, description="Wait until all have dealt with an event before the next; speed is then ignored."
-    )
-    path: Path | None = Field(
-        None, description="replay: folder of candles (BTCUSDT-1m.csv.gz, .csv, .parquet) or recorded frames."
-    )
-    start: str | None = Field(None, description="replay: UTC time of the first live bar, ISO 8601.")
-    history_bars: Annotated[int, Field(gt=0, le=10_000)] = Field(
-        1500, description="Closed bars in the snapshot an engine starts from."
-    )
-    max_gap_minutes: Annotated[int, Field(ge=0)] = Field(
-        120, description="Longer holes in the data are not filled."
-    )
-
-    @property
-    def is_artificial(self) -> bool:
-        """Whether event time is no wall clock."""
-        return self.source in ("simulated", "replay")
-
-    @model_validator(mode="after")
-    def _replay_needs_a_path(self) -> FeedConfig:
-        if self.source == "replay" and self.path is None:
-            raise ValueError('source = "replay" needs path = "FOLDER"')
-        return self
 
 
 class PaperConfig(Section):
@@ -384,14 +280,16 @@ class Config(Section):
 
     @property
     def exchange_id(self) -> str:
-        """Name of the exchange; simulated and replayed markets never share state."""
-        return self.exchange.id or self.feed.source
+        """Name of the exchange; simulated, replayed and live markets never share state."""
+        return self.exchange.id or ("mexc" if self.feed.source == "ccxt" else self.feed.source)
 
     @property
     def disclosure(self) -> str:
         """What kind of market and money this is, for people, who must never mistake it."""
         if self.feed.source == "simulated":
             return "SIMULATED market (seeded, with a planted pattern), paper money"
+        if self.feed.source == "ccxt":
+            return f"LIVE prices of {self.exchange_id}{' (sandbox)' if self.exchange.sandbox else ''}, paper money"
         return f"REPLAY of recorded data from {self.feed.path}, paper money"
 
     @property

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from levibot.config import Config, Section
+from levibot.config import Config
+from levibot.config_base import Section
 from levibot.errors import ConfigError
 from levibot.locations import FILE_VARIABLE
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from levibot.config import Config, Section
+from levibot.config import Config
+from levibot.config_base import Section
 from levibot.config_environment import Override, apply_overrides, read_overrides
 from levibot.config_errors import Source, describe
 from levibot.errors import ConfigError

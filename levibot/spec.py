@@ -8,12 +8,12 @@ from typing import Literal
 from levibot.config import (
     AlertsConfig,
     EngineConfig,
-    FeedConfig,
     InferenceConfig,
     LoggingConfig,
     PaperConfig,
-    Section,
 )
+from levibot.config_base import Section
+from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.symbols import on_disk
 
 WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier"]
@@ -51,6 +51,7 @@ class WorkerSpec(Section):
     engine: EngineConfig | None = None
     config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
     feed: FeedConfig | None = None
+    exchange: ExchangeConfig | None = None  # feed
     paper: PaperConfig | None = None
     leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
     inference: InferenceConfig | None = None  # engine and inference

@@ -200,7 +200,7 @@ cycle_interval = 2
 [feed]
 sped = 60
 tick_hz = -1
-source = "ccxt"
+source = "kafka"
 [engine]
 cycle_interval = "1"
 strategy_options = { fast = [1] }
@@ -227,7 +227,7 @@ data_dir = 3
         "FILE:6: cycle_interval: no such key; did you mean engine.cycle_interval?",
         "FILE:8: feed.sped: no such key; did you mean feed.speed?",
         "FILE:9: feed.tick_hz: expected a number greater than 0 and at most 1000, found -1",
-        'FILE:10: feed.source: expected one of "simulated", "replay", found "ccxt"',
+        'FILE:10: feed.source: expected one of "simulated", "replay", "ccxt", found "kafka"',
         'FILE:12: engine.cycle_interval: expected a number greater than 0, found "1"',
         "FILE:13: engine.strategy_options.fast: expected a whole number or a number or text or true or false, "
         "found [1]",

@@ -9,7 +9,7 @@ import zmq
 from levibot.bus.messages import Command, FeedReport, SymbolsChanged
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.errors import CorruptStoreError, DataStoreError
 from levibot.market.bootstrap import Bootstrapper
 from levibot.market.lockstep import LockstepPlayback

@@ -8,13 +8,13 @@ from typing import Any, BinaryIO, Generic, TypeVar
 import msgpack
 import msgspec
 
-from levibot.bus.messages import Bar, MarketEvent, Message, Tick
+from levibot.bus.messages import Bar, Book, MarketEvent, Message, Tick, Trades
 from levibot.errors import MalformedMessageError
 
 T = TypeVar("T")
 
 SEPARATOR = b"\0"
-TICK, BAR, MARKET = b"tick.", b"bar.", b"market."
+TICK, BAR, MARKET, TRADES, BOOK = b"tick.", b"bar.", b"market.", b"trades.", b"book."
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -56,7 +56,7 @@ def frame(prefix: bytes, symbol: str, message: Message) -> bytes:
 
 
 class FrameDecoder:
-    """Decodes frames of the three market topics."""
+    """Decodes frames of the three topics that every engine subscribes to."""
 
     def __init__(self) -> None:
         self._tick: Decoder[Tick] = Decoder(Tick)
@@ -73,6 +73,23 @@ class FrameDecoder:
                 return self._bar(body)
             if head.startswith(MARKET):
                 return self._market(body)
+        raise MalformedMessageError(f"unknown topic {head[:40]!r}")
+
+
+class FlowDecoder:
+    """Decodes frames of the topics that few subscribe to: public trades and order books."""
+
+    def __init__(self) -> None:
+        self._trades: Decoder[Trades] = Decoder(Trades)
+        self._book: Decoder[Book] = Decoder(Book)
+
+    def __call__(self, data: bytes) -> Trades | Book:
+        """Decode one frame; MalformedMessageError if it is none of the two."""
+        head, separator, body = data.partition(SEPARATOR)
+        if separator and head.startswith(TRADES):
+            return self._trades(body)
+        if separator and head.startswith(BOOK):
+            return self._book(body)
         raise MalformedMessageError(f"unknown topic {head[:40]!r}")
 
 

@@ -14,7 +14,8 @@ from levibot.cli.target import Target
 from levibot.errors import UnknownSymbolError
 
 if TYPE_CHECKING:
-    from levibot.config import Config, ExchangeConfig
+    from levibot.config import Config
+    from levibot.config_market import ExchangeConfig
     from levibot.market.download import Downloaded
 
 _DEFAULT = "mexc"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from levibot.clock import boot_ns
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, CoolDownError
 from levibot.exchange.bucket_file import BucketFile, BucketState
 from levibot.exchange.cooldown import CoolDown

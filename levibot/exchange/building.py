@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import ConfigError
 from levibot.exchange.guard import guarded_class
 from levibot.exchange.quirks import Quirks

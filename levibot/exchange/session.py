@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from levibot.bus.messages import MarketSpec
 from levibot.clock import boot_ns, wall_ms
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import (
     CoolDownError,
     DataStoreError,

@@ -125,9 +125,11 @@ class LockstepPlayback(Playback):
                 continue
             self._position_ms = next_ms - 1  # others may have an event at the same time
             _, symbol, item = self.timeline.pop()
-            self.gate.begin(publish(symbol, next_ms, item))
+            step = publish(symbol, next_ms, item)
             self._note(symbol, item)
-            await self._finish_step()
+            if step is not None:
+                self.gate.begin(step)
+                await self._finish_step()
             await asyncio.sleep(0)  # a step that nobody joined for must not keep the loop to itself
 
     async def _wait_for_all(self) -> None:

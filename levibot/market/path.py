@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from levibot.bus.messages import MarketSpec, Trade
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole
 
@@ -21,6 +22,52 @@ class Quote(NamedTuple):
     ask: float
     last: float
     volume: float
+    received_ns: int = 0  # CLOCK_BOOTTIME when its frame entered this machine; 0: as it is published
+
+
+class TradeBatch(NamedTuple):
+    """Public trades, in the order of the exchange; none of them was published before."""
+
+    event_ms: int  # of the newest of them
+    trades: Sequence[Trade]
+    received_ns: int = 0
+    backfilled: bool = False
+
+
+class BookLevels(NamedTuple):
+    """An order book, best first: price and base amount."""
+
+    event_ms: int
+    bids: Sequence[tuple[float, float]]
+    asks: Sequence[tuple[float, float]]
+    received_ns: int = 0
+
+
+class Stale(NamedTuple):
+    """Nothing can be trusted to be new any more."""
+
+    event_ms: int
+    reason: str
+
+
+class Recovered(NamedTuple):
+    """Prices are new again, and no bar is missing that the exchange has."""
+
+    event_ms: int
+
+
+class Correction(NamedTuple):
+    """The exchange's own bar, of a minute for which another was published."""
+
+    event_ms: int
+    candle: Candle
+
+
+class NewSpec(NamedTuple):
+    """The exchange has changed the rules of the market."""
+
+    event_ms: int
+    spec: MarketSpec
 
 
 class Ended(NamedTuple):
@@ -29,7 +76,7 @@ class Ended(NamedTuple):
     event_ms: int
 
 
-Item = Quote | Candle | Hole | Ended
+Item = Quote | TradeBatch | BookLevels | Candle | Hole | Stale | Recovered | Correction | NewSpec | Ended
 TimedItem = tuple[int, Item]  # when it happens, event time in ms
 
 

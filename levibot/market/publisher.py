@@ -5,21 +5,37 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from levibot.bus.codec import BAR, MARKET, TICK, frame
+from levibot.bus.codec import BAR, BOOK, MARKET, TICK, TRADES, frame
 from levibot.bus.messages import (
     Bar,
+    BarCorrected,
+    Book,
     MarketConnected,
     MarketEnded,
     MarketEvent,
     MarketGap,
+    MarketRecovered,
     MarketSpec,
+    MarketStale,
     Snapshot,
     SnapshotRequest,
+    SpecChanged,
     Tick,
+    Trades,
 )
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
-from levibot.market.path import Item, Quote
+from levibot.market.path import (
+    BookLevels,
+    Correction,
+    Ended,
+    Item,
+    NewSpec,
+    Quote,
+    Recovered,
+    Stale,
+    TradeBatch,
+)
 from levibot.market.recording import Market
 from levibot.market.source import Step
 
@@ -34,6 +50,9 @@ class Channel:
         self.epoch = epoch
         self.tick_seq = 0
         self.seq = 0  # of bars and market events
+        self.trades_seq = 0
+        self.book_seq = 0
+        self.stale = ""  # why it is; empty if it is not
         self.spec: MarketSpec
         self.bars: deque[Bar] = deque(maxlen=capacity)
         self.gaps: deque[MarketGap] = deque(maxlen=_GAPS_KEPT)
@@ -42,6 +61,7 @@ class Channel:
     def load(self, market: Market) -> None:
         """Take over a history that was never published; its bars have number 0."""
         self.spec = market.spec
+        self.stale = ""
         self.bars.clear()
         self.bars.extend(self.bar(candle, 0, 0, False) for candle in market.history)
         self.gaps.clear()
@@ -56,7 +76,7 @@ class Channel:
             self.tick_seq,
             self.seq,
             quote.event_ms,
-            now_ns,
+            quote.received_ns or now_ns,
             quote.bid,
             quote.ask,
             quote.last,
@@ -77,6 +97,64 @@ class Channel:
         return MarketGap(
             self.symbol, self.epoch, seq, hole.until_ms, hole.from_ms, hole.missing, hole.filled, lockstep
         )
+
+    def trades(self, batch: TradeBatch, now_ns: int) -> Trades:
+        """The next trades."""
+        self.trades_seq += 1
+        return Trades(
+            self.symbol,
+            self.epoch,
+            self.trades_seq,
+            batch.event_ms,
+            batch.received_ns or now_ns,
+            list(batch.trades),
+            batch.backfilled,
+        )
+
+    def book(self, levels: BookLevels, now_ns: int) -> Book:
+        """The next order book."""
+        self.book_seq += 1
+        return Book(
+            self.symbol,
+            self.epoch,
+            self.book_seq,
+            levels.event_ms,
+            levels.received_ns or now_ns,
+            list(levels.bids),
+            list(levels.asks),
+        )
+
+    def event(
+        self, item: Hole | Stale | Recovered | Correction | NewSpec | Ended, event_ms: int, lockstep: bool
+    ) -> MarketEvent:
+        """A market event under the newest number; the state follows it."""
+        head = self.symbol, self.epoch, self.seq, event_ms
+        match item:
+            case Hole():
+                gap = self.gap(item, self.seq, lockstep)
+                self.gaps.append(gap)
+                return gap
+            case Stale(reason=reason):
+                self.stale = reason
+                return MarketStale(*head, reason, lockstep)
+            case Recovered():
+                self.stale = ""
+                return MarketRecovered(*head, lockstep)
+            case Correction(candle=candle):
+                self._correct(candle)
+                open_ms, open_, high, low, close, volume, _ = candle
+                return BarCorrected(*head, open_ms, open_, high, low, close, volume, lockstep)
+            case NewSpec(spec=spec):
+                self.spec = spec
+                return SpecChanged(*head, spec, lockstep)
+            case Ended():
+                return MarketEnded(*head, lockstep)
+
+    def _correct(self, candle: Candle) -> None:
+        for index in range(len(self.bars) - 1, -1, -1):
+            if self.bars[index].open_ms == candle.open_ms:
+                self.bars[index] = self.bar(candle, self.bars[index].seq, self.bars[index].received_ns, False)
+                return
 
 
 class Publisher:
@@ -127,25 +205,26 @@ class Publisher:
             self._closed[symbol] = channel
             del self._announcements[symbol]
 
-    def publish(self, symbol: str, event_ms: int, item: Item) -> Step:
-        """Publish what happened to an open symbol at `event_ms`."""
+    def publish(self, symbol: str, event_ms: int, item: Item) -> Step | None:
+        """Publish what happened to an open symbol at `event_ms`; None: nobody acknowledges it."""
         channel = self._channels[symbol]
-        if isinstance(item, Quote):
-            self._emit(TICK, symbol, channel.tick(item, self._clock(), self._lockstep))
-            return Step(symbol, "tick", channel.tick_seq)
+        match item:
+            case Quote():
+                self._emit(TICK, symbol, channel.tick(item, self._clock(), self._lockstep))
+                return Step(symbol, "tick", channel.tick_seq)
+            case TradeBatch():
+                self._emit(TRADES, symbol, channel.trades(item, self._clock()))
+                return None
+            case BookLevels():
+                self._emit(BOOK, symbol, channel.book(item, self._clock()))
+                return None
         channel.seq += 1
         if isinstance(item, Candle):
             bar = channel.bar(item, channel.seq, self._clock(), self._lockstep)
             channel.bars.append(bar)
             self._emit(BAR, symbol, bar)
             return Step(symbol, "bar", channel.seq)
-        event: MarketEvent
-        if isinstance(item, Hole):
-            event = channel.gap(item, channel.seq, self._lockstep)
-            channel.gaps.append(event)
-        else:
-            event = MarketEnded(symbol, self._epoch, channel.seq, event_ms, self._lockstep)
-        self._emit(MARKET, symbol, event)
+        self._emit(MARKET, symbol, channel.event(item, event_ms, self._lockstep))
         return Step(symbol, "market", channel.seq)
 
     def repeat(self) -> None:
@@ -172,11 +251,12 @@ class Publisher:
             bars,
             [gap for gap in channel.gaps if gap.event_ms > first_ms],
             channel.last_tick,
+            channel.stale,
         )
 
-    def _emit(self, prefix: bytes, symbol: str, message: Tick | Bar | MarketEvent) -> bytes:
+    def _emit(self, prefix: bytes, symbol: str, message: Tick | Bar | MarketEvent | Trades | Book) -> bytes:
         data = frame(prefix, symbol, message)
-        if message.lockstep:
+        if not isinstance(message, Trades | Book) and message.lockstep:
             self._step_frame = data
         self._send(data)
         self.published += 1

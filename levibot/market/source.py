@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal, NamedTuple, Protocol
 
 from levibot.bus.messages import Acknowledge, JoinLockstep, LeaveLockstep
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.errors import ConfigError
 from levibot.market.path import Item
 from levibot.market.recording import Market, Recording
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     seq: int
 
 
-Publish = Callable[[str, int, Item], Step]  # symbol, event time in ms, what happened
+Publish = Callable[[str, int, Item], Step | None]  # symbol, event time in ms, what happened; see `Publisher`
 
 
 class Source(Protocol):

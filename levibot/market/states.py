@@ -4,5 +4,6 @@ from __future__ import annotations
 
 OPENING = "opening"
 LIVE = "live"
+STALE = "stale: "  # and why
 ENDED = "ended"  # its recording is over
 FAILED = "failed: "  # and why

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.errors import MarketDataError, TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candles import CANDLE_SUFFIXES, CandleTable, find_file, read_candles

@@ -10,7 +10,7 @@ from typing import Final
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from levibot.config import Section
+from levibot.config_base import Section
 from levibot.durable import read_document, set_aside, write_document
 from levibot.errors import CorruptStoreError, DataStoreError
 

@@ -7,7 +7,7 @@ from typing import Final, TypedDict, Unpack
 
 from pydantic import ValidationError
 
-from levibot.config import Section
+from levibot.config_base import Section
 from levibot.durable import read_document, set_aside, write_document
 from levibot.errors import CorruptStoreError, DataStoreError
 from levibot.supervisor.states import Desired, Observed

@@ -63,6 +63,7 @@ class SpecFactory:
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
             config_dir=self.config_dir,
             feed=config.feed if kind == "feed" else None,
+            exchange=config.exchange if kind == "feed" else None,
             paper=config.paper if kind == "broker" else None,
             inference=config.inference if kind in ("engine", "inference") else None,
             models_dir=config.models_dir if kind == "inference" else None,

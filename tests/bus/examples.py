@@ -40,6 +40,8 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.one_of([values_of(argument) for argument in arguments])
     if origin is list:
         return st.lists(values_of(arguments[0]), max_size=3)
+    if origin is tuple:
+        return st.tuples(*map(values_of, arguments))
     if origin is dict:
         return st.dictionaries(values_of(arguments[0]), values_of(arguments[1]), max_size=3)
     if annotation in _PLAIN:

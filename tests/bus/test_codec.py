@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from levibot.bus import messages
 from levibot.bus.codec import (
     BAR,
+    BOOK,
     MARKET,
     TICK,
+    TRADES,
     Decoder,
+    FlowDecoder,
     FrameDecoder,
     encode,
     frame,
@@ -45,6 +48,7 @@ UNIONS = [
     messages.Bar,
 ]
 FRAMES = [(TICK, messages.Tick), (BAR, messages.Bar), (MARKET, messages.MarketGap)]
+FLOWS = [(TRADES, messages.Trades), (BOOK, messages.Book)]
 FILL = ["f-1", "1.5", "100", "0.1", "USDT", "taker"]
 ONE_BY_ONE = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
@@ -63,6 +67,16 @@ def test_every_message_survives_the_wire(kind: type[messages.Message], data: st.
 def test_a_frame_survives_the_wire(prefix: bytes, kind: type[messages.Message], data: st.DataObject) -> None:
     message = data.draw(messages_of(kind))
     assert FrameDecoder()(frame(prefix, "BTC/USDT", message)) == message
+
+
+@pytest.mark.parametrize(("prefix", "kind"), FLOWS, ids=lambda value: getattr(value, "__name__", str(value)))
+@given(data=st.data())
+@ONE_BY_ONE
+def test_a_frame_of_trades_or_a_book_survives_the_wire(
+    prefix: bytes, kind: type[messages.Message], data: st.DataObject
+) -> None:
+    message = data.draw(messages_of(kind))
+    assert FlowDecoder()(frame(prefix, "BTC/USDT", message)) == message
 
 
 @pytest.mark.parametrize("union", UNIONS, ids=str)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.exchange.budget import Role
 from levibot.exchange.session import ExchangeSession, Listeners
 from tests.exchange.running import RunningExchange, running

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, CoolDownError, LockedStoreError
 from levibot.exchange.bucket_file import BucketFile
 from levibot.exchange.budget import Allowance, Bucket, Budget, WeightClass

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import ConfigError
 from levibot.exchange.building import build
 from levibot.exchange.quirks import Quirks, quirks_of

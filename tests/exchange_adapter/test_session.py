@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, ConfigError, ExchangeRefusedError, ExchangeUnavailableError
 from levibot.exchange import session as session_module
 from levibot.exchange.session import ExchangeSession

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from levibot.config import ExchangeConfig
+from levibot.config_market import ExchangeConfig
 from levibot.errors import ExchangeRefusedError
 from levibot.exchange.session import ExchangeSession
 from levibot.market import download

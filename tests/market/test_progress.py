@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.errors import CorruptStoreError, NewerSchemaError
 from levibot.market.progress import ProgressStore
 from levibot.market.source import settings_key

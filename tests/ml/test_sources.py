@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.errors import ConfigError, MarketDataError, TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candles import COLUMNS

@@ -29,7 +29,8 @@ from levibot.bus.messages import (
     WorkerMessage,
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
-from levibot.config import FeedConfig, LoggingConfig
+from levibot.config import LoggingConfig
+from levibot.config_market import FeedConfig
 from levibot.spec import Endpoints, WorkerSpec
 from tests.deadline import wait_for
 

@@ -16,7 +16,7 @@ from levibot.bus.messages import (
     SnapshotRefused,
     Tick,
 )
-from levibot.config import FeedConfig
+from levibot.config_market import FeedConfig
 from levibot.market.bars import MINUTE_MS
 from tests.deadline import wait_for
 from tests.workers.feed_host import FeedHost, MarketMessage, Receiver

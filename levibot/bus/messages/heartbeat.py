@@ -10,6 +10,7 @@ from levibot.bus.messages.base import Message, MoneyMessage
 
 INFERENCE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds; one more bucket is without bound
 ORDER_BOUNDS = INFERENCE_BOUNDS
+PARSE_BOUNDS = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.5)  # seconds; one more is without bound
 
 
 class EngineReport(MoneyMessage, frozen=True, tag=True):
@@ -45,12 +46,58 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     missed_in_a_row: int = 0  # newest questions without an answer in time
 
 
+class MarketHealth(Message, frozen=True):
+    """What a live source knows of one symbol; counts since the feed's start."""
+
+    trades: int = 0
+    books: int = 0
+    duplicates: int = 0  # trades that came twice
+    stales: int = 0  # times that it went stale
+    gaps: int = 0  # holes in a sequence of the exchange, or between two connections
+    corrections: int = 0  # bars that the exchange had otherwise
+    backfilled: int = 0  # bars read by REST
+    synthetic: int = 0  # bars in which nothing traded, or that the exchange lacks
+    renewals: int = 0  # subscriptions begun anew
+    malformed: int = 0  # answers and frames that made no sense
+    lag_ms: int | None = None  # newest frame: exchange time → receipt, by the exchange's clock
+
+
 class FeedReport(Message, frozen=True, tag=True):
     published: int
     symbols: dict[str, str]  # symbol → state in words
     event_ms: int | None
     ended: bool
     refused_messages: int = 0
+    live: LiveReport | None = None  # of a live source
+    recorder: RecorderReport | None = None  # while there is one
+
+
+class LiveReport(Message, frozen=True):
+    """What a live source knows of its exchange; counts since the feed's start."""
+
+    exchange: str
+    markets: dict[str, MarketHealth]
+    connections: int  # open now
+    dials: int
+    reconnects: int  # connections that were lost and replaced
+    probes: int  # times that the exchange was asked whether silence is right
+    frames: int
+    parse_buckets: list[int]  # frames by time from receipt to publication, cumulative, as of PARSE_BOUNDS
+    parse_seconds: float
+    budget_used: float  # part of the rate limit's share that is spent, 0..1
+    cool_down_s: float  # until requests are allowed again; 0: they are
+    cool_down_reason: str
+    skew_ms: int | None  # this clock less the exchange's
+    trouble: str = ""  # newest failure in the background
+
+
+class RecorderReport(Message, frozen=True):
+    """What has been recorded since the feed's start."""
+
+    messages: int
+    bytes: int  # written to disk
+    dropped: int  # messages that the disk was too slow for
+    trouble: str = ""
 
 
 class BrokerReport(Message, frozen=True, tag=True):

@@ -8,6 +8,22 @@ from typing import Literal
 from levibot.bus.messages.base import Message, MoneyMessage
 
 
+class MarketSpec(MoneyMessage, frozen=True):
+    """What the exchange says of a market. Fees are fractions."""
+
+    symbol: str
+    base: str
+    quote: str
+    amount_step: Decimal
+    price_tick: Decimal
+    min_amount: Decimal
+    min_cost: Decimal
+    maker_fee: Decimal
+    taker_fee: Decimal
+    can_short: bool = False
+    active: bool = True
+
+
 class Tick(Message, frozen=True):
     """One price update. Conflated by receivers: the latest wins, the rest is counted by `seq`."""
 
@@ -43,6 +59,40 @@ class Bar(Message, frozen=True):
     synthetic: bool = False  # forward-filled, nothing traded
     received_ns: int = 0
     lockstep: bool = False
+
+
+class Trade(Message, frozen=True, array_like=True):
+    """One public trade."""
+
+    trade_id: str  # of the exchange; empty where it gives none
+    event_ms: int
+    side: Literal["buy", "sell"] | None  # of the taker; None: not told
+    price: float
+    amount: float  # base
+
+
+class Trades(Message, frozen=True):
+    """Public trades in the order of the exchange, each once; `seq` shows a loss on the bus."""
+
+    symbol: str
+    epoch: int
+    seq: int  # per symbol, from 1, of these messages only
+    event_ms: int  # of the newest of them
+    received_ns: int
+    trades: list[Trade]
+    backfilled: bool = False  # read later, after a gap: not in time for a decision
+
+
+class Book(Message, frozen=True):
+    """Order book, best first. Conflated like ticks."""
+
+    symbol: str
+    epoch: int
+    seq: int  # per symbol, from 1, of books only
+    event_ms: int
+    received_ns: int
+    bids: list[tuple[float, float]]  # price, base amount
+    asks: list[tuple[float, float]]
 
 
 class MarketConnected(Message, frozen=True, tag=True):
@@ -83,6 +133,33 @@ class MarketRecovered(Message, frozen=True, tag=True):
     lockstep: bool = False
 
 
+class BarCorrected(Message, frozen=True, tag=True):
+    """The exchange's own bar differs from the one that was published for this minute; this one counts."""
+
+    symbol: str
+    epoch: int
+    seq: int
+    event_ms: int
+    open_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    lockstep: bool = False
+
+
+class SpecChanged(Message, frozen=True, tag=True):
+    """The exchange has changed the rules of a market, or halted it: then it is not `active`, for exits only."""
+
+    symbol: str
+    epoch: int
+    seq: int
+    event_ms: int
+    spec: MarketSpec
+    lockstep: bool = False
+
+
 class MarketEnded(Message, frozen=True, tag=True):
     """A replay has no more data for this symbol."""
 
@@ -93,24 +170,12 @@ class MarketEnded(Message, frozen=True, tag=True):
     lockstep: bool = False
 
 
-MarketEvent = MarketConnected | MarketGap | MarketStale | MarketRecovered | MarketEnded
-Reliable = Bar | MarketConnected | MarketGap | MarketStale | MarketRecovered | MarketEnded
-
-
-class MarketSpec(MoneyMessage, frozen=True):
-    """What the exchange says of a market. Fees are fractions."""
-
-    symbol: str
-    base: str
-    quote: str
-    amount_step: Decimal
-    price_tick: Decimal
-    min_amount: Decimal
-    min_cost: Decimal
-    maker_fee: Decimal
-    taker_fee: Decimal
-    can_short: bool = False
-    active: bool = True
+MarketEvent = (
+    MarketConnected | MarketGap | MarketStale | MarketRecovered | BarCorrected | SpecChanged | MarketEnded
+)
+Reliable = (
+    Bar | MarketConnected | MarketGap | MarketStale | MarketRecovered | BarCorrected | SpecChanged | MarketEnded
+)
 
 
 class SnapshotRequest(Message, frozen=True, tag=True):
@@ -150,6 +215,7 @@ class Snapshot(Message, frozen=True, tag=True):
     bars: list[Bar]
     gaps: list[MarketGap]
     last_tick: Tick | None = None
+    stale: str = ""  # why the market is stale now; empty if it is not
 
 
 class SnapshotRefused(Message, frozen=True, tag=True):
