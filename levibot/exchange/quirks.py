@@ -76,6 +76,7 @@ _TABLE: Mapping[str, Quirks] = {
             "fetchMarkets": {"types": ["spot"]},
             "fetchMargins": False,
             "fetchCurrencies": False,
+            "fetchTradesMethod": "publicGetTrades",  # by itself it asks for aggregates, whose ids are others
         },
         swap_options={"fetchMarkets": {"types": ["spot", "linear"]}},
     ),

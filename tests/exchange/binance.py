@@ -125,6 +125,11 @@ class Binance(BinanceSockets):
             ],
         }
 
+    def trades(self, call: Call) -> list[dict[str, Any]]:
+        """It takes no time, and refuses one as it refuses every parameter that it does not know."""
+        _refuse_others(call, "symbol", "limit", "fromId")
+        return super().trades(call)
+
     def kline(self, bar: Bar) -> list[Any]:
         return [*super().kline(bar), bar.trades, text(bar.taker_buys), "0", "0"]
 
@@ -284,3 +289,10 @@ class Binance(BinanceSockets):
             binance_format.fill(fill, state.instrument.id, call.owner.orders[fill.order_id].list_id)
             for fill in found[-self.page_of(call, 500) :]
         ]
+
+
+def _refuse_others(call: Call, *known: str) -> None:
+    read = sum(name in known for name in call.params)
+    if read < len(call.params):
+        words = f"Not all sent parameters were read; read '{read}' parameter(s) but was sent '{len(call.params)}'."
+        raise ApiError(400, -1104, words)

@@ -23,7 +23,7 @@ from tests.exchange.model import (
 )
 from tests.exchange.sockets import Connection, Encoded
 from tests.exchange.v3 import PublicV3
-from tests.exchange.v3_format import TYPE_NAMES, levels
+from tests.exchange.v3_format import TYPE_NAMES, aggregate_id, levels
 
 CHANNELS: dict[str, Kind] = {
     "trade": "trade",
@@ -215,7 +215,7 @@ class BinanceSockets(PublicV3):
 
 
 def _trade(trade: Trade, market_id: str, *, aggregated: bool) -> dict[str, Any]:
-    numbers = {"a": trade.id} if aggregated else {"t": trade.id}
+    numbers = {"a": aggregate_id(trade.id)} if aggregated else {"t": trade.id}
     span = {"f": trade.id, "l": trade.id} if aggregated else {}
     return {
         "e": "aggTrade" if aggregated else "trade",

@@ -20,14 +20,17 @@ class ExchangeClock:
     speed
         Market seconds for each real second.
     start_ms
-        Market time now; default: the wall clock.
+        Market time now; default: the wall clock, wrong by the offset.
+    offset_ms
+        How far both clocks are from the machine's.
     """
 
-    def __init__(self, speed: float = 1.0, start_ms: int | None = None) -> None:
+    def __init__(self, speed: float = 1.0, start_ms: int | None = None, offset_ms: int = 0) -> None:
         self.speed = speed
         self.skew_ms = 0
+        self._offset_ms = offset_ms
         self._born_ns = time.monotonic_ns()
-        self._origin_ms = wall_ms() if start_ms is None else float(start_ms)
+        self._origin_ms = wall_ms() + offset_ms if start_ms is None else float(start_ms)
 
     @property
     def started_ms(self) -> int:
@@ -35,7 +38,7 @@ class ExchangeClock:
 
     def server_ms(self) -> int:
         """What the exchange answers when asked for its time, Unix milliseconds."""
-        return int(wall_ms() + self.skew_ms)
+        return int(wall_ms() + self._offset_ms + self.skew_ms)
 
     def market_ms(self) -> int:
         """Time of what happens in the market, Unix milliseconds."""

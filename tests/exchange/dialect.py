@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ class Dialect(ABC):
     max_streams: int
     weight_limit: int
     weight_window_s: int
+    idle_s: float = math.inf
+    """Seconds without a message in either direction after which a connection is closed."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

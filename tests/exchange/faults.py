@@ -33,6 +33,7 @@ FaultKind = Literal[
     "reorder",
     "malformed",
     "close",
+    "drop",
     "crossed_book",
     # the market and its clock, while they last
     "clock_skew",
@@ -66,7 +67,8 @@ class Fault:
     only_open
         Strikes only connections that were open when it was armed, so that a reconnect heals.
     status, retry_after, delay_ms, skew_ms
-        Parameters of their kinds.
+        Parameters of their kinds. A `delay` holds up an answer, a dial or a frame; what comes behind a held
+        frame overtakes it unless it is held up as well.
     """
 
     kind: FaultKind

@@ -48,6 +48,7 @@ class Mexc(MexcSockets):
     max_streams = 30
     weight_limit = 500
     weight_window_s = 10
+    idle_s = 60.0
     trade_ids = False
 
     def make_routes(self) -> dict[tuple[str, str], Route]:

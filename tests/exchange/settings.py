@@ -44,6 +44,10 @@ class Settings:
         Weight in each window; None: the dialect's own.
     life_s
         Seconds after which a connection is closed, as the real ones do after 24 hours.
+    idle_s
+        Seconds without a message in either direction after which a connection is closed; None: the dialect's own.
+    clock_offset_ms
+        How far the clock of the exchange, and the time in its market with it, is from this machine's.
     server_ping_s
         Seconds between pings by the server, as Binance sends them.
     commands_per_s
@@ -69,6 +73,8 @@ class Settings:
     faults: list[Fault] = field(default_factory=list)
     weight_limit: int | None = None
     life_s: float = 86_400.0
+    idle_s: float | None = None
+    clock_offset_ms: int = 0
     server_ping_s: float = 20.0
     commands_per_s: int | None = None
     log_path: Path | None = None

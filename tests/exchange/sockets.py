@@ -22,12 +22,14 @@ from tests.exchange.model import BookChange, Kind, MarketEvent, Quote
 Encoded = str | bytes
 Encode = Callable[[str, MarketEvent], Encoded | None]
 FRAME_FAULTS: tuple[FaultKind, ...] = (
+    "delay",
     "silent",
     "drop_frame",
     "duplicate",
     "reorder",
     "malformed",
     "close",
+    "drop",
     "crossed_book",
 )
 BACKLOG = 20_000
@@ -47,6 +49,8 @@ class Connection:
         self.held: dict[str, Encoded] = {}
         self.commands: list[float] = []
         self.pongs = 0
+        self.busy_s = time.monotonic()
+        """When something was last sent or received."""
         self._log = log
         self._queue: asyncio.Queue[Encoded | None] = asyncio.Queue(BACKLOG)
         self._writer = asyncio.create_task(self._write())
@@ -62,6 +66,7 @@ class Connection:
         except asyncio.QueueFull:
             self.abort()
             return
+        self.busy_s = time.monotonic()
         self._log.event(self.number, "out", stream)
 
     async def _write(self) -> None:
@@ -163,7 +168,9 @@ class Hub:
             self._release(connection, stream)
             return
         self._log.event(connection.number, "fault", stream, fault.kind)
-        if fault.kind == "duplicate":
+        if fault.kind == "delay":
+            asyncio.get_running_loop().call_later(fault.delay_ms / 1000, connection.send, frame, stream)
+        elif fault.kind == "duplicate":
             connection.send(frame, stream)
             connection.send(frame, stream)
         elif fault.kind == "reorder":
@@ -174,6 +181,8 @@ class Hub:
             connection.send(broken, stream)
         elif fault.kind == "close":
             self.start(connection.close())
+        elif fault.kind == "drop":
+            connection.abort()
         elif fault.kind == "crossed_book":
             crossed = self._encode(stream, cross(event)) if event is not None else None
             connection.send(crossed if crossed is not None else frame, stream)

@@ -88,7 +88,61 @@ def test_trades_since_a_time_are_the_oldest_from_there(served: Served) -> None:
     expected = [trade for trade in known if start <= trade.time_ms <= end]
     assert [trade["price"] for trade in got] == [float(trade.price) for trade in expected]
     if served.dialect == "binance":
-        assert [int(trade["id"]) for trade in got] == [trade.id for trade in expected]
+        assert [int(trade["info"]["f"]) for trade in got] == [trade.id for trade in expected]
+        assert all(trade["id"] != trade["info"]["f"] for trade in got), "an aggregate has a number of its own"
+
+
+def test_the_newest_trades_are_those_of_the_stream(served: Served) -> None:
+    """On Binance also by id: what is missing can be asked for from the first missing one on."""
+    newest = {"fetchTradesMethod": "publicGetTrades"} if served.dialect == "binance" else {}
+
+    async def scenario(client: Any) -> tuple[Any, Any]:
+        while len(client.trades.get(SYMBOL, ())) < 5:
+            await client.watch_trades(SYMBOL)
+        return list(client.trades[SYMBOL]), await client.fetch_trades(SYMBOL, None, 500, newest)
+
+    def content(trade: Any) -> tuple[Any, ...]:
+        names = ("timestamp", "price", "amount", "side")
+        return (trade["id"] if served.dialect == "binance" else None, *(trade[name] for name in names))
+
+    streamed, asked = served.play(scenario)
+    assert {content(trade) for trade in streamed} <= {content(trade) for trade in asked}
+    if served.dialect != "binance":
+        return
+    first = int(streamed[2]["id"])
+    by_id = {"fetchTradesMethod": "publicGetHistoricalTrades", "fromId": first}
+    found = served.play(lambda client: client.fetch_trades(SYMBOL, None, 3, by_id))
+    assert [int(trade["id"]) for trade in found] == [first, first + 1, first + 2]
+    with pytest.raises(ccxt.BadRequest, match="Not all sent parameters were read"):
+        served.play(lambda client: client.fetch_trades(SYMBOL, 1_700_000_000_000, 3, newest))
+
+
+def test_the_newest_bar_is_forming_and_a_span_ends_where_it_is_told_to(served: Served) -> None:
+    state = served.exchange.exchange.market.symbols[SYMBOL]
+    until = state.bars[-3].open_ms
+
+    async def scenario(client: Any) -> tuple[Any, Any, Any]:
+        newest = await client.fetch_ohlcv(SYMBOL, "1m", limit=3)
+        since = until - 4 * MINUTE_MS
+        return newest, await client.fetch_ohlcv(SYMBOL, "1m", since, 100, {"until": until}), client.milliseconds()
+
+    newest, span, now = served.play(scenario)
+    assert now - newest[-1][0] < MINUTE_MS + 1_000
+    assert [row[0] for row in span] == [until - step * MINUTE_MS for step in (4, 3, 2, 1, 0)]
+
+
+def test_best_prices_of_several_symbols_in_one_request(served: Served) -> None:
+    symbols = [SYMBOL, "ETH/USDT"]
+    before = len(served.exchange.log.asked("GET /api/v3/ticker/bookTicker"))
+
+    async def scenario(client: Any) -> tuple[Any, Any]:
+        return await client.fetch_bids_asks(symbols), await client.fetch_bids_asks()
+
+    some, all_of_them = served.play(scenario)
+    for found in (some, all_of_them):
+        assert set(symbols) <= set(found)
+        assert all(found[symbol]["bid"] < found[symbol]["ask"] for symbol in symbols)
+    assert len(served.exchange.log.asked("GET /api/v3/ticker/bookTicker")) == before + 2
 
 
 def test_server_time_is_the_exchanges(served: Served) -> None:

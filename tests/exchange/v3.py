@@ -26,7 +26,7 @@ class PublicV3(Dialect):
             "depth": self.depth,
             "klines": self.klines,
             "trades": self.trades,
-            "historicalTrades": self.trades,
+            "historicalTrades": self.historical,
             "aggTrades": self.aggregates,
             "ticker/24hr": self.day_tickers,
             "ticker/price": self.prices,
@@ -82,28 +82,31 @@ class PublicV3(Dialect):
     def trade_id(self, trade: Trade) -> int | None:
         return trade.id if self.trade_ids else None
 
-    def _span(self, call: Call) -> list[Trade]:
-        state = self.state(call)
-        start_ms, end_ms = call.whole("startTime"), call.whole("endTime")
-        from_id = call.whole("fromId")
-        return [
-            trade
-            for trade in state.trades
-            if (start_ms is None or trade.time_ms >= start_ms)
-            and (end_ms is None or trade.time_ms <= end_ms)
-            and (from_id is None or trade.id >= from_id)
-        ]
-
     def trades(self, call: Call) -> list[dict[str, Any]]:
-        found = self._span(call)[-self.page_of(call, 500) :]
+        """The newest."""
+        found = self.state(call).trades[-self.page_of(call, 500) :]
         return [v3_format.trade(trade, self.trade_id(trade)) for trade in found]
+
+    def historical(self, call: Call) -> list[dict[str, Any]]:
+        """With a first id the oldest from there, else the newest."""
+        from_id = call.whole("fromId")
+        if from_id is None:
+            return self.trades(call)
+        found = [trade for trade in self.state(call).trades if trade.id >= from_id]
+        return [v3_format.trade(trade, self.trade_id(trade)) for trade in found[: self.page_of(call, 500)]]
 
     def aggregates(self, call: Call) -> list[dict[str, Any]]:
         """With a start or a first id the oldest from there, else the newest."""
         limit = self.page_of(call, 500)
-        found = self._span(call)
-        oldest_first = "startTime" in call.params or "fromId" in call.params
-        found = found[:limit] if oldest_first else found[-limit:]
+        start_ms, end_ms, from_id = call.whole("startTime"), call.whole("endTime"), call.whole("fromId")
+        found = [
+            trade
+            for trade in self.state(call).trades
+            if (start_ms is None or trade.time_ms >= start_ms)
+            and (end_ms is None or trade.time_ms <= end_ms)
+            and (from_id is None or v3_format.aggregate_id(trade.id) >= from_id)
+        ]
+        found = found[-limit:] if start_ms is None and from_id is None else found[:limit]
         return [v3_format.aggregate(trade, self.trade_id(trade)) for trade in found]
 
     def _of_symbols(self, call: Call, answer: Any) -> Any:

@@ -36,10 +36,15 @@ def trade(trade: Trade, trade_id: int | None) -> dict[str, Any]:
     }
 
 
+def aggregate_id(trade_id: int) -> int:
+    """The number of an aggregate is not that of its trades."""
+    return trade_id + 40_000_000
+
+
 def aggregate(trade: Trade, trade_id: int | None) -> dict[str, Any]:
-    """One trade as an aggregate; here every trade is an aggregate of its own."""
+    """One trade as an aggregate; here every trade is an aggregate of its own, with a number of its own."""
     return {
-        "a": trade_id,
+        "a": None if trade_id is None else aggregate_id(trade_id),
         "f": trade_id,
         "l": trade_id,
         "p": text(trade.price),

@@ -52,6 +52,7 @@ async def _receive(exchange: Exchange, connection: Connection) -> None:
         elif message.type == WSMsgType.PONG:
             connection.pongs += 1
         elif message.type == WSMsgType.TEXT:
+            connection.busy_s = time.monotonic()
             exchange.log.event(connection.number, "in", "", message.data)
             if _too_fast(exchange, connection):
                 exchange.log.event(connection.number, "refused", "", "too many messages")
@@ -68,18 +69,22 @@ def _too_fast(exchange: Exchange, connection: Connection) -> bool:
 
 
 async def _keep(exchange: Exchange, connection: Connection) -> None:
-    """Ping now and then; close when pongs stay away or the connection has lived long enough."""
-    ends = time.monotonic() + exchange.settings.life_s
-    every = exchange.settings.server_ping_s
-    sent = 0
-    while (left := ends - time.monotonic()) > 0:
-        await asyncio.sleep(min(every, left))
+    """Ping now and then; close when pongs stay away, nothing is said, or the connection has lived long enough."""
+    settings = exchange.settings
+    idle_s = exchange.dialect.idle_s if settings.idle_s is None else settings.idle_s
+    now = time.monotonic()
+    ends, next_ping, sent = now + settings.life_s, now + settings.server_ping_s, 0
+    while (now := time.monotonic()) < min(ends, connection.busy_s + idle_s):
+        await asyncio.sleep(min(ends, connection.busy_s + idle_s, next_ping) - now)
+        if time.monotonic() < next_ping:
+            continue
         if sent - connection.pongs >= MISSED_PINGS:
             break
         try:
             await connection.socket.ping()
         except ConnectionError:
             return
+        next_ping += settings.server_ping_s
         sent += 1
     exchange.log.event(connection.number, "expired")
     await connection.close()
