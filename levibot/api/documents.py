@@ -49,10 +49,69 @@ class WorkerForm(_Form):
     market_data_age_seconds: float | None
 
 
+class MarketHealthForm(_Form):
+    """What a live source knows of one symbol; counts since the feed's present process began."""
+
+    trades: int
+    books: int
+    duplicates: int = Field(description="Trades that came twice, and were told once.")
+    stales: int = Field(description="Times that it went stale.")
+    gaps: int = Field(description="Holes in a sequence of the exchange, or between two connections.")
+    corrections: int = Field(description="Bars that the exchange had otherwise.")
+    backfilled: int = Field(description="Bars that were read later.")
+    synthetic: int = Field(description="Bars in which nothing traded, or that the exchange lacks.")
+    renewals: int = Field(description="Subscriptions that were begun anew.")
+    malformed: int = Field(description="Answers and frames that made no sense.")
+    lag_ms: int | None = Field(description="Newest frame: from the exchange's time to its receipt.")
+
+
+class LiveSourceForm(_Form):
+    """What a live source knows of its exchange; counts since the feed's present process began."""
+
+    exchange: str
+    markets: dict[str, MarketHealthForm] = Field(description="By symbol, of those that are only held too.")
+    connections: int
+    dials: int
+    reconnects: int
+    probes: int = Field(description="Times that the exchange was asked whether silence is right.")
+    frames: int
+    parse_seconds_mean: float | None = Field(description="From receipt to publication of a frame.")
+    budget_used: float = Field(description="Part of the feed's share of the rate limit that is spent.")
+    cool_down_s: float = Field(description="Seconds until the exchange may be asked again; 0: now.")
+    cool_down_reason: str
+    skew_ms: int | None = Field(description="This clock less the exchange's.")
+    trouble: str = Field(description="Newest failure in the background; empty if there was none.")
+
+
+class RecorderForm(_Form):
+    """What the feed's present process has recorded."""
+
+    messages: int
+    bytes: int
+    dropped: int = Field(description="Messages that the disk was too slow for.")
+    trouble: str
+
+
+class FeedForm(WorkerForm):
+    """The feed."""
+
+    worker: Literal["feed"]
+    published: int | None
+    markets: dict[str, str] | None = Field(
+        description="State of each market: `opening`, `live`, `stale: WHY`, `ended` or `failed: WHY`."
+    )
+    live: LiveSourceForm | None = Field(description="Of a live source.")
+    recorder: RecorderForm | None = Field(description="While it records.")
+
+
 class EngineForm(WorkerForm):
     """The engine of one symbol."""
 
     symbol: str = Field(description="Canonical: BASE/QUOTE, or BASE/QUOTE:SETTLE of a swap.")
+    market: str | None = Field(
+        description="What the feed says of its market: `live`, `stale: WHY`, …; null while no feed runs."
+    )
+    market_health: MarketHealthForm | None = Field(description="With a live source.")
     position: float | None = Field(description="Signed amount of the base asset; null: unknown.")
     daily_pnl: float | None = Field(description="In the quote asset.")
     total_pnl: float | None = Field(description="In the quote asset.")
@@ -114,7 +173,7 @@ class StatusForm(_Form):
     waiting: int = Field(description="Engines that run and wait for feed, broker or bootstrap.")
     paused: int
     engines: list[EngineForm]
-    workers: list[WorkerForm] = Field(description="Feed, broker, and whatever else serves all symbols.")
+    workers: list[FeedForm | WorkerForm] = Field(description="Feed, broker, and whatever else serves all symbols.")
     untraded_positions: dict[str, float] = Field(
         description="Signed base amounts held of symbols that are no longer traded, and sold by their stops alone."
     )

@@ -16,11 +16,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from levibot.cli.feed_view import feed_parts, feed_summary, market_state, plain_fields
+
 Entry = Mapping[str, Any]
 
 _COLUMNS = (
     "symbol",
     "state",
+    "market",
     "uptime",
     "price",
     "signal",
@@ -34,6 +37,7 @@ _COLUMNS = (
 )
 _LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
 _LABELS = {"probability": "probability of the bet", "prob_up": "P(up)"}  # a short that is .9 likely: P(up) .1
+_WORDS = ("state", "market")
 _STATE_WIDTH = 32  # a longer reason goes over several lines, and costs no other column
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
@@ -74,7 +78,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     """Headline, engines, workers, alerts, and what the caller adds below."""
     return Group(
         _headline(document),
-        _EngineTable(document["engines"]),
+        _EngineTable(document["engines"], live=document["daemon"]["source"] == "ccxt"),
         *_untraded_lines(document["untraded_positions"]),
         *_lines_without_model(document["engines"]),
         _worker_lines(document["workers"]),
@@ -83,8 +87,13 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     )
 
 
-def entry_view(entry: Entry) -> Table:
-    """All fields of one worker, one a line."""
+def entry_view(entry: Entry) -> Group:
+    """All that is known of one worker."""
+    return Group(_fields(plain_fields(entry)), *feed_parts(entry))
+
+
+def _fields(entry: Entry) -> Table:
+    """One a line."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -133,10 +142,19 @@ def _headline(document: Entry) -> Group:
 
 
 class _EngineTable:
-    """One line for each engine; on a narrow terminal the least important columns are left out."""
+    """One line for each engine; on a narrow terminal the least important columns are left out.
 
-    def __init__(self, engines: Iterable[Entry]) -> None:
+    Parameters
+    ----------
+    engines
+        Their entries.
+    live
+        Whether prices come from an exchange, which may fall silent: others need no column for that.
+    """
+
+    def __init__(self, engines: Iterable[Entry], *, live: bool) -> None:
         self._rows = [_engine_cells(engine) for engine in engines]
+        self._columns = [name for name in _COLUMNS if live or name != "market"]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for count in range(len(_LEFT_OUT_FIRST) + 1):
@@ -147,13 +165,13 @@ class _EngineTable:
 
     def _table(self, left_out: tuple[str, ...]) -> Table:
         table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        names = [name for name in _COLUMNS if name not in left_out]
+        names = [name for name in self._columns if name not in left_out]
         for name in names:
             table.add_column(
                 name,
-                justify="left" if name in ("symbol", "state") else "right",
-                no_wrap=name != "state",
-                max_width=_STATE_WIDTH if name == "state" else None,
+                justify="left" if name in ("symbol", *_WORDS) else "right",
+                no_wrap=name not in _WORDS,
+                max_width=_STATE_WIDTH if name in _WORDS else None,
                 overflow="fold",
             )
         for row in self._rows:
@@ -165,6 +183,7 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
     return {
         "symbol": Text(engine["symbol"]),
         "state": _state(engine),
+        "market": market_state(engine["market"]),
         "uptime": duration(engine["uptime_seconds"]),
         "price": _price(engine["price"]),
         "signal": Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),
@@ -205,6 +224,7 @@ def _worker_lines(workers: Iterable[Entry]) -> Group:
         line.append(f" · {_megabytes(worker['rss_bytes'])}")
         if worker.get("answered") is not None:
             line.append(f" · answered {worker['answered']}")
+        line.append_text(feed_summary(worker))
         lines.append(line)
     return Group(*lines)
 

@@ -2,97 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
-from levibot.alerting.alert import Severity
-from levibot.market.states import ENDED, FAILED, LIVE
+from levibot.market.states import FAILED
+from levibot.supervisor import market_conditions as market
+from levibot.supervisor.facts import Facts, Finding
 
 _MB = 1_000_000
 _ROOM = 1.2  # times the limit must be free again until a full disk is over
 _SHOWN = 3  # symbols of many
-_BETWEEN_TICKS = 5.0  # seconds that a market must tick often enough, beyond its limit, until it is alive
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known at one moment. Ages and durations are seconds; None: unknown.
-
-    Attributes
-    ----------
-    market_ages
-        Age of the newest price of each symbol whose engine should run.
-    market_limits
-        Age above which its engine opens nothing.
-    market_reasons
-        How the feed calls the state of each symbol: ``failed: …`` if it could not be opened, ``ended`` if its
-        recording is over.
-    feed_ended
-        A replay is over, so that silence is right.
-    engines
-        How many of them should run.
-    waiting
-        What each of them waits for that runs and is not ready.
-    no_model
-        Why each of them whose strategy asks a model has no answer that it may act on.
-    pool_trouble
-        What keeps the inference pool from answering anybody; empty if nothing does, or if there is none.
-    held
-        Symbols with an open position.
-    unprotected
-        Those of them that no stop covers; None: the broker does not tell now.
-    latches
-        Stops that hold until they are cleared, with their reasons.
-    risk_state, risk_reason
-        Of the portfolio.
-    equity_known
-        Whether account and prices tell what it is worth.
-    disk_free, disk_limit
-        Bytes.
-    refused_lately
-        Writes that the disk refused within the last minute.
-    clock_offset
-        This clock minus the exchange's; None where the market is artificial.
-    kernel_error
-        The kernel's own estimate of its clock's error; None if nothing disciplines the clock.
-    clock_limit
-        Largest offset that is borne.
-    notifier_trouble
-        What keeps alerts from being told; None: the notifier does not tell now.
-    """
-
-    market_ages: Mapping[str, float] = field(default_factory=dict)
-    market_limits: Mapping[str, float] = field(default_factory=dict)
-    market_reasons: Mapping[str, str] = field(default_factory=dict)
-    feed_ended: bool = False
-    engines: int = 0
-    waiting: Mapping[str, str] = field(default_factory=dict)
-    no_model: Mapping[str, str] = field(default_factory=dict)
-    pool_trouble: str = ""
-    held: frozenset[str] = frozenset()
-    unprotected: tuple[str, ...] | None = ()
-    latches: Mapping[str, str] = field(default_factory=dict)
-    risk_state: str = "ACTIVE"
-    risk_reason: str = ""
-    equity_known: bool = True
-    disk_free: int | None = None
-    disk_limit: float = 0.0
-    refused_lately: int = 0
-    clock_offset: float | None = None
-    kernel_error: float | None = None
-    clock_limit: float = 2.0
-    notifier_trouble: str | None = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A check's word that something is wrong."""
-
-    key: str
-    severity: Severity
-    message: str
-    remedy: str
-    calm: float = 0.0  # seconds until it is over, if its condition's are fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,51 +34,6 @@ class Condition:
     after: float
     calm: float
     find: Callable[[Facts, bool], Iterable[Finding] | None]
-
-
-def _stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
-    """All silent together are one cause; else each is its own. What failed is told as that, an end is none."""
-    if facts.feed_ended:
-        return
-    reasons = facts.market_reasons
-    ages = {
-        symbol: age
-        for symbol, age in facts.market_ages.items()
-        if reasons.get(symbol) != ENDED and not reasons.get(symbol, "").startswith(FAILED)
-    }
-    stale = [symbol for symbol, age in ages.items() if age > facts.market_limits[symbol]]
-    if stale and len(stale) == len(ages) > 1:
-        youngest = min(ages.values())
-        yield Finding(
-            "stale_feed",
-            "critical" if facts.held else "warning",
-            f"no market data of any symbol for {youngest:.0f} s",
-            "see `levibotctl status feed` and `levibotctl logs feed`; nothing is opened meanwhile",
-            max(facts.market_limits[symbol] for symbol in stale) + _BETWEEN_TICKS,
-        )
-        return
-    for symbol in stale:
-        reason = reasons.get(symbol, LIVE)
-        why = f": {reason}" if reason != LIVE else ""  # the feed may not have noticed that nothing comes
-        yield Finding(
-            f"stale_feed:{symbol}",
-            "critical" if symbol in facts.held else "warning",
-            f"no market data of {symbol} for {ages[symbol]:.0f} s{why}",
-            "see `levibotctl logs feed`; this symbol opens nothing meanwhile",
-            facts.market_limits[symbol] + _BETWEEN_TICKS,
-        )
-
-
-def _failed_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
-    for symbol, state in facts.market_reasons.items():
-        if state.startswith(FAILED) and symbol in facts.market_ages:
-            yield Finding(
-                f"market_failed:{symbol}",
-                "critical" if symbol in facts.held else "warning",
-                f"the market of {symbol} cannot be opened: {state.removeprefix(FAILED)}",
-                f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "
-                "until then its engine waits",
-            )
 
 
 def _waiting_engines(facts: Facts, _told: bool) -> Iterable[Finding]:
@@ -311,8 +185,10 @@ def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
 
 
 CONDITIONS = (
-    Condition("stale_feed", after=3.0, calm=5.0, find=_stale_markets),
-    Condition("market_failed", after=3.0, calm=5.0, find=_failed_markets),
+    Condition("stale_feed", after=3.0, calm=5.0, find=market.stale_markets),
+    Condition("market_failed", after=3.0, calm=5.0, find=market.failed_markets),
+    Condition("cool_down", after=0.0, calm=10.0, find=market.cool_down),
+    Condition("recorder", after=0.0, calm=60.0, find=market.recorder),
     Condition("engine_waiting", after=60.0, calm=5.0, find=_waiting_engines),
     Condition("no_predictions", after=30.0, calm=10.0, find=_no_predictions),
     Condition("inference", after=15.0, calm=5.0, find=_inference),

@@ -47,6 +47,11 @@ class DaemonView:
         return view.heartbeat.report if view and view.heartbeat else None
 
     @property
+    def feed(self) -> FeedReport | None:
+        """What the feed's present process says; None if it does not run."""
+        return self.daemon.manager.feed_report
+
+    @property
     def symbols(self) -> list[str]:
         """Symbols that are traded, or held."""
         traded = [view.symbol for view in self.workers.values() if view.symbol]
@@ -94,15 +99,6 @@ def _market_ages(view: DaemonView) -> Reading:
     seen = {symbol: view.daemon.desk.market_seen(symbol) for symbol in view.symbols}
     now = view.now_ns / 1e9
     return {symbol: max(0.0, now - at) for symbol, at in seen.items() if at is not None}
-
-
-def _published(view: DaemonView) -> Reading:
-    report = view.report("feed")
-    return report.published if isinstance(report, FeedReport) else None
-
-
-def _reconnects(view: DaemonView) -> Reading:
-    return max(0, view.daemon.manager.workers["feed"].totals.processes - 1)
 
 
 def _orders(view: DaemonView) -> Reading:
@@ -268,15 +264,6 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         "How long ago the supervisor last received a price of the symbol.",
         _market_ages,
         ("symbol",),
-    ),
-    Family(
-        "levi_feed_published_messages_total", "counter", "Market messages that the feed published.", _published
-    ),
-    Family(
-        "levi_feed_reconnects_total",
-        "counter",
-        "Times that the stream of market data began anew, with another process of the feed.",
-        _reconnects,
     ),
     Family(
         "levi_bus_messages_total",

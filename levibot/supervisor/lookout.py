@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from levibot.bus.messages import BrokerReport, EngineReport, FeedReport, NotifierReport, Report
+from levibot.bus.messages import BrokerReport, EngineReport, NotifierReport, Report
 from levibot.clock import boot_ns, boot_seconds
-from levibot.supervisor.conditions import Facts
+from levibot.market.states import STALE
+from levibot.supervisor.facts import Facts
 from levibot.supervisor.health import ErrorWindow
 from levibot.supervisor.machine import disciplined_error, free_bytes
 from levibot.supervisor.status import describe_pool
@@ -35,6 +36,8 @@ class Lookout:
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
         self._refused = ErrorWindow(_LATELY)
+        self._unrecorded = ErrorWindow(_LATELY)
+        self._stale: dict[str, float] = {}  # symbol → since when the feed calls it stale
         self._expected: dict[str, float] = {}  # symbol → since when its data should come
         self._looked_at = boot_seconds()
 
@@ -71,14 +74,21 @@ class Lookout:
     def _facts(self, now: float) -> Facts:
         daemon, config = self._daemon, self._daemon.config
         risk = daemon.risk
-        feed, broker = self._report("feed"), self._report("broker")
+        feed, broker = daemon.manager.feed_report, self._report("broker")
+        live = feed.live if feed else None
+        states = feed.symbols if feed else {}
+        stale = [symbol for symbol, state in states.items() if state.startswith(STALE)]
+        self._stale = {symbol: self._stale.get(symbol, now) for symbol in stale}
         self._refused.update(daemon.refused_writes, now)
+        if feed:
+            self._unrecorded.update(feed.recorder.dropped if feed.recorder else 0, now)
         ages = self._market_ages(now)
         return Facts(
             market_ages=ages,
             market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
-            market_reasons=feed.symbols if isinstance(feed, FeedReport) else {},
-            feed_ended=isinstance(feed, FeedReport) and feed.ended,
+            market_reasons=states,
+            market_stale={symbol: now - since for symbol, since in self._stale.items()},
+            feed_ended=feed is not None and feed.ended,
             engines=len(ages),
             waiting=self._waiting(),
             no_model=self._no_model(),
@@ -92,7 +102,12 @@ class Lookout:
             disk_free=free_bytes(config.supervisor.data_dir),
             disk_limit=config.alerts.disk_free_mb * 1e6,
             refused_lately=self._refused.count(now),
-            clock_offset=None if config.feed.is_artificial else daemon.desk.clock_offset(),
+            exchange=live.exchange if live else "",
+            cool_down=(live.cool_down_s if live else 0.0) if feed else None,
+            cool_down_reason=live.cool_down_reason if live else "",
+            recorder_dropped=self._unrecorded.count(now) if feed else None,
+            recorder_trouble=feed.recorder.trouble if feed and feed.recorder else "",
+            clock_offset=live.skew_ms / 1000 if live and live.skew_ms is not None else None,
             kernel_error=disciplined_error(),
             clock_limit=config.alerts.clock_skew,
             notifier_trouble=self._notifier_trouble(),

@@ -152,19 +152,21 @@ class Manager:
 
     def market_trouble(self, symbol: str) -> str:
         """Why the feed has no data of `symbol`; empty if it has, or knows of no reason."""
-        report = self._feed_report
+        report = self.feed_report
         state = report.symbols.get(symbol, "") if report is not None else ""
         return state if state.startswith(FAILED) else ""
 
     @property
     def recording_ended(self) -> bool:
         """Whether no more prices come, as what is played back has come to its end for every symbol."""
-        report = self._feed_report
+        report = self.feed_report
         return report is not None and report.ended
 
     @property
-    def _feed_report(self) -> FeedReport | None:
-        heartbeat = self.workers["feed"].life.heartbeat if "feed" in self.workers else None
+    def feed_report(self) -> FeedReport | None:
+        """What the feed that runs said last; None if none runs, or before its first heartbeat."""
+        feed = self.workers.get("feed")
+        heartbeat = feed.life.heartbeat if feed is not None and feed.running else None
         report = heartbeat.report if heartbeat is not None else None
         return report if isinstance(report, FeedReport) else None
 

@@ -14,7 +14,7 @@ from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
-from levibot.supervisor.status import describe_worker, summarize, what_stays
+from levibot.supervisor.status import describe_market, describe_worker, summarize, what_stays
 from levibot.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class SupervisorOperations:
         workers = [describe_worker(worker, daemon.history) for worker in daemon.manager.workers.values()]
         engines = [entry for entry in workers if entry["kind"] == "engine"]
         for entry in engines:
+            entry.update(describe_market(daemon.manager.feed_report, entry["symbol"]))
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = positions.get(entry["symbol"])
                 entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])

@@ -28,7 +28,7 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.bus.sockets import AsyncReader, drain, make_socket, send
-from levibot.clock import boot_ns, boot_seconds, wall_ms
+from levibot.clock import boot_ns, boot_seconds
 from levibot.errors import MalformedMessageError
 from levibot.observability.logging import Logger
 from levibot.risk.manager import RiskManager
@@ -117,15 +117,6 @@ class RiskDesk:
     def market_ms(self) -> int | None:
         """Event time of the newest price of any symbol."""
         return max((tick.event_ms for tick in self._latest.values()), default=None)
-
-    def clock_offset(self) -> float | None:
-        """Seconds by which this clock is ahead of the one of the newest prices.
-
-        Of several symbols the least counts: what delays a message makes us seem ahead, never behind.
-        """
-        now_ms, now_ns = wall_ms(), boot_ns()
-        offsets = [now_ms - (now_ns - t.received_ns) / 1e6 - t.event_ms for t in self._latest.values()]
-        return min(offsets) / 1000 if offsets else None
 
     def broker_started(self) -> None:
         """A new broker process: what it knows counts, not what we remember."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from levibot.bus.messages import EngineReport, InferenceReport, NotifierReport
+from levibot.bus.messages import EngineReport, FeedReport, InferenceReport, LiveReport, NotifierReport
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
@@ -70,7 +70,26 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         description |= _describe(report if isinstance(report, InferenceReport) else None, _INFERENCE_FIELDS)
     if isinstance(report, NotifierReport):
         description |= msgspec.structs.asdict(report)
+    if worker.kind == "feed":
+        description |= _describe(report if isinstance(report, FeedReport) else None, _FEED_FIELDS)
     return description
+
+
+def describe_market(feed: FeedReport | None, symbol: str) -> dict[str, Any]:
+    """What the feed says of the market of one symbol; None where it does not run, or knows nothing.
+
+    Parameters
+    ----------
+    feed
+        Report of the feed that runs; None if none does.
+    symbol
+        Canonical.
+    """
+    health = feed.live.markets.get(symbol) if feed is not None and feed.live is not None else None
+    return {
+        "market": feed.symbols.get(symbol) if feed is not None else None,
+        "market_health": msgspec.structs.asdict(health) if health is not None else None,
+    }
 
 
 def describe_pool(workers: Collection[Worker], asks_model: Callable[[str], bool]) -> dict[str, str]:
@@ -120,6 +139,18 @@ def _describe(report: Any, fields: Mapping[str, Callable[[Any], Any]]) -> dict[s
     return {name: None if report is None else read(report) for name, read in fields.items()}
 
 
+def _live(live: LiveReport | None) -> dict[str, Any] | None:
+    if live is None:
+        return None
+    fields = msgspec.structs.asdict(live)
+    buckets, seconds = fields.pop("parse_buckets"), fields.pop("parse_seconds")
+    return {
+        **fields,
+        "markets": {symbol: msgspec.structs.asdict(health) for symbol, health in live.markets.items()},
+        "parse_seconds_mean": seconds / buckets[-1] if buckets and buckets[-1] else None,
+    }
+
+
 def _number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
 
@@ -143,4 +174,10 @@ _ENGINE_FIELDS: dict[str, Callable[[EngineReport], Any]] = {
 _INFERENCE_FIELDS: dict[str, Callable[[InferenceReport], Any]] = {
     name: attrgetter(name)
     for name in ("model", "trouble", "answered", "refused", "expired", "batches", "swaps", "refused_messages")
+}
+_FEED_FIELDS: dict[str, Callable[[FeedReport], Any]] = {
+    **{name: attrgetter(name) for name in ("published", "refused_messages")},
+    "markets": attrgetter("symbols"),
+    "live": lambda report: _live(report.live),
+    "recorder": lambda report: msgspec.structs.asdict(report.recorder) if report.recorder else None,
 }

@@ -12,7 +12,10 @@ from levibot.bus.messages import (
     FeedReport,
     Heartbeat,
     InferenceReport,
+    LiveReport,
+    MarketHealth,
     NotifierReport,
+    RecorderReport,
     Report,
 )
 
@@ -33,7 +36,21 @@ _COUNTERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
         "order_buckets",
         "order_seconds",
     ),
-    FeedReport: ("published", "refused_messages"),
+    FeedReport: ("published", "refused_messages", "live", "recorder"),
+    LiveReport: ("markets", "dials", "reconnects", "probes", "frames", "parse_buckets", "parse_seconds"),
+    MarketHealth: (
+        "trades",
+        "books",
+        "duplicates",
+        "stales",
+        "gaps",
+        "corrections",
+        "backfilled",
+        "synthetic",
+        "renewals",
+        "malformed",
+    ),
+    RecorderReport: ("messages", "bytes", "dropped"),
     BrokerReport: ("refused_messages",),
     InferenceReport: ("answered", "refused", "expired", "batches", "swaps", "refused_messages"),
     NotifierReport: ("sent", "failed"),
@@ -83,8 +100,12 @@ def _add(past: S, now: S) -> S:
 
 def _sum(past: object, now: object) -> object:
     match past, now:
+        case (None, _) | (_, None):  # a process that has just begun, or counted for the first time
+            return past if now is None else now
+        case msgspec.Struct(), msgspec.Struct():
+            return _add(past, now)
         case dict(), dict():
-            return {key: past.get(key, 0) + now.get(key, 0) for key in {**past, **now}}
+            return {key: _sum(past.get(key), now.get(key)) for key in {**past, **now}}
         case list(), list():
             if not past or not now:
                 return now or past

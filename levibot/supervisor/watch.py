@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from levibot.alerting.alert import Severity
-from levibot.supervisor.conditions import CONDITIONS, Condition, Facts, Finding
+from levibot.supervisor.conditions import CONDITIONS, Condition
+from levibot.supervisor.facts import Facts, Finding
 
 _PATIENCE = 45.0  # seconds until what a life before raised is over: at first little is known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class SmallDaemon:
             "waiting": 0,
             "paused": 0,
             "engines": engines,
-            "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed"}],
+            "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed", **_feed(self.states)}],
             "untraded_positions": {},
             "daemon": {
                 "pid": self.pid,
@@ -221,6 +221,18 @@ def _engine(symbol: str, state: str) -> dict[str, Any]:
         "market_data_age_seconds": 0.2,
         "worker": "engine",
         "detail": "",
+        "market": "live",
+        "market_health": None,
+    }
+
+
+def _feed(symbols: Iterable[str]) -> dict[str, Any]:
+    return {
+        "published": 99,
+        "refused_messages": 0,
+        "markets": dict.fromkeys(symbols, "live"),
+        "live": None,
+        "recorder": None,
     }
 
 

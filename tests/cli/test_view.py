@@ -128,6 +128,79 @@ def test_the_end_of_a_replay_is_said(document: dict[str, Any]) -> None:
     assert "the recording has ended at 2023-11-14 22:13:20 UTC: no more prices" in drawn(status_view(document))
 
 
+def live(document: dict[str, Any], **markets: str) -> dict[str, Any]:
+    """The document of a daemon that streams from an exchange; its feed's entry."""
+    document["daemon"] |= {"source": "ccxt", "disclosure": "LIVE prices of mexc, paper money"}
+    feed: dict[str, Any] = document["workers"][0]
+    for engine, state in zip(document["engines"], markets.values(), strict=False):
+        engine["market"] = state
+    health = {
+        **dict.fromkeys(("trades", "books", "duplicates", "stales", "gaps", "corrections"), 0),
+        **dict.fromkeys(("backfilled", "synthetic", "renewals", "malformed"), 0),
+        "lag_ms": None,
+    }
+    feed["markets"] = {f"{base}/USDT": state for base, state in markets.items()}
+    feed["live"] = {
+        "exchange": "mexc",
+        "markets": {"BTC/USDT": {**health, "trades": 9757, "gaps": 3, "lag_ms": 81}, "ETH/USDT": health},
+        "connections": 2,
+        "dials": 5,
+        "reconnects": 1,
+        "probes": 12,
+        "frames": 120_000,
+        "parse_seconds_mean": 0.00021,
+        "budget_used": 0.25,
+        "cool_down_s": 0.0,
+        "cool_down_reason": "",
+        "skew_ms": -1200,
+        "trouble": "",
+    }
+    return feed
+
+
+def table_head(document: dict[str, Any]) -> str:
+    return next(line for line in drawn(status_view(document)).splitlines() if line.strip().startswith("symbol"))
+
+
+def test_the_market_of_each_engine_is_shown_where_it_is_live(document: dict[str, Any]) -> None:
+    assert "market" not in table_head(document)
+    live(document, BTC="live", ETH="stale: no pong for 15 s, and no trade although the exchange shows some")
+    text = drawn(status_view(document))
+    assert "market" in table_head(document)
+    assert "LIVE prices of mexc, paper money" in text
+    assert "stale: no pong for 15 s, and no" in text
+    assert "mexc: 2 connections" in text
+    assert "RSS" in text
+
+
+def test_a_cool_down_is_shown_with_the_time_that_is_left(document: dict[str, Any]) -> None:
+    feed = live(document, BTC="live")
+    feed["live"] |= {"cool_down_s": 59.6, "cool_down_reason": "429 Too Many Requests"}
+    for view in (status_view(document), entry_view(feed)):
+        assert "asked nothing for another 60 s: 429 Too Many Requests" in drawn(view)
+
+
+def test_the_feed_shows_its_exchange_its_markets_and_its_recording(document: dict[str, Any]) -> None:
+    feed = live(document, BTC="live", ETH="stale: crossed book", SOL="opening")
+    feed["recorder"] = {"messages": 1234, "bytes": 5_600_000, "dropped": 7, "trouble": "the disk is slow"}
+    text = drawn(entry_view(feed))
+    for words in (
+        "2 open, 5 dialled",
+        "120000, 0.21 ms each",
+        "25% of the feed's share",
+        "-1200 ms",
+        "stale: crossed book",
+        "9757",
+        "81 ms",
+        "1234 messages, 5.6 MB, 7 left out",
+        "the disk is slow",
+    ):
+        assert words in text
+    assert "{" not in text
+    feed["recorder"]["dropped"] = 0
+    assert "records 5.6 MB" in drawn(status_view(document))
+
+
 def test_a_narrow_terminal_leaves_columns_out_but_cuts_nothing(document: dict[str, Any]) -> None:
     wide, narrow = drawn(status_view(document)), drawn(status_view(document), width=80)
     assert "RSS" in wide

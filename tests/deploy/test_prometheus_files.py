@@ -10,13 +10,20 @@ import yaml
 
 from levibot.observability.metrics import Family
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
+from levibot.supervisor.feed_metrics import FEED_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES
 from tests.prometheus import DEPLOY, promtool
 
 CONFIG = DEPLOY / "prometheus.yml"
 RULES = DEPLOY / "alert-rules.yml"
 CASES = DEPLOY / "alert-rules.test.yml"
-FAMILIES: tuple[Family[Any], ...] = (*DAEMON_FAMILIES, *WORKER_FAMILIES, *ENGINE_FAMILIES, *INFERENCE_FAMILIES)
+FAMILIES: tuple[Family[Any], ...] = (
+    *DAEMON_FAMILIES,
+    *FEED_FAMILIES,
+    *WORKER_FAMILIES,
+    *ENGINE_FAMILIES,
+    *INFERENCE_FAMILIES,
+)
 
 
 def rules() -> list[dict[str, Any]]:

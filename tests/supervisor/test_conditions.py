@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from levibot.supervisor.conditions import CONDITIONS, Condition, Facts, Finding
+from levibot.supervisor.conditions import CONDITIONS, Condition
+from levibot.supervisor.facts import Facts, Finding
 from levibot.supervisor.watch import Watch
 
 MARKETS = {"BTC/USDT": 30.0, "ETH/USDT": 30.0}
@@ -72,6 +73,39 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         },
         {"market_failed:BTC/USDT": "critical"},
     ),
+    (
+        "a live source calls a market stale: it may have it back soon",
+        {
+            "market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "stale: crossed book", "ETH/USDT": "live"},
+            "market_stale": {"BTC/USDT": 9.0},
+        },
+        {},
+    ),
+    (
+        "it has not, although prices come",
+        {
+            "market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "stale: crossed book", "ETH/USDT": "live"},
+            "market_stale": {"BTC/USDT": 11.0},
+        },
+        {"stale_feed:BTC/USDT": "warning"},
+    ),
+    (
+        "a live source calls all markets stale, one sooner than the other: one alert",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 29.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "stale: no connection", "ETH/USDT": "stale: no connection"},
+            "market_stale": {"BTC/USDT": 27.0, "ETH/USDT": 25.0},
+        },
+        {"stale_feed": "warning"},
+    ),
+    ("the exchange has had enough", {"exchange": "mexc", "cool_down": 60.0}, {"cool_down": "warning"}),
+    ("the recorder is too slow", {"recorder_dropped": 5}, {"recorder": "warning"}),
+    ("the recorder has no disk", {"recorder_trouble": "no space left"}, {"recorder": "warning"}),
     ("engines wait: one alert", {"waiting": {"A/B": "broker", "C/D": "broker"}}, {"engine_waiting": "warning"}),
     (
         "an engine with a position waits",
@@ -131,6 +165,42 @@ def test_a_silent_market_is_told_with_what_the_feed_knows_of_it(state: str, told
     facts = Facts(market_ages={"BTC/USDT": 31.0}, market_limits=MARKETS, market_reasons={"BTC/USDT": state})
     (finding,) = (finding for row in CONDITIONS for finding in row.find(facts, False) or ())
     assert finding.message == f"no market data of BTC/USDT {told}"
+
+
+def only(facts: Facts) -> Finding:
+    (finding,) = (finding for row in CONDITIONS for finding in row.find(facts, False) or ())
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("ages", "told"),
+    [
+        ((1.0, 1.0), "the market data of BTC/USDT cannot be trusted: no pong"),
+        ((31.0, 1.0), "no market data of BTC/USDT for 31 s: no pong"),
+        ((40.0, 31.0), "no market data of any symbol for 31 s: no pong"),
+    ],
+)
+def test_a_stale_market_of_a_live_source_says_why(ages: tuple[float, float], told: str) -> None:
+    facts = Facts(
+        market_ages=dict(zip(MARKETS, ages, strict=True)),
+        market_limits=MARKETS,
+        market_reasons={"BTC/USDT": "stale: no pong", "ETH/USDT": "live" if ages[1] < 30 else "stale: no pong"},
+        market_stale={"BTC/USDT": 26.0},
+    )
+    assert only(facts).message == told
+
+
+def test_a_cool_down_tells_who_wants_it_why_and_for_how_long() -> None:
+    finding = only(Facts(exchange="mexc", cool_down=59.6, cool_down_reason="429 Too Many Requests"))
+    assert finding.message == "mexc is asked nothing for another 60 s: 429 Too Many Requests"
+    assert "requests_per_minute" in finding.remedy
+
+
+def test_holes_in_a_recording_are_counted() -> None:
+    finding = only(Facts(recorder_dropped=5, recorder_trouble="the disk is slow"))
+    assert finding.message == (
+        "the recording of market data has holes: the disk is slow; 5 messages were left out within a minute"
+    )
 
 
 def test_a_full_disk_is_over_only_with_room_to_spare() -> None:
@@ -217,17 +287,17 @@ def test_what_a_life_before_raised_ends_only_when_it_is_known_to_be_over() -> No
 def test_what_is_not_known_neither_begins_nor_ends() -> None:
     listener = Listener()
     conditions = Watch(listener.raise_alert, listener.clear, [])
-    known = {"unprotected": ("BTC/USDT",), "notifier_trouble": "line 2"}
+    known: dict[str, Any] = {"unprotected": ("BTC/USDT",), "notifier_trouble": "line 2", "cool_down": 9.0}
     for second in range(10):
         conditions.look(Facts(**known), second)
-    told = [("unprotected:BTC/USDT", "critical"), ("notifier", "warning")]
+    told = [("cool_down", "warning"), ("unprotected:BTC/USDT", "critical"), ("notifier", "warning")]
     assert listener.said == told
     for second in range(10, 100):
-        conditions.look(Facts(unprotected=None, notifier_trouble=None), second)
+        conditions.look(Facts(unprotected=None, notifier_trouble=None, cool_down=None), second)
     assert listener.said == told
     for second in range(100, 120):
         conditions.look(Facts(), second)
-    assert listener.said[2:] == [("unprotected:BTC/USDT", "over"), ("notifier", "over")]
+    assert listener.said[3:] == [("unprotected:BTC/USDT", "over"), ("cool_down", "over"), ("notifier", "over")]
 
 
 def test_a_silent_market_is_not_over_because_all_the_others_are_silent_too() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from levibot.observability.metrics import Family
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
+from levibot.supervisor.feed_metrics import FEED_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES
 from tests.prometheus import ROOT
 
@@ -24,6 +25,7 @@ def rows(families: Iterable[Family[Any]], *labels: str) -> list[str]:
 def test_the_document_lists_every_metric_and_invents_none() -> None:
     expected = [
         *rows(DAEMON_FAMILIES),
+        *rows(FEED_FAMILIES),
         *rows(WORKER_FAMILIES, "worker", "symbol"),
         *rows(ENGINE_FAMILIES, "symbol"),
         *rows(INFERENCE_FAMILIES, "worker"),
@@ -34,7 +36,7 @@ def test_the_document_lists_every_metric_and_invents_none() -> None:
 
 def test_the_document_tells_the_bounds_of_histograms() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    families = (*DAEMON_FAMILIES, *ENGINE_FAMILIES)
+    families = (*DAEMON_FAMILIES, *FEED_FAMILIES, *ENGINE_FAMILIES)
     bounds = {family.bounds for family in families if family.kind == "histogram"}
     for each in bounds:
         assert ", ".join(f"{bound:g}" for bound in each) in text

@@ -15,7 +15,10 @@ from levibot.bus.messages import (
     FeedReport,
     Heartbeat,
     InferenceReport,
+    LiveReport,
+    MarketHealth,
     NotifierReport,
+    RecorderReport,
     Report,
 )
 from levibot.supervisor.totals import Totals
@@ -113,6 +116,38 @@ def test_a_process_without_a_report_of_its_own_yet_shows_that_of_the_one_before(
 )
 def test_reports_of_every_kind_add_up(first: Report, second: Report, total: Report) -> None:
     assert report_of(told(heartbeat(1, first), heartbeat(2, second))) == total
+
+
+def live(**values: Any) -> LiveReport:
+    plain = LiveReport("mexc", {}, 1, 1, 0, 0, 10, [4] * 8 + [10], 0.5, 0.25, 0.0, "", 3)
+    return msgspec.structs.replace(plain, **values)
+
+
+def test_what_a_live_source_counted_adds_up_by_symbol_and_its_states_are_the_newest() -> None:
+    first = live(markets={"A/B": MarketHealth(trades=5, gaps=1, lag_ms=9), "C/D": MarketHealth(trades=2)})
+    second = live(
+        markets={"A/B": MarketHealth(trades=3, lag_ms=4)},
+        reconnects=2,
+        connections=0,
+        cool_down_s=60.0,
+        skew_ms=None,
+    )
+    total = report_of(
+        told(
+            heartbeat(1, FeedReport(5, {}, None, False, live=first, recorder=RecorderReport(3, 900, 1))),
+            heartbeat(2, FeedReport(5, {}, None, False, live=second, recorder=RecorderReport(4, 100, 0, "slow"))),
+        )
+    )
+    assert total.recorder == RecorderReport(7, 1000, 1, "slow")
+    assert total.live.markets == {"A/B": MarketHealth(trades=8, gaps=1, lag_ms=4), "C/D": MarketHealth(trades=2)}
+    assert (total.live.dials, total.live.reconnects, total.live.frames) == (2, 2, 20)
+    assert (total.live.parse_buckets, total.live.parse_seconds) == ([8] * 8 + [20], 1.0)
+    assert (total.live.connections, total.live.cool_down_s, total.live.skew_ms) == (0, 60.0, None)
+
+
+def test_a_feed_that_is_not_connected_yet_takes_nothing_away() -> None:
+    beats = heartbeat(1, FeedReport(5, {}, None, False, live=live())), heartbeat(2, FeedReport(0, {}, None, False))
+    assert report_of(told(*beats)).live.frames == 10
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1), min_size=1))

@@ -1,0 +1,103 @@
+"""Checks on market data, on the exchange they come from, and on their recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from levibot.market.states import ENDED, FAILED, LIVE, STALE
+from levibot.supervisor.facts import Facts, Finding
+
+_BETWEEN_TICKS = 5.0  # seconds that a market must tick often enough, beyond its limit, until it is alive
+_RECOVERY = 10.0  # seconds in which a live source has fresh data again after nearly all that can happen
+_MEND = "see `levibotctl status feed` and `levibotctl logs feed`"
+
+
+def stale_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
+    """All silent together are one cause; else each is its own. What failed is told as that, an end is none."""
+    if facts.feed_ended:
+        return
+    reasons = facts.market_reasons
+    ages = {
+        symbol: age
+        for symbol, age in facts.market_ages.items()
+        if reasons.get(symbol) != ENDED and not reasons.get(symbol, "").startswith(FAILED)
+    }
+    silent = [symbol for symbol, age in ages.items() if age > facts.market_limits[symbol]]
+    stale = [s for s in ages if s in silent or facts.market_stale.get(s, 0.0) > _RECOVERY]
+    if stale and len(stale) == len(ages) > 1:
+        words = [_reason(reasons, symbol) for symbol in stale]
+        what = f"no market data of any symbol for {min(ages.values()):.0f} s"
+        if len(silent) < len(stale):
+            what = "no market data can be trusted"
+        yield Finding(
+            "stale_feed",
+            "critical" if facts.held else "warning",
+            what + max(words, key=words.count),
+            f"{_MEND}; nothing is opened meanwhile",
+            max(facts.market_limits[symbol] for symbol in stale) + _BETWEEN_TICKS,
+        )
+        return
+    for symbol in stale:
+        what = f"no market data of {symbol} for {ages[symbol]:.0f} s"
+        if symbol not in silent:
+            what = f"the market data of {symbol} cannot be trusted"
+        yield Finding(
+            f"stale_feed:{symbol}",
+            "critical" if symbol in facts.held else "warning",
+            what + _reason(reasons, symbol),
+            f"{_MEND}; this symbol opens nothing meanwhile",
+            facts.market_limits[symbol] + _BETWEEN_TICKS,
+        )
+
+
+def _reason(reasons: Mapping[str, str], symbol: str) -> str:
+    reason = reasons.get(symbol, LIVE)  # the feed may not have noticed that nothing comes
+    return "" if reason == LIVE else f": {reason.removeprefix(STALE)}"
+
+
+def failed_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
+    """Those that could not be opened."""
+    for symbol, state in facts.market_reasons.items():
+        if state.startswith(FAILED) and symbol in facts.market_ages:
+            yield Finding(
+                f"market_failed:{symbol}",
+                "critical" if symbol in facts.held else "warning",
+                f"the market of {symbol} cannot be opened: {state.removeprefix(FAILED)}",
+                f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "
+                "until then its engine waits",
+            )
+
+
+def cool_down(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    """The exchange has refused to be asked so much."""
+    if facts.cool_down is None:
+        return None
+    if not facts.cool_down:
+        return []
+    return [
+        Finding(
+            "cool_down",
+            "warning",
+            f"{facts.exchange} is asked nothing for another {facts.cool_down:.0f} s: {facts.cool_down_reason}",
+            "it ends by itself; if it comes again, lower [exchange] requests_per_minute, or end what else asks "
+            "this exchange from the same address",
+        )
+    ]
+
+
+def recorder(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    """What is not in the recording that should be."""
+    if facts.recorder_dropped is None:
+        return None
+    if not facts.recorder_dropped and not facts.recorder_trouble:
+        return []
+    why = f": {facts.recorder_trouble}" if facts.recorder_trouble else ""
+    lost = f"; {facts.recorder_dropped} messages were left out within a minute" if facts.recorder_dropped else ""
+    return [
+        Finding(
+            "recorder",
+            "warning",
+            f"the recording of market data has holes{why}{lost}",
+            "make room, or look after the disk; trading does not need the recording",
+        )
+    ]
