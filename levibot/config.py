@@ -297,6 +297,10 @@ class Config(Section):
         """Folder of the models."""
         return self.inference.models_dir or self.supervisor.data_dir / "models"
 
+    def candles_dir(self, exchange: str) -> Path:
+        """Folder of the candles that were downloaded from an exchange."""
+        return self.supervisor.data_dir / "candles" / exchange
+
     @property
     def model_name(self) -> str:
         """Name of the model that engines are answered with; one market's model never serves another."""

@@ -72,7 +72,7 @@ def load_checked(target: Target) -> LoadedConfig:
     Raises
     ------
     ConfigError
-        If they are wrong, or name a strategy that cannot be made, or recordings that are not there.
+        If they are wrong, or name a strategy that cannot be made, or recordings or an exchange that are not there.
     """
     from levibot.config_file import load
 
@@ -80,6 +80,10 @@ def load_checked(target: Target) -> LoadedConfig:
     _check_strategies(loaded.config, loaded.path)
     if (path := loaded.config.feed.path) is not None and not path.exists():
         raise ConfigError(f"feed.path: {path} does not exist; correct it")
+    if loaded.config.feed.source == "ccxt":
+        from levibot.exchange.names import check_id, streamed_ids
+
+        check_id(loaded.config.exchange_id, streamed_ids())
     return loaded
 
 

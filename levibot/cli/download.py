@@ -58,7 +58,7 @@ def download(
     config = load(target.config_path, os.environ).config
     names = symbol_list(symbols, config.symbols)
     name = exchange_name(exchange or config.exchange.id or _DEFAULT)
-    folder = folder or config.supervisor.data_dir / "candles" / name
+    folder = folder or config.candles_dir(name)
     from_ms = parse_time(since, "--since")
     until_ms = None if until is None else parse_time(until, "--until")
     with progress(names, quiet=as_json) as (report, note):

@@ -19,9 +19,13 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option(
     "--candles",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of candle files (BTCUSDT-1m.csv.gz, .csv, .parquet); default: what the feed plays.",
+    help="Folder of candle files (BTCUSDT-1m.csv.gz, .csv, .parquet); default: what the feed plays, or "
+    "what `levibotctl download` has fetched of a live exchange.",
 )
-@click.option("--exchange", help="Whose markets these are; default: the configuration's, of --candles: replay.")
+@click.option(
+    "--exchange",
+    help="Whose markets these are; default: the configuration's; of --candles without a live one: replay.",
+)
 @click.option("--days", type=click.IntRange(1), help="The newest days only.")
 @click.option("--until", help="UTC time of the first bar left out, ISO 8601; default: when the feed goes live.")
 @click.option(
@@ -83,14 +87,18 @@ def train(
 
     config = load(target.config_path, os.environ).config
     names = symbol_list(symbols, config.symbols)
-    exchange = exchange_name(exchange or config.exchange.id or ("replay" if candles else config.exchange_id))
+    recorded = "replay" if candles and config.feed.is_artificial else config.exchange_id
+    exchange = exchange_name(exchange or config.exchange.id or recorded)
     simulated = exchange == "simulated"
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
-        if candles is None:
+        gap = config.feed.max_gap_minutes
+        if candles is not None:
+            found = sources.of_folder(candles, names, days, until, gap)
+        elif config.feed.is_artificial and exchange == config.exchange_id:
             found = sources.of_feed(config.feed, names, days, until)
         else:
-            found = sources.of_folder(candles, names, days, until, config.feed.max_gap_minutes)
+            found = sources.of_downloads(config.candles_dir(exchange), exchange, names, days, until, gap)
         plan = training.Plan(
             name=config.inference.model or f"lightgbm-{exchange}",
             exchange=exchange,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from levibot.config_market import ExchangeConfig
 from levibot.errors import ConfigError
 from levibot.exchange.guard import guarded_class
+from levibot.exchange.names import check_id
 from levibot.exchange.quirks import Quirks
 
 _REQUEST_TIMEOUT_MS = 60_000  # the deadline of a call is what ends a request; this one only stops leaks
@@ -36,10 +36,7 @@ def build(exchange_id: str, config: ExchangeConfig, quirks: Quirks, *, swaps: bo
     """
     import ccxt.pro
 
-    if exchange_id not in ccxt.pro.exchanges:
-        near = difflib.get_close_matches(exchange_id, ccxt.pro.exchanges, n=1)
-        hint = f"did you mean {near[0]}?" if near else "it must be one that ccxt.pro streams"
-        raise ConfigError(f"[exchange] id = {exchange_id!r}: no such exchange; {hint}")
+    check_id(exchange_id, ccxt.pro.exchanges)
     if quirks.needs_protobuf:
         _check_protobuf(exchange_id)
     exchange = guarded_class(getattr(ccxt.pro, exchange_id))(

@@ -1,8 +1,9 @@
-"""Where a training gets its candles from: files, or the history of the simulated exchange."""
+"""Where a training gets its candles from: files, downloads, or the history of the simulated exchange."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from levibot.market.source import parse_time
 
 _DAY_MINUTES = 1440
 _SIMULATED_SYMBOL_DAYS = 40  # of all symbols together, unless asked for more: some seconds
+_DOWNLOADED_DAYS = 60  # that are proposed: enough for a test span of some weight
 _SIMULATED_DAYS = (2, 5)  # least and most of each symbol
 
 
@@ -29,7 +31,7 @@ class Candles(NamedTuple):
 
 
 def of_feed(feed: FeedConfig, symbols: Sequence[str], days: int | None, until: str | None) -> Candles:
-    """Candles of the market that the configuration's feed plays, from before it goes live.
+    """Candles of the market that an artificial feed plays, from before it goes live.
 
     Parameters
     ----------
@@ -56,6 +58,35 @@ def of_feed(feed: FeedConfig, symbols: Sequence[str], days: int | None, until: s
         return found
     note = "the replay will play what this model has seen; set [feed] start, and train again, for an honest one"
     return found._replace(notes=(*found.notes, note))
+
+
+def of_downloads(
+    folder: Path, exchange: str, symbols: Sequence[str], days: int | None, until: str | None, max_gap_minutes: int
+) -> Candles:
+    """Candles that `levibotctl download` has fetched.
+
+    Parameters
+    ----------
+    folder
+        Where it puts those of `exchange`.
+    exchange
+        Id of the exchange, for the remedy.
+    symbols, days, until, max_gap_minutes
+        As of `of_folder`.
+
+    Raises
+    ------
+    MarketDataError
+        If there are none of a symbol; the text gives the command that fetches them.
+    """
+    missing = [s for s in symbols if not folder.is_dir() or find_file(folder, s, CANDLE_SUFFIXES) is None]
+    if missing:
+        since = datetime.now(UTC).date() - timedelta(days=_DOWNLOADED_DAYS)
+        raise MarketDataError(
+            f"{folder}: no candles of {', '.join(missing)}; fetch them with `levibotctl download "
+            f"--exchange {exchange} --symbols {','.join(missing)} --since {since}`, then train again"
+        )
+    return of_folder(folder, symbols, days, until, max_gap_minutes)
 
 
 def of_folder(

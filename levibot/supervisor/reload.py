@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from levibot.api.operations import Document, ShuttingDownError
 from levibot.config import Config
+from levibot.config_base import Section
 from levibot.config_file import load
 from levibot.supervisor.config_check import check_file
 from levibot.supervisor.status import what_stays
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 # What is fixed for the life of the daemon: sockets, folders and identities hang on it.
-_FIXED = ("mode", "supervisor", "exchange", "inference", "api", "alerts", "logging")
+_FIXED = ("mode", "supervisor", "inference", "api", "alerts", "logging")
+# Of these sections it is what says which market this is: positions of one are never carried to another.
+_FIXED_KEYS = {"exchange": ("id", "account", "sandbox"), "feed": ("source", "lockstep")}
 
 
 async def apply_reload(daemon: Daemon) -> Document:
@@ -39,8 +42,12 @@ async def _apply(daemon: Daemon) -> Document:
         raise ShuttingDownError("the daemon is shutting down", "start it again with `levibotctl start`")
     old = daemon.config
     fixed = [name for name in _FIXED if getattr(new, name) != getattr(old, name)]
-    if new.feed.source != old.feed.source or new.feed.lockstep != old.feed.lockstep:
-        fixed.append("feed.source or feed.lockstep")
+    fixed += [
+        f"{section}.{key}"
+        for section, keys in _FIXED_KEYS.items()
+        for key in keys
+        if getattr(getattr(new, section), key) != getattr(getattr(old, section), key)
+    ]
     running = set(daemon.manager.symbols)
     added = [symbol for symbol in new.symbols if symbol not in running]
     removed = [symbol for symbol in daemon.manager.symbols if symbol not in new.symbols]
@@ -67,7 +74,7 @@ async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> l
     """Restart alone what runs on settings that are no longer in force."""
     new = daemon.config
     workers = [daemon.manager.engines[symbol] for symbol in symbols]
-    if new.feed != old.feed:
+    if new.feed != old.feed or (new.exchange != old.exchange and not new.feed.is_artificial):
         workers.append(daemon.manager.workers["feed"])
     if new.paper != old.paper:
         workers.append(daemon.manager.workers["broker"])
@@ -77,5 +84,10 @@ async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> l
 
 
 def _keep_fixed(new: Config, old: Config) -> Config:
-    feed = new.feed.model_copy(update={"source": old.feed.source, "lockstep": old.feed.lockstep})
-    return new.model_copy(update={"feed": feed, **{name: getattr(old, name) for name in _FIXED}})
+    sections: dict[str, Section] = {
+        section: getattr(new, section).model_copy(
+            update={key: getattr(getattr(old, section), key) for key in keys}
+        )
+        for section, keys in _FIXED_KEYS.items()
+    }
+    return new.model_copy(update={**sections, **{name: getattr(old, name) for name in _FIXED}})

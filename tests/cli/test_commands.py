@@ -279,6 +279,15 @@ def test_config_check_finds_a_missing_folder(place: Place) -> None:
     assert f"feed.path: {place.config.parent}/nowhere does not exist" in done.stderr
 
 
+def test_config_check_knows_the_exchanges_of_ccxt(place: Place) -> None:
+    place.config.write_text('[feed]\nsource = "ccxt"')
+    assert place.ctl("config", "check").stdout.endswith("source ccxt\n")
+    place.config.write_text('[exchange]\nid = "binanse"\n[feed]\nsource = "ccxt"')
+    done = place.ctl("config", "check")
+    assert done.returncode == 1
+    assert "[exchange] id = 'binanse': no such exchange; did you mean binance?" in done.stderr
+
+
 def test_config_check_finds_programs_and_files_that_cannot_work(place: Place) -> None:
     folder = place.config.parent
     targets, heartbeat = folder / "targets", folder / "heartbeat"

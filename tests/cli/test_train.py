@@ -79,6 +79,23 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
     assert store.current("lightgbm-replay") is None
 
 
+def test_a_live_exchange_is_trained_on_what_was_downloaded_of_it(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + '[feed]\nsource = "ccxt"\n')
+    command = ("train", "--take-profit", "0.01", "--stop-loss", "0.01", "--promote")
+    done = place.ctl(*command)
+    assert done.returncode == 1
+    folder = place.data / "candles" / "mexc"
+    assert f"{folder}: no candles of BTC/USDT, ETH/USDT; fetch them with `levibotctl download" in done.stderr
+    (proposed,) = re.findall(r"`levibotctl (download .*?)`", done.stderr)
+    assert proposed.startswith("download --exchange mexc --symbols BTC/USDT,ETH/USDT --since ")
+    folder.mkdir(parents=True)
+    for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
+        candles(folder, symbol, 4000, seed)
+    done = place.ctl(*command)
+    assert done.returncode == 0, done.stderr
+    assert ModelStore(place.data / "models").current("lightgbm-mexc") is not None
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "found"),
     [

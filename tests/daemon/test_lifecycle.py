@@ -133,6 +133,20 @@ def test_a_reload_restarts_alone_what_changed(make_daemon: MakeDaemon) -> None:
     assert changed == {"engine-BTC-USDT"}
 
 
+def test_a_reload_names_what_says_which_market_this_is_and_leaves_it_as_it_is(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon()
+    daemon.start()
+    before = daemon.worker_pids()
+    daemon.write_config(exchange__id="binance", exchange__sandbox=True, exchange__proxy="http://127.0.0.1:1")
+    report = daemon.post("/daemon/reload")
+    assert report["message"] == (
+        "reloaded, but for exchange.id, exchange.sandbox: these apply after `levibotctl upgrade`"
+    )
+    assert report["restarted"] == []  # nothing of a simulated market goes through that proxy
+    status = daemon.status()
+    assert (status["daemon"]["exchange"], daemon.worker_pids()) == ("simulated", before)
+
+
 @pytest.mark.parametrize(
     ("line", "named"),
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +28,14 @@ def test_every_exchange_of_the_table_is_there_with_the_streams_it_claims(exchang
     assert quirks.best_price in quirks.streams
     assert exchange.streaming["keepAlive"] == quirks.keep_alive_ms
     assert exchange.options.get("defaultType", "spot") == "spot"
+
+
+def test_the_ids_that_are_known_without_ccxt_are_those_that_ccxt_knows() -> None:
+    code = (
+        "import sys; from levibot.exchange.names import streamed_ids; told = streamed_ids(); "
+        "assert 'ccxt' not in sys.modules; import ccxt.pro; assert told == set(ccxt.pro.exchanges), told"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_urls_are_dotted_keys() -> None:

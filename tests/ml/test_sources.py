@@ -13,7 +13,7 @@ from levibot.market.candles import COLUMNS
 from levibot.market.gaps import Hole
 from levibot.market.recording import Opening
 from levibot.market.simulated import ORIGIN_MS, SimulatedRecording
-from levibot.ml.sources import of_feed, of_folder
+from levibot.ml.sources import of_downloads, of_feed, of_folder
 from tests.ml.examples import START_MS, walk
 
 DAY_MS = 86_400_000
@@ -78,6 +78,16 @@ def test_a_replay_trains_on_what_comes_before_it_or_says_that_it_does_not(tmp_pa
     before = of_feed(feed.model_copy(update={"start": "2025-01-01T12:00:00Z"}), ("BTC/USDT",), None, None)
     assert before.bars == 720
     assert before.notes == ()
+
+
+def test_downloads_that_are_missing_name_the_command_that_fetches_them(tmp_path: Path) -> None:
+    symbols = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
+    with pytest.raises(MarketDataError, match=r"`levibotctl download --exchange mexc --symbols BTC/USDT,ETH/USDT"):
+        of_downloads(tmp_path / "mexc", "mexc", symbols, None, None, 120)
+    write(tmp_path, "BTC-USDT", list(walk(100)))
+    with pytest.raises(MarketDataError, match=r"--symbols ETH/USDT,SOL/USDT --since 20\d\d-\d\d-\d\d`, then"):
+        of_downloads(tmp_path, "mexc", symbols, None, None, 120)
+    assert of_downloads(tmp_path, "mexc", symbols[:1], None, None, 120).bars == 100
 
 
 def test_missing_and_bad_files_are_refused(tmp_path: Path) -> None:
