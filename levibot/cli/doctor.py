@@ -16,8 +16,9 @@ from levibot.cli.target import Target
 def doctor(context: click.Context, as_json: bool) -> None:
     """Say what is wrong with this machine, and what helps.
 
-    Looks at clock, disk, ports, locks, limits, versions, permissions and models. Works without a running
-    daemon, and sees more with one. Exit code 1 if something must be mended.
+    Looks at clock, disk, ports, locks, limits, versions, permissions and models, and asks the exchange that
+    live prices come from. Works without a running daemon, and sees more with one. Exit code 1 if something
+    must be mended.
     """
     from levibot.doctor.examination import examine
 

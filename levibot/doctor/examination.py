@@ -11,6 +11,7 @@ from levibot.config import Config
 from levibot.config_file import load
 from levibot.doctor.clock import check_clock
 from levibot.doctor.disk import check_disk
+from levibot.doctor.exchange import check_exchange
 from levibot.doctor.finding import Finding, Patient
 from levibot.doctor.limits import check_limits
 from levibot.doctor.locks import check_locks
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     check_limits,
     check_processes,
     check_models,
+    check_exchange,
 )
 
 
