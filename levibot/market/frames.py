@@ -200,8 +200,6 @@ class FrameMarket:
 def _timed(items: Iterator[Candle | Hole]) -> Iterator[TimedItem]:
     end_ms = 0
     for item in items:
-        if isinstance(item, Hole):
-            end_ms = item.until_ms
-        elif not item.synthetic:
-            end_ms = item.close_ms
+        # a bar that fills a hole is over with it
+        end_ms = max(end_ms, item.until_ms if isinstance(item, Hole) else item.close_ms)
         yield end_ms, item

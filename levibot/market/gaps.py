@@ -1,4 +1,4 @@
-"""Missing minutes: short holes are filled forward, every hole is reported once."""
+"""Missing minutes, and empty ones: short holes are filled forward, every hole is reported once."""
 
 from __future__ import annotations
 
@@ -30,13 +30,24 @@ def hole_between(before: Candle, after: Candle, max_gap_minutes: int) -> Hole | 
 def synthetic_bars(before: Candle, hole: Hole) -> Iterator[Candle]:
     """Bars at the last close with no volume, for each minute of a hole that is to be filled."""
     if hole.filled:
-        price = before.close
         for index in range(hole.missing):
-            yield Candle(hole.from_ms + index * MINUTE_MS, price, price, price, price, 0.0, True)
+            yield synthetic_bar(hole.from_ms + index * MINUTE_MS, before.close)
+
+
+def synthetic_bar(open_ms: int, price: float) -> Candle:
+    """A minute in which nothing was traded, at the last price."""
+    return Candle(open_ms, price, price, price, price, 0.0, True)
+
+
+def flagged(candle: Candle) -> Candle:
+    """A bar as an exchange gives it; one without volume is synthetic, for nobody could trade at its prices."""
+    return candle._replace(synthetic=True) if candle.volume == 0 else candle
 
 
 def fill_gaps(candles: Iterable[Candle], max_gap_minutes: int) -> Iterator[Candle | Hole]:
     """Put each hole, then its synthetic bars, in front of the bar that follows it.
+
+    Bars in which nothing was traded are flagged as synthetic too: neither kind can be traded on.
 
     Parameters
     ----------
@@ -52,5 +63,5 @@ def fill_gaps(candles: Iterable[Candle], max_gap_minutes: int) -> Iterator[Candl
             if hole is not None:
                 yield hole
                 yield from synthetic_bars(before, hole)
-        yield candle
+        yield flagged(candle)
         before = candle

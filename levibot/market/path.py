@@ -149,6 +149,8 @@ class PathMaker:
             elif not item.synthetic:
                 yield from self._ticks(item, after_ms)
                 end_ms = item.close_ms
+            else:
+                end_ms = max(end_ms, item.close_ms)  # of an empty minute; one that fills a hole is over with it
             yield end_ms, item
         yield end_ms, Ended(end_ms)
 

@@ -17,7 +17,7 @@ from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candle_days import DAY_MS, CandleDays
 from levibot.market.candles import read_candles
 from levibot.market.download import Download, Downloaded
-from levibot.market.gaps import Hole
+from levibot.market.gaps import Hole, flagged
 from levibot.market.recording import Opening
 from levibot.market.replay import ReplayRecording
 from tests.exchange.running import RunningExchange, running
@@ -170,9 +170,10 @@ def test_a_replay_plays_what_was_downloaded(site: Site) -> None:
     start_ms = OUTAGE.from_ms - 30 * MINUTE_MS
     recording = ReplayRecording(site.folder / "candles", start_ms, 1500)
     market = recording.open(SYMBOL, Opening(start_ms, 1500, 120, None))
-    assert market.history == site.truth(start_ms - 1500 * MINUTE_MS, start_ms)
+    assert market.history == [flagged(c) for c in site.truth(start_ms - 1500 * MINUTE_MS, start_ms)]
     items: Any = [item for _, item in market.stream]
     assert [item for item in items if isinstance(item, Hole)] == [OUTAGE._replace(filled=True)]
     played = [item for item in items if isinstance(item, Candle)]
-    assert [c for c in played if not c.synthetic] == site.truth(start_ms)
-    assert sum(c.synthetic for c in played) == 80
+    filled = range(OUTAGE.from_ms, OUTAGE.until_ms, MINUTE_MS)
+    assert [c for c in played if c.open_ms not in filled] == [flagged(c) for c in site.truth(start_ms)]
+    assert sum(c.open_ms in filled and c.synthetic for c in played) == 80

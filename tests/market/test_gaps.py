@@ -43,6 +43,11 @@ def test_synthetic_bars_carry_the_last_close_and_no_volume() -> None:
     assert (before, after) == (candle(1), candle(4))
 
 
+def test_a_bar_without_volume_is_flagged_and_keeps_its_prices() -> None:
+    empty = Candle(2 * MINUTE_MS, 5.0, 6.0, 4.0, 5.5, 0.0)
+    assert list(fill_gaps([candle(1), empty], 2)) == [candle(1), empty._replace(synthetic=True)]
+
+
 def test_the_real_outage_of_march_2023_is_one_hole_of_80_minutes() -> None:
     table = read_candles(real_data("candles", "binance-spot-2023-03") / "BTCUSDT-1m.csv.gz")
     items = list(fill_gaps(table.from_index(0), 120))
@@ -50,9 +55,8 @@ def test_the_real_outage_of_march_2023_is_one_hole_of_80_minutes() -> None:
     assert (hole.missing, hole.filled) == (80, True)
     bars = [item for item in items if isinstance(item, Candle)]
     silent = [bar for bar in bars if bar.volume == 0]
-    assert [bar.synthetic for bar in silent] == [False] * 72 + [
-        True
-    ] * 80  # the exchange's own empty bars are real
+    assert len(silent) == 72 + 80
+    assert [bar for bar in bars if bar.synthetic] == silent  # the exchange's own empty bars are no better
     assert len(bars) == len(table) + 80
 
 
@@ -60,7 +64,7 @@ def test_the_outage_is_left_open_where_the_limit_is_lower() -> None:
     table = read_candles(real_data("candles", "binance-spot-2023-03") / "BTCUSDT-1m.csv.gz")
     items = list(fill_gaps(table.from_index(0), 79))
     assert [item.filled for item in items if isinstance(item, Hole)] == [False]
-    assert not any(item.synthetic for item in items if isinstance(item, Candle))
+    assert sum(item.synthetic for item in items if isinstance(item, Candle)) == 72
 
 
 def test_a_year_of_bitfinex_has_3992_holes_and_no_minute_too_many() -> None:

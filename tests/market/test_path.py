@@ -27,7 +27,7 @@ def test_the_path_goes_to_the_nearer_extreme_first() -> None:
 @given(
     st.floats(700, 200_000),
     st.integers(0, 3 * MINUTE_MS),
-    st.lists(st.tuples(st.floats(1, 2), st.floats(0, 5)), min_size=1, max_size=4),
+    st.lists(st.tuples(st.floats(1, 2), st.floats(0.001, 5)), min_size=1, max_size=4),
 )
 def test_ticks_stay_within_their_bar_and_their_volumes_add_up(
     step_ms: float, after_ms: int, shapes: list[tuple[float, float]]
@@ -65,3 +65,11 @@ def test_a_filled_hole_has_no_ticks_and_is_told_when_it_is_over() -> None:
     assert not any(isinstance(item, Quote) and 2 * MINUTE_MS <= item.event_ms < 4 * MINUTE_MS for _, item in items)
     told = [(at, type(item).__name__) for at, item in items if at == 4 * MINUTE_MS]
     assert told == [(4 * MINUTE_MS, name) for name in ("Hole", "Candle", "Candle", "Quote")]
+
+
+def test_an_empty_minute_has_no_ticks_and_closes_at_its_own_end() -> None:
+    candles = [BAR, BAR._replace(open_ms=2 * MINUTE_MS, volume=0.0), BAR._replace(open_ms=3 * MINUTE_MS)]
+    items = list(PathMaker(Grid(20_000.0), 2).play(fill_gaps(candles, 10), 0))
+    assert not any(isinstance(item, Quote) and 2 * MINUTE_MS <= item.event_ms < 3 * MINUTE_MS for _, item in items)
+    bars = [(at, item.synthetic) for at, item in items if isinstance(item, Candle)]
+    assert bars == [(2 * MINUTE_MS, False), (3 * MINUTE_MS, True), (4 * MINUTE_MS, False)]

@@ -60,6 +60,8 @@ class MarketHealth(Message, frozen=True):
     renewals: int = 0  # subscriptions begun anew
     malformed: int = 0  # answers and frames that made no sense
     lag_ms: int | None = None  # newest frame: exchange time → receipt, by the exchange's clock
+    late: int = 0  # trades too old to be told from those that were counted; refused
+    missed: int = 0  # bars that held more than all trades that came, though no gap was seen
 
 
 class FeedReport(Message, frozen=True, tag=True):
