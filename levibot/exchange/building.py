@@ -8,6 +8,7 @@ from typing import Any
 
 from levibot.config_market import ExchangeConfig
 from levibot.errors import ConfigError
+from levibot.exchange.amendments import AMENDMENTS
 from levibot.exchange.guard import guarded_class
 from levibot.exchange.names import check_id
 from levibot.exchange.quirks import Quirks
@@ -39,7 +40,7 @@ def build(exchange_id: str, config: ExchangeConfig, quirks: Quirks, *, swaps: bo
     check_id(exchange_id, ccxt.pro.exchanges)
     if quirks.needs_protobuf:
         _check_protobuf(exchange_id)
-    exchange = guarded_class(getattr(ccxt.pro, exchange_id))(
+    exchange = guarded_class(getattr(ccxt.pro, exchange_id), AMENDMENTS.get(exchange_id))(
         {"enableRateLimit": True, "timeout": _REQUEST_TIMEOUT_MS}
     )
     options: Mapping[str, Any] = {**quirks.spot_options, **(quirks.swap_options if swaps else {})}

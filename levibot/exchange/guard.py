@@ -13,11 +13,18 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
+from levibot.clock import boot_ns
 from levibot.errors import MalformedAnswerError
 from levibot.exchange.budget import Budget, WeightClass
 from levibot.exchange.failures import describe, raise_malformed
 
 _TOO_MANY = (418, 429)
+_SNAPSHOT_DEADLINE_S = 4.0  # of the request that begins a streamed book
+_DATA = (1, 2)  # text and binary, of all that aiohttp calls a message
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""
 
 
 @dataclass(slots=True)
@@ -35,12 +42,16 @@ class Watcher:
     disconnected
         Called with the URL of each that has been lost, and why; also when nobody was waiting for data, which
         ccxt tells nobody.
+    handled
+        Called after each frame that ccxt has dealt with, with the time (CLOCK_BOOTTIME, ns) when it was read:
+        what it brought is in ccxt's caches now.
     """
 
     budget: Budget
     too_many: Callable[[float | None, str], None]
     connected: Callable[[str], None]
     disconnected: Callable[[str, str], None]
+    handled: Callable[[int], None] = _ignore
 
 
 class Permit:
@@ -70,9 +81,15 @@ class Permit:
 
 PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
 
+# Called when the exchange has acknowledged the subscription that this task watches. Set it in the task that calls
+# `watch_*`, of an exchange that `acknowledges`.
+ACKNOWLEDGED: ContextVar[Callable[[], None] | None] = ContextVar("acknowledged", default=None)
+
 
 class GuardedExchange:
     """Mixin in front of a class of ccxt.pro; `watch_over` is called right after its making."""
+
+    acknowledges = False  # whether `acknowledged` is called for each subscription that the exchange accepts
 
     def watch_over(self, watcher: Watcher) -> None:
         """Begin."""
@@ -81,6 +98,7 @@ class GuardedExchange:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closing: set[asyncio.Task[Any]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
+        self._waiting: dict[str, Callable[[], None]] = {}  # ccxt's name of a stream → who waits for it
         self._ended = False
 
     async def end(self) -> None:
@@ -105,6 +123,16 @@ class GuardedExchange:
             return
         with permit.standing_still():
             await self.watcher.budget.take(weight, permit.weight_class)
+
+    async def fetch_rest_order_book_safe(self, symbol: str, limit: int | None = None, params: Any = None) -> Any:
+        """Ask for the book on which a stream's updates build: once, and not for ever."""
+        parent: Any = super()
+        async with asyncio.timeout(_SNAPSHOT_DEADLINE_S) as timeout:
+            permit = PERMIT.set(Permit("data", timeout))
+            try:
+                return await parent.fetch_order_book(symbol, limit, params or {})
+            finally:
+                PERMIT.reset(permit)
 
     def handle_errors(
         self,
@@ -181,13 +209,34 @@ class GuardedExchange:
         known = clients.get(url)
         client = parent.client(url)
         if client is not known:
-            client.handle_message = _guarded(client, client.handle_message)
+            client.handle_message = _guarded(client, client.handle_message, self._handled)
+            client.future = self._noting(client.future)
             client.throttle = self._paced()
             for name in ("open", "receive", "ping_loop"):
                 setattr(client, name, _tracked(getattr(client, name), self._tasks))
             for name in ("close", "aiohttp_close"):
                 setattr(client, name, _tracked(getattr(client, name), self._closing))
         return client
+
+    def acknowledged(self, name: str) -> None:
+        """Tell whoever watches that the exchange has accepted the subscription which ccxt calls `name`."""
+        waiting = self._waiting.pop(name, None)
+        if waiting is not None:
+            waiting()
+
+    def _noting(self, future: Callable[[str], Any]) -> Callable[[str], Any]:
+        """Note who asks for which stream."""
+
+        def noted(name: str) -> Any:
+            waiting = ACKNOWLEDGED.get()
+            if waiting is not None:
+                self._waiting[name] = waiting
+            return future(name)
+
+        return noted
+
+    def _handled(self, received_ns: int) -> None:
+        self.watcher.handled(received_ns)
 
     def _paced(self) -> Callable[[float], Awaitable[None]]:
         """What spaces the messages to one connection; ccxt's own does it in a task that outlives the client."""
@@ -245,12 +294,13 @@ class GuardedExchange:
             self.watcher.disconnected(client.url, reason)
 
 
-def guarded_class(exchange_class: type) -> type:
-    """The class of ccxt.pro with the guard in front."""
-    return type(exchange_class.__name__, (GuardedExchange, exchange_class), {})
+def guarded_class(exchange_class: type, amendment: type | None = None) -> type:
+    """The class of ccxt.pro with the guard in front, and before that what it needs amended."""
+    amendments = () if amendment is None else (amendment,)
+    return type(exchange_class.__name__, (*amendments, GuardedExchange, exchange_class), {})
 
 
-def _guarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+def _guarded(client: Any, handle: Callable[[Any], None], handled: Callable[[int], None]) -> Callable[[Any], None]:
     """Handle frames until one cannot be dealt with; then end the connection at once.
 
     Without this the exception ends ccxt's receive loop and nothing is heard until a ping fails.
@@ -261,6 +311,7 @@ def _guarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None
         nonlocal poisoned
         if poisoned:  # frames that were buffered behind it belong to a stream that has ended
             return
+        received_ns = boot_ns()
         try:
             handle(message)
         except Exception as error:  # noqa: BLE001  # whatever a frame does to the parser, the stream has a hole
@@ -268,6 +319,9 @@ def _guarded(client: Any, handle: Callable[[Any], None]) -> Callable[[Any], None
             failure = _network_error(f"a frame could not be read ({describe(error)})")
             failure.__cause__ = error
             client.on_error(failure)
+            return
+        if message.type in _DATA:
+            handled(received_ns)
 
     return handle_message
 

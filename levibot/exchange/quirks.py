@@ -67,8 +67,9 @@ _TABLE: Mapping[str, Quirks] = {
     "binance": Quirks(
         streams=_BASIC | {"watch_bids_asks", "watch_ticker", "watch_ohlcv"},  # the ticker has no bid and ask
         best_price="watch_bids_asks",
+        book_depth=500,  # half the weight of 1 000; with 100 the price soon leaves the levels that are known
         subscriptions_per_connection=200,  # 1 024 are allowed; fewer are lost with one connection
-        keep_alive_ms=5_000,  # ccxt's own three minutes notice silence after nine
+        keep_alive_ms=1_600,  # a missing pong is noticed at the third ping
         ohlcv_page=1000,
         consecutive_trade_ids=True,
         spot_options={
@@ -77,18 +78,24 @@ _TABLE: Mapping[str, Quirks] = {
             "fetchMargins": False,
             "fetchCurrencies": False,
             "fetchTradesMethod": "publicGetTrades",  # by itself it asks for aggregates, whose ids are others
+            "streamLimits": {"spot": 1, "linear": 1},  # all streams of one object share a connection
+            "subscriptionLimitByStream": {"spot": 1024, "linear": 1024},
         },
         swap_options={"fetchMarkets": {"types": ["spot", "linear"]}},
     ),
     "mexc": Quirks(
         # watch_bids_asks never resolves, watch_tickers is not there, watch_ticker has no last price
         streams=_BASIC | {"watch_ohlcv"},
+        book_depth=1000,
         subscriptions_per_connection=30,  # the 31st hangs
-        keep_alive_ms=5_000,
+        keep_alive_ms=1_600,
         ohlcv_page=500,
         trade_ids=False,
         needs_protobuf=True,
-        spot_options={"defaultType": "spot"},
+        spot_options={
+            "defaultType": "spot",
+            "watchOrderBook": {"snapshotDelay": -1},  # never by ccxt, which waits for 25 updates: see amendments
+        },
         skips_swaps=True,  # it asks for them always, and they cost a five-second throttle
     ),
     "bybit": Quirks(

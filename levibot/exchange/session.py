@@ -125,6 +125,7 @@ class ExchangeSession:
         self._exchange: Any = None
         self._budget: Budget | None = None
         self._unreadable: Mapping[str, str] = {}
+        self._siblings: list[Any] = []
         self._loop_errors = LoopErrors(lambda error: self._listeners.trouble("stream", error))
         self._upkeep: list[asyncio.Task[None]] = []
         self._passing: set[asyncio.Task[None]] = set()
@@ -174,16 +175,40 @@ class ExchangeSession:
             task.cancel()
         await asyncio.gather(*self._upkeep, *self._passing, *self._saving, return_exceptions=True)
         self._upkeep = []
+        for sibling in list(self._siblings):
+            await self.end_sibling(sibling)
         if self._exchange is not None:
-            self._exchange.timeout_on_exit = 0
-            self._exchange.watcher.disconnected = _ignore  # these we close ourselves
-            await self._exchange.end()
+            await _end(self._exchange)
             self._exchange = None
-            await asyncio.sleep(0)  # transports close on the next turn
             self._loop_errors.remove(asyncio.get_running_loop())
         if self._buckets is not None:
             self._buckets.close()
             self._buckets = None
+
+    # ------------------------------------------------------------------ siblings
+
+    def sibling(
+        self,
+        connected: Callable[[str], None],
+        disconnected: Callable[[str, str], None],
+        handled: Callable[[int], None],
+    ) -> Any:
+        """Another ccxt.pro object, for a connection of its own, with the same markets, budget and cool-down.
+
+        The parameters are those of `levibot.exchange.guard.Watcher`.
+        """
+        made = build(self.id, self._config, self.quirks, swaps=self._swaps)
+        made.watch_over(Watcher(self.budget, self._begin_cool_down, connected, disconnected, handled))
+        made.set_markets_from_exchange(self.exchange)
+        made.ssl_context = self.exchange.ssl_context  # reading the system's certificates takes long
+        self._siblings.append(made)
+        return made
+
+    async def end_sibling(self, exchange: Any) -> None:
+        """End what `sibling` made; no task and no socket of it is left."""
+        if exchange in self._siblings:
+            self._siblings.remove(exchange)
+        await _end(exchange)
 
     # ------------------------------------------------------------------ what it is
 
@@ -315,6 +340,8 @@ class ExchangeSession:
         merged, changed = merge(self.markets, reading.specs)
         gone = [market for symbol, market in (exchange.markets or {}).items() if symbol not in reading.specs]
         exchange.set_markets([*found, *(market for market in gone if market["symbol"] in merged)])
+        for sibling in self._siblings:
+            sibling.set_markets_from_exchange(exchange)
         first = not self.markets
         self.markets, self._unreadable = merged, reading.unreadable
         if changed and not first:
@@ -357,6 +384,13 @@ class ExchangeSession:
             await self.measure_clock()
         except LeviBotError as error:
             self._listeners.trouble("clock", error)
+
+
+async def _end(exchange: Any) -> None:
+    exchange.timeout_on_exit = 0
+    exchange.watcher.disconnected = _ignore  # these we close ourselves
+    await exchange.end()
+    await asyncio.sleep(0)  # transports close on the next turn
 
 
 def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:

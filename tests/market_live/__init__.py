@@ -1,1 +1,1 @@
-"""The live source, in a real feed process that streams from the loopback exchange."""
+"""Live market data from the loopback exchange: its streams through the real ccxt, and a whole feed process."""
