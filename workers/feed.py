@@ -16,6 +16,7 @@ from levibot.market.lockstep import LockstepPlayback
 from levibot.market.playback import Playback
 from levibot.market.progress import ProgressStore
 from levibot.market.publisher import Publisher
+from levibot.market.recorder import FeedRecorder, recorder_of
 from levibot.market.recording import Market, Opening
 from levibot.market.snapshots import SnapshotDesk
 from levibot.market.source import open_recording, settings_key
@@ -49,14 +50,23 @@ class FeedWorker(AsyncWorker):
         self._progress = ProgressStore(runtime.spec.state_dir / "feed.json", settings_key(self._config))
         self._source: Playback | None = None
         self._markets: Bootstrapper | None = None
+        self._opened_markets: dict[str, Market] = {}
+        self._recorder: FeedRecorder | None = None
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime, spec = self._runtime, self._runtime.spec
         runtime.status.waiting_for = "market data"
         clients = make_socket(runtime.context, zmq.ROUTER, bind=spec.endpoints.feed)
         stream = make_socket(runtime.context, zmq.PUB, connect=spec.endpoints.publishers)
+        epoch = boot_ns()
+        self._recorder = recorder_of(self._config, spec.exchange_id, spec.state_dir, epoch)
         self._publisher = Publisher(
-            boot_ns(), lambda frame: send(stream, frame), boot_ns, self._config.history_bars, spec.lockstep
+            epoch,
+            lambda frame: send(stream, frame),
+            boot_ns,
+            self._config.history_bars,
+            spec.lockstep,
+            self._recorder,
         )
         self._source = source = self._make_source()
         self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
@@ -108,22 +118,31 @@ class FeedWorker(AsyncWorker):
     def _on_turn(self) -> None:
         if self._markets is not None:
             self._runtime.status.market_ns = self._publisher.last_ns
+        if self._recorder is not None and (complaint := self._recorder.complaint()):
+            self._runtime.log.warning("recording_incomplete", detail=complaint)
+        for symbol, market in self._opened_markets.items():
+            while market.warnings:
+                self._runtime.log.warning("data_skipped", symbol=symbol, detail=market.warnings.pop(0))
 
     def _report(self) -> FeedReport:
         source, markets = self._source, self._markets
         if source is None or markets is None:
             return FeedReport(0, {}, None, False)
         return FeedReport(
-            self._publisher.published, dict(markets.states), source.position_ms, source.ended, self._refused
+            self._publisher.published,
+            dict(markets.states),
+            source.position_ms,
+            source.ended,
+            self._refused,
+            recorder=self._recorder.report() if self._recorder is not None else None,
         )
 
     def _opened(self, symbol: str, market: Market) -> None:
         source = self._source
         if source is None:
             return
-        for warning in market.warnings:
-            self._runtime.log.warning("data_skipped", symbol=symbol, detail=warning)
-        self._publisher.open(symbol, market, source.position_ms or 0)
+        self._opened_markets[symbol] = market
+        self._publisher.open(symbol, market, market.opened_ms or source.position_ms or 0)
         source.begin(symbol, market)
         self._desk.settle(symbol)
         self._wake.set()
@@ -148,6 +167,7 @@ class FeedWorker(AsyncWorker):
             )
 
     def _closed(self, symbol: str) -> None:
+        self._opened_markets.pop(symbol, None)
         self._publisher.close(symbol)
         self._desk.settle(symbol)
         self._runtime.log.info("market_closed", symbol=symbol)
@@ -192,3 +212,5 @@ class FeedWorker(AsyncWorker):
             await self._saving
         if self._source is not None and self._source.position_ms is not None:
             await self._save(self._source.position_ms)
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)

@@ -160,7 +160,7 @@ class FrameMarket:
         history, holes, rest = split(fill_gaps(self.candles, opening.max_gap_minutes), opening)
         prices = (price for quote in self.quotes[:_SAMPLE] for price in (quote.bid, quote.last))
         spec = market_spec(symbol, self.quotes[0].last, decimals_of(prices))
-        return Market(spec, history, holes, self._stream(rest, opening.from_ms), self.warnings)
+        return Market(spec, history, holes, self._stream(rest, opening.from_ms), list(self.warnings))
 
     def _stream(self, rest: Iterator[Candle | Hole], from_ms: int) -> Iterator[TimedItem]:
         ticks = ((quote.event_ms, quote) for quote in self.quotes if quote.event_ms > from_ms)

@@ -36,8 +36,10 @@ from levibot.market.path import (
     Stale,
     TradeBatch,
 )
+from levibot.market.recorder import FeedRecorder
 from levibot.market.recording import Market
 from levibot.market.source import Step
+from levibot.market.tape import Tape
 
 _GAPS_KEPT = 1_000
 
@@ -57,6 +59,7 @@ class Channel:
         self.bars: deque[Bar] = deque(maxlen=capacity)
         self.gaps: deque[MarketGap] = deque(maxlen=_GAPS_KEPT)
         self.last_tick: Tick | None = None
+        self.tape: Tape | None = None  # where it is recorded
 
     def load(self, market: Market) -> None:
         """Take over a history that was never published; its bars have number 0."""
@@ -124,16 +127,14 @@ class Channel:
             list(levels.asks),
         )
 
-    def event(
-        self, item: Hole | Stale | Recovered | Correction | NewSpec | Ended, event_ms: int, lockstep: bool
-    ) -> MarketEvent:
+    def event(self, item: Hole | Stale | Recovered | Correction | NewSpec | Ended, lockstep: bool) -> MarketEvent:
         """A market event under the newest number; the state follows it."""
-        head = self.symbol, self.epoch, self.seq, event_ms
+        if isinstance(item, Hole):
+            gap = self.gap(item, self.seq, lockstep)
+            self.gaps.append(gap)
+            return gap
+        head = self.symbol, self.epoch, self.seq, item.event_ms
         match item:
-            case Hole():
-                gap = self.gap(item, self.seq, lockstep)
-                self.gaps.append(gap)
-                return gap
             case Stale(reason=reason):
                 self.stale = reason
                 return MarketStale(*head, reason, lockstep)
@@ -172,10 +173,18 @@ class Publisher:
         Closed bars kept of each symbol.
     lockstep
         Whether each message is to be acknowledged.
+    recorder
+        Gets all that is published, too.
     """
 
     def __init__(
-        self, epoch: int, send: Callable[[bytes], object], clock: Callable[[], int], capacity: int, lockstep: bool
+        self,
+        epoch: int,
+        send: Callable[[bytes], object],
+        clock: Callable[[], int],
+        capacity: int,
+        lockstep: bool,
+        recorder: FeedRecorder | None = None,
     ) -> None:
         self.published = 0
         self.last_ns: int | None = None
@@ -184,6 +193,7 @@ class Publisher:
         self._clock = clock
         self._capacity = capacity
         self._lockstep = lockstep
+        self._recorder = recorder
         self._channels: dict[str, Channel] = {}
         self._closed: dict[str, Channel] = {}  # their numbers go on if the symbol comes back
         self._step_frame = b""
@@ -194,9 +204,12 @@ class Publisher:
         channel = self._closed.pop(symbol, None) or Channel(symbol, self._epoch, self._capacity)
         channel.load(market)
         self._channels[symbol] = channel
+        if self._recorder is not None:
+            channel.tape = self._recorder.tape(symbol)
+            channel.tape.open(self._state(channel), event_ms)
         channel.seq += 1
         announcement = MarketConnected(symbol, self._epoch, channel.seq, event_ms)
-        self._announcements[symbol] = self._emit(MARKET, symbol, announcement)
+        self._announcements[symbol] = self._emit(MARKET, channel, event_ms, announcement)
 
     def close(self, symbol: str) -> None:
         """Forget the state of a symbol."""
@@ -204,27 +217,31 @@ class Publisher:
         if channel is not None:
             self._closed[symbol] = channel
             del self._announcements[symbol]
+            if channel.tape is not None:
+                channel.tape.end()
 
     def publish(self, symbol: str, event_ms: int, item: Item) -> Step | None:
         """Publish what happened to an open symbol at `event_ms`; None: nobody acknowledges it."""
         channel = self._channels[symbol]
+        if channel.tape is not None and channel.tape.wants_state(event_ms):
+            channel.tape.renew(self._state(channel), event_ms)
         match item:
             case Quote():
-                self._emit(TICK, symbol, channel.tick(item, self._clock(), self._lockstep))
+                self._emit(TICK, channel, event_ms, channel.tick(item, self._clock(), self._lockstep))
                 return Step(symbol, "tick", channel.tick_seq)
             case TradeBatch():
-                self._emit(TRADES, symbol, channel.trades(item, self._clock()))
+                self._emit(TRADES, channel, event_ms, channel.trades(item, self._clock()))
                 return None
             case BookLevels():
-                self._emit(BOOK, symbol, channel.book(item, self._clock()))
+                self._emit(BOOK, channel, event_ms, channel.book(item, self._clock()))
                 return None
         channel.seq += 1
         if isinstance(item, Candle):
             bar = channel.bar(item, channel.seq, self._clock(), self._lockstep)
             channel.bars.append(bar)
-            self._emit(BAR, symbol, bar)
+            self._emit(BAR, channel, event_ms, bar)
             return Step(symbol, "bar", channel.seq)
-        self._emit(MARKET, symbol, channel.event(item, event_ms, self._lockstep))
+        self._emit(MARKET, channel, event_ms, channel.event(item, self._lockstep))
         return Step(symbol, "market", channel.seq)
 
     def repeat(self) -> None:
@@ -238,8 +255,9 @@ class Publisher:
     def snapshot(self, request: SnapshotRequest) -> Snapshot | None:
         """State of a symbol after all that was published; None if it is not open."""
         channel = self._channels.get(request.symbol)
-        if channel is None:
-            return None
+        return None if channel is None else self._snapshot(request, channel)
+
+    def _snapshot(self, request: SnapshotRequest, channel: Channel) -> Snapshot:
         bars = list(channel.bars)[-request.bars :] if request.bars > 0 else []
         first_ms = bars[0].open_ms if bars else 0
         return Snapshot(
@@ -254,11 +272,18 @@ class Publisher:
             channel.stale,
         )
 
-    def _emit(self, prefix: bytes, symbol: str, message: Tick | Bar | MarketEvent | Trades | Book) -> bytes:
-        data = frame(prefix, symbol, message)
+    def _state(self, channel: Channel) -> Snapshot:
+        return self._snapshot(SnapshotRequest(0, channel.symbol, self._capacity), channel)
+
+    def _emit(
+        self, prefix: bytes, channel: Channel, event_ms: int, message: Tick | Bar | MarketEvent | Trades | Book
+    ) -> bytes:
+        data = frame(prefix, channel.symbol, message)
         if not isinstance(message, Trades | Book) and message.lockstep:
             self._step_frame = data
         self._send(data)
+        if channel.tape is not None:
+            channel.tape.add(event_ms, data)
         self.published += 1
         self.last_ns = self._clock()
         return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import NamedTuple, Protocol
 
@@ -32,7 +32,8 @@ class Market:
     history: list[Candle]
     holes: list[Hole]  # those within the history
     stream: Iterator[TimedItem]  # in order of event time
-    warnings: tuple[str, ...] = ()  # what was skipped, and why
+    warnings: list[str] = field(default_factory=list)  # what was skipped, and why; grows as the stream is read
+    opened_ms: int | None = None  # event time at which it was opened, where that is recorded
 
 
 class Recording(Protocol):
