@@ -36,7 +36,10 @@ class Quirks:
     trade_ids
         Whether public trades carry ids.
     consecutive_trade_ids
-        Whether those grow by one, so that a hole is a loss.
+        Whether those of the stream grow by one, so that a hole is a loss.
+    sums_trades
+        Whether a streamed trade may stand for several of one order at one price, with the id of the last of
+        them, while a request gives each by itself: see `levibot.exchange.summing`.
     needs_protobuf
         Whether pushes are protobuf, which ccxt does not depend on.
     spot_options, swap_options
@@ -55,6 +58,7 @@ class Quirks:
     ohlcv_depth: int | None = None
     trade_ids: bool = True
     consecutive_trade_ids: bool = False
+    sums_trades: bool = False
     needs_protobuf: bool = False
     spot_options: Mapping[str, Any] = field(default_factory=dict)
     swap_options: Mapping[str, Any] = field(default_factory=dict)
@@ -99,9 +103,9 @@ _TABLE: Mapping[str, Quirks] = {
         skips_swaps=True,  # it asks for them always, and they cost a five-second throttle
     ),
     "bybit": Quirks(
-        streams=_BASIC | {"watch_bids_asks", "watch_ticker", "watch_ohlcv"},
-        best_price="watch_bids_asks",
-        book_depth=50,
+        # To ccxt watch_bids_asks is a book of one level, which takes the place of the deeper one of its symbol.
+        streams=_BASIC | {"watch_ticker", "watch_ohlcv"},  # the ticker has no bid and ask
+        book_depth=50,  # 1, 50, 200 or 1 000; nothing shows a missing update
         ohlcv_page=1000,
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "linear"]}},
@@ -109,14 +113,16 @@ _TABLE: Mapping[str, Quirks] = {
     "okx": Quirks(
         streams=_BASIC | {"watch_bids_asks", "watch_ticker", "watch_ohlcv"},
         best_price="watch_bids_asks",
-        ohlcv_page=100,
+        ohlcv_page=100,  # newest first: a shorter page than asked for would lack its beginning
+        sums_trades=True,  # each by itself only in a stream that wants a login
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "swap"]}},
     ),
     "kraken": Quirks(
-        streams=_BASIC | {"watch_bids_asks", "watch_ticker", "watch_ohlcv"},
-        best_price="watch_bids_asks",
-        book_depth=100,
+        # What watch_bids_asks brings, ccxt files under tickers and without a time; a ticker comes with a trade only.
+        streams=_BASIC | {"watch_ticker", "watch_ohlcv"},
+        book_depth=100,  # 10, 25, 100, 500 or 1 000; ccxt fails at the checksum, so nothing shows a missing update
+        consecutive_trade_ids=True,
         keep_alive_ms=6_000,
         ohlcv_page=720,
         ohlcv_depth=720,  # it answers with the newest 720 bars, whatever was asked

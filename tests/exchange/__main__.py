@@ -8,12 +8,12 @@ import json
 import signal
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tests.exchange import connect
 from tests.exchange.faults import Fault, from_mappings
 from tests.exchange.server import Exchange
-from tests.exchange.settings import KEY, SECRET, Settings
+from tests.exchange.settings import KEY, SECRET, DialectName, Settings
 
 
 def read_faults(path: Path) -> list[Fault]:
@@ -24,7 +24,7 @@ def read_faults(path: Path) -> list[Fault]:
 
 def parse(arguments: list[str] | None = None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m tests.exchange", description=__doc__)
-    parser.add_argument("--dialect", choices=("binance", "mexc"), default="binance")
+    parser.add_argument("--dialect", choices=get_args(DialectName), default="binance")
     parser.add_argument("--port", type=int, default=8901)
     parser.add_argument("--control-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--symbols", default="BTC/USDT,ETH/USDT", help="comma between them")

@@ -12,7 +12,7 @@ from typing import Any
 
 import ccxt.pro
 
-from tests.exchange.settings import KEY, SECRET, DialectName
+from tests.exchange.settings import KEY, PUBLIC_ONLY, SECRET, DialectName
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,20 @@ def connection(dialect: DialectName, port: int) -> Connection:
                 "streamLimits": {"spot": 1},
             },
         )
+    if dialect == "bybit":
+        return Connection(
+            dialect,
+            {"public": f"http://{host}", "ws.public.spot": f"ws://{host}/v5/public/spot"},
+            {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
+        )
+    if dialect == "okx":
+        return Connection(
+            dialect,
+            {"rest": f"http://{host}", "ws": f"ws://{host}/ws/v5"},
+            {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
+        )
+    if dialect == "kraken":
+        return Connection(dialect, {"public": f"http://{host}", "ws.publicV2": f"ws://{host}/v2"}, {})
     return Connection(
         dialect,
         {
@@ -89,7 +103,8 @@ def apply(exchange: Any, urls: Mapping[str, str], options: Mapping[str, Any]) ->
 
 def make(dialect: DialectName, port: int, *, key: str = KEY, secret: str = SECRET, **config: Any) -> Any:
     """A real ccxt.pro exchange that talks to that port."""
-    exchange = getattr(ccxt.pro, dialect)({"apiKey": key, "secret": secret, **config})
+    keys = {} if dialect in PUBLIC_ONLY else {"apiKey": key, "secret": secret}
+    exchange = getattr(ccxt.pro, dialect)({**keys, **config})
     settings = connection(dialect, port)
     apply(exchange, settings.urls, settings.options)
     return exchange

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tests.exchange.accounts import Account, Fill, Order, OrderRequest, Reason, RejectedError
 from tests.exchange.market import SymbolMarket
-from tests.exchange.model import Kind, MarketEvent, Side
+from tests.exchange.model import Instrument, Kind, MarketEvent, Side
 from tests.exchange.sockets import Connection, Encoded
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ AuthProblem = Literal["no key", "bad key", "signature", "ahead", "late", "permis
 
 
 class ApiError(Exception):
-    """An answer that is an error in the dialect's own form."""
+    """An answer that is an error in the dialect's own form: by default that of Binance."""
 
-    def __init__(self, status: int, code: int, message: str) -> None:
+    def __init__(self, status: int, code: int, message: str, body: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"code": code, "msg": message}
+        self.body: dict[str, Any] = {"code": code, "msg": message} if body is None else body
 
 
 @dataclass
@@ -86,17 +86,20 @@ class Dialect(ABC):
     name: str
     key_header: str
     page: int
-    """Most bars or trades in one answer."""
+    """Most bars in one answer."""
     max_streams: int
     weight_limit: int
     weight_window_s: int
     idle_s: float = math.inf
     """Seconds without a message in either direction after which a connection is closed."""
+    symbol_parameter = "symbol"
+    """The parameter of a request that says which market is meant."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self.market = exchange.market
         self.clock = exchange.clock
+        self.states = {self.market_id(state.instrument): state for state in exchange.market.symbols.values()}
         self.routes: dict[tuple[str, str], Route] = self.make_routes()
 
     @abstractmethod
@@ -138,10 +141,18 @@ class Dialect(ABC):
     def weight_headers(self, used: int) -> dict[str, str]:
         return {}
 
+    def market_id(self, rules: Instrument) -> str:
+        """How requests name a market."""
+        return rules.id
+
+    def heartbeat(self) -> Encoded | None:
+        """What a connection with subscriptions is sent each second; None: nothing."""
+        return None
+
     # ------------------------------------------------------------------ requests
 
     def state(self, call: Call) -> SymbolMarket:
-        state = self.market.by_id.get(call.need("symbol"))
+        state = self.states.get(call.need(self.symbol_parameter))
         if state is None or state.status == "delisted":
             raise RejectedError(Reason.BAD_SYMBOL)
         return state

@@ -65,7 +65,8 @@ class Rest:
         return web.json_response(body, status=status, headers=headers)
 
     def _symbol(self, call: Call) -> str | None:
-        state = self.exchange.market.by_id.get(call.params.get("symbol", ""))
+        dialect = self.exchange.dialect
+        state = dialect.states.get(call.params.get(dialect.symbol_parameter, ""))
         return state.instrument.symbol if state else None
 
     def _result(self, request: web.Request, call: Call) -> tuple[int, Any]:

@@ -12,15 +12,18 @@ from aiohttp import web
 from tests.exchange import control
 from tests.exchange.accounts import Account, Fill, Order
 from tests.exchange.binance import Binance
+from tests.exchange.bybit import Bybit
 from tests.exchange.clock import ExchangeClock
 from tests.exchange.dialect import Dialect
 from tests.exchange.faults import Faults
+from tests.exchange.kraken import Kraken
 from tests.exchange.limits import WeightLimit
 from tests.exchange.log import Log
 from tests.exchange.market import Market
 from tests.exchange.matching import Matching
 from tests.exchange.mexc import Mexc
 from tests.exchange.model import Frame, Kind, MarketEvent
+from tests.exchange.okx import Okx
 from tests.exchange.rest import Rest
 from tests.exchange.settings import Settings, account
 from tests.exchange.sockets import Connection, Hub
@@ -29,6 +32,13 @@ from tests.exchange.websocket import accept
 
 HOST = "127.0.0.1"
 BEAT_S = 0.1
+DIALECTS: dict[str, type[Dialect]] = {
+    "binance": Binance,
+    "mexc": Mexc,
+    "bybit": Bybit,
+    "okx": Okx,
+    "kraken": Kraken,
+}
 
 
 class Exchange:
@@ -46,7 +56,7 @@ class Exchange:
             self.clock, source.instruments, self._publish, minutes_without_trades=source.minutes_without_trades
         )
         self.matching = Matching(self.market, self.accounts, self._tell_order, self._tell_balances)
-        self.dialect: Dialect = {"binance": Binance, "mexc": Mexc}[settings.dialect](self)
+        self.dialect: Dialect = DIALECTS[settings.dialect](self)
         self.limit = WeightLimit(settings.weight_limit or self.dialect.weight_limit, self.dialect.weight_window_s)
         self.hub = Hub(self.dialect.encode, self.faults, self.log)
         self.rest = Rest(self)
@@ -120,6 +130,7 @@ class Exchange:
                 self.market.publish_bars()
             if beats % 10 == 0:
                 self.market.publish_tickers()
+                self.hub.beat(self.dialect.heartbeat())
             beats += 1
             await asyncio.sleep(BEAT_S)
 

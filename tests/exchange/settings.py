@@ -12,7 +12,9 @@ from tests.exchange.faults import Fault
 
 KEY = "loopback-key"
 SECRET = "loopback-secret"
-DialectName = Literal["binance", "mexc"]
+DialectName = Literal["binance", "mexc", "bybit", "okx", "kraken"]
+PUBLIC_ONLY: tuple[DialectName, ...] = ("bybit", "okx", "kraken")
+"""Those that speak market data only."""
 
 
 def account(dialect: DialectName, key: str = KEY, secret: str = SECRET) -> Account:

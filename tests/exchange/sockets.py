@@ -193,6 +193,16 @@ class Hub:
         if held is not None:
             connection.send(held, stream)
 
+    def beat(self, frame: Encoded | None) -> None:
+        """Send a heartbeat to every connection that has subscriptions."""
+        for connection in self.connections.values():
+            if frame is not None and connection.streams:
+                connection.send(frame, "heartbeat")
+
+    def is_heard(self, stream: str) -> bool:
+        """Whether anybody has subscribed to it."""
+        return any(stream in connection.streams for connection in self.connections.values())
+
     def start(self, coroutine: Any) -> None:
         """Run something beside the event at hand."""
         task = asyncio.ensure_future(coroutine)
