@@ -106,6 +106,7 @@ _TABLE: Mapping[str, Quirks] = {
         # To ccxt watch_bids_asks is a book of one level, which takes the place of the deeper one of its symbol.
         streams=_BASIC | {"watch_ticker", "watch_ohlcv"},  # the ticker has no bid and ask
         book_depth=50,  # 1, 50, 200 or 1 000; nothing shows a missing update
+        keep_alive_ms=1_600,
         ohlcv_page=1000,
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "linear"]}},
@@ -114,16 +115,17 @@ _TABLE: Mapping[str, Quirks] = {
         streams=_BASIC | {"watch_bids_asks", "watch_ticker", "watch_ohlcv"},
         best_price="watch_bids_asks",
         ohlcv_page=100,  # newest first: a shorter page than asked for would lack its beginning
+        keep_alive_ms=1_600,
         sums_trades=True,  # each by itself only in a stream that wants a login
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "swap"]}},
     ),
     "kraken": Quirks(
-        # What watch_bids_asks brings, ccxt files under tickers and without a time; a ticker comes with a trade only.
+        # What watch_bids_asks brings, ccxt files under tickers without a time; a ticker comes with trades only.
         streams=_BASIC | {"watch_ticker", "watch_ohlcv"},
         book_depth=100,  # 10, 25, 100, 500 or 1 000; ccxt fails at the checksum, so nothing shows a missing update
         consecutive_trade_ids=True,
-        keep_alive_ms=6_000,
+        keep_alive_ms=1_600,
         ohlcv_page=720,
         ohlcv_depth=720,  # it answers with the newest 720 bars, whatever was asked
     ),

@@ -25,12 +25,13 @@ def agreement(served: Served, client: Any) -> bool | None:
     """Whether the book that ccxt holds is that of the market; None: they are not at the same update."""
     book = client.orderbooks[SYMBOL]
 
-    def read(exchange: Any) -> tuple[int, set[float], set[float]]:
-        truth = exchange.market.symbols[SYMBOL].book
-        return truth.update_id, {float(price) for price in truth.bids}, {float(price) for price in truth.asks}
+    def read(exchange: Any) -> tuple[bool, int, set[float], set[float]]:
+        truth, told = exchange.market.symbols[SYMBOL].book, exchange.market.journal.books[SYMBOL][-1]
+        prices = ({float(price) for price in side} for side in (truth.bids, truth.asks))
+        return told.last_id == truth.update_id, told.first_id, *prices
 
-    update_id, bids, asks = served.exchange.run(read)
-    if book["nonce"] != update_id:
+    all_told, first_id, bids, asks = served.exchange.run(read)
+    if not all_told or book["nonce"] != first_id:  # ccxt keeps the first id of an update of MEXC
         return None
     return {level[0] for level in book["bids"]} == bids and {level[0] for level in book["asks"]} == asks
 
