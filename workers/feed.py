@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from levibot.bus.messages import Command, FeedReport, SymbolsChanged
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
-from levibot.config_market import FeedConfig
+from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import CorruptStoreError, DataStoreError
 from levibot.market.bootstrap import Bootstrapper
 from levibot.market.lockstep import LockstepPlayback
@@ -19,9 +20,12 @@ from levibot.market.publisher import Publisher
 from levibot.market.recorder import FeedRecorder, recorder_of
 from levibot.market.recording import Market, Opening
 from levibot.market.snapshots import SnapshotDesk
-from levibot.market.source import open_recording, settings_key
+from levibot.market.source import Source, open_recording, settings_key
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
+
+if TYPE_CHECKING:
+    from levibot.market.live.source import Level, LiveSource
 
 _TURN = 0.25  # seconds between two turns without anything to do
 _SAVE_NS = 1_000_000_000
@@ -48,7 +52,8 @@ class FeedWorker(AsyncWorker):
         self._saving: asyncio.Task[None] | None = None
         self._save_fails = False
         self._progress = ProgressStore(runtime.spec.state_dir / "feed.json", settings_key(self._config))
-        self._source: Playback | None = None
+        self._source: Source | None = None
+        self._live: LiveSource | None = None
         self._markets: Bootstrapper | None = None
         self._opened_markets: dict[str, Market] = {}
         self._recorder: FeedRecorder | None = None
@@ -79,8 +84,9 @@ class FeedWorker(AsyncWorker):
         playing: asyncio.Task[None] | None = None
         try:
             while self._stop is None:
-                if markets.attempted:
+                if markets.attempted or self._live is not None:  # a recording waits until all can begin together
                     playing = playing or asyncio.create_task(source.run(self._publisher.publish))
+                if markets.attempted:
                     runtime.status.ready, runtime.status.waiting_for = True, ""
                 if playing is not None and playing.done():
                     await playing  # it only ends by an error, which ends the worker
@@ -93,8 +99,14 @@ class FeedWorker(AsyncWorker):
             stream.close(0)
             clients.close(0)
 
-    def _make_source(self) -> Playback:
+    def _make_source(self) -> Source:
         config, spec = self._config, self._runtime.spec
+        if not config.is_artificial:
+            from levibot.market.live.source import LiveSource  # loads the adapter, for live data alone
+
+            exchange = spec.exchange or ExchangeConfig()
+            self._live = LiveSource(spec.exchange_id, exchange, config, spec.state_dir, self._tell)
+            return self._live
         recording = open_recording(config)
         step_ms = None if spec.lockstep else config.speed * 1000 / config.tick_hz
         opening = Opening(0, config.history_bars, config.max_gap_minutes, step_ms)
@@ -128,13 +140,17 @@ class FeedWorker(AsyncWorker):
         source, markets = self._source, self._markets
         if source is None or markets is None:
             return FeedReport(0, {}, None, False)
+        live, states = self._live, dict(markets.states)
+        if live is not None:
+            states |= {symbol: feed.state for symbol, feed in live.feeds.items() if symbol in states}
         return FeedReport(
             self._publisher.published,
-            dict(markets.states),
+            states,
             source.position_ms,
             source.ended,
             self._refused,
-            recorder=self._recorder.report() if self._recorder is not None else None,
+            live.report() if live is not None else None,
+            self._recorder.report() if self._recorder is not None else None,
         )
 
     def _opened(self, symbol: str, market: Market) -> None:
@@ -172,6 +188,17 @@ class FeedWorker(AsyncWorker):
         self._desk.settle(symbol)
         self._runtime.log.info("market_closed", symbol=symbol)
 
+    def _tell(self, level: Level, event: str, fields: dict[str, Any]) -> None:
+        """Log what a live source has to say; what comes in floods at most once a second."""
+        runtime = self._runtime
+        if level == "info":
+            runtime.log.info(event, **fields)
+        elif level == "warning":
+            runtime.warn_limited(event, **fields)
+        else:
+            runtime.status.last_error = f"{event}: {fields.get('error', '')}"
+            runtime.log.error(event, **fields)
+
     def _report_lockstep(self, text: str) -> None:
         self._runtime.status.fail(f"lockstep: {text}")
         self._runtime.log.error("lockstep_incomplete", detail=text)
@@ -185,7 +212,7 @@ class FeedWorker(AsyncWorker):
             return None
 
     def _save_progress(self) -> None:
-        position_ms = self._source.position_ms if self._source is not None else None
+        position_ms = self._source.position_ms if self._source is not None and self._live is None else None
         if position_ms is None or boot_ns() < self._save_ns or (self._saving and not self._saving.done()):
             return
         self._save_ns = boot_ns() + _SAVE_NS
@@ -210,7 +237,9 @@ class FeedWorker(AsyncWorker):
             await asyncio.gather(playing, return_exceptions=True)
         if self._saving is not None:
             await self._saving
-        if self._source is not None and self._source.position_ms is not None:
-            await self._save(self._source.position_ms)
+        if self._source is not None:
+            await self._source.stop()
+            if self._live is None and self._source.position_ms is not None:
+                await self._save(self._source.position_ms)
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)

@@ -33,6 +33,8 @@ class Quirks:
         Bars in one answer.
     ohlcv_depth
         Bars that the exchange gives at all, counted from now; None: the whole history.
+    trades_page
+        Public trades in one answer.
     trade_ids
         Whether public trades carry ids.
     consecutive_trade_ids
@@ -56,6 +58,7 @@ class Quirks:
     keep_alive_ms: int = 10_000
     ohlcv_page: int = 100
     ohlcv_depth: int | None = None
+    trades_page: int = 100
     trade_ids: bool = True
     consecutive_trade_ids: bool = False
     sums_trades: bool = False
@@ -75,6 +78,7 @@ _TABLE: Mapping[str, Quirks] = {
         subscriptions_per_connection=200,  # 1 024 are allowed; fewer are lost with one connection
         keep_alive_ms=1_600,  # a missing pong is noticed at the third ping
         ohlcv_page=1000,
+        trades_page=1000,
         consecutive_trade_ids=True,
         spot_options={
             "defaultType": "spot",
@@ -94,6 +98,7 @@ _TABLE: Mapping[str, Quirks] = {
         subscriptions_per_connection=30,  # the 31st hangs
         keep_alive_ms=1_600,
         ohlcv_page=500,
+        trades_page=1000,
         trade_ids=False,
         needs_protobuf=True,
         spot_options={

@@ -1,4 +1,4 @@
-"""Opening the markets that are wanted: one after the other, each on its own if it fails."""
+"""Opening the markets that are wanted: a few at a time, each on its own if it fails."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bootstrapper:
         self._failed = failed
         self._closed = closed
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._one_at_a_time = asyncio.Lock()
+        self._turns = asyncio.Semaphore(source.opens_at_once)
         self._unattempted: set[str] = set()
 
     @property
@@ -83,7 +83,7 @@ class Bootstrapper:
         delay = _FIRST_DELAY
         while True:
             try:
-                async with self._one_at_a_time:
+                async with self._turns:
                     market = await self._source.open(symbol)
             except (RetryError, BackOffError, OSError) as error:
                 self._fail(symbol, error)

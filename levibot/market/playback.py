@@ -115,6 +115,8 @@ class Playback:
         Called with each symbol whose recording has come to its end, and when that was in event time.
     """
 
+    opens_at_once = 1  # reading files in several threads is no faster
+
     def __init__(
         self,
         recording: Recording,
@@ -181,6 +183,9 @@ class Playback:
 
     def heed(self, message: LockstepMessage) -> None:
         """Nothing waits for acknowledgements here."""
+
+    async def stop(self) -> None:
+        """Nothing is open here."""
 
     def _note(self, symbol: str, item: Item) -> None:
         if isinstance(item, Ended):

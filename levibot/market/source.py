@@ -1,4 +1,4 @@
-"""Where market data come from: one interface for what is played back and, later, what is streamed live."""
+"""Where market data come from: one interface for what is played back and what is streamed live."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Source(Protocol):
     """
 
     disclosure: str
+    opens_at_once: int  # symbols that may be opened at the same time
 
     @property
     def position_ms(self) -> int | None:
@@ -73,6 +74,10 @@ class Source(Protocol):
         """Take note of what a lockstep participant says; nothing where there is no lockstep."""
         ...
 
+    async def stop(self) -> None:
+        """Close everything, after `run` has been cancelled."""
+        ...
+
 
 def open_recording(config: FeedConfig, source: str | None = None) -> Recording:
     """Make the recording that the configuration names.
@@ -101,7 +106,7 @@ def open_recording(config: FeedConfig, source: str | None = None) -> Recording:
         if config.path is None:
             raise ConfigError('[feed] source = "replay" needs path = "FOLDER"')
         return ReplayRecording(config.path, start_ms, config.history_bars)
-    raise ConfigError(f'[feed] source = {name!r}: live exchanges are not built yet; use "simulated" or "replay"')
+    raise ConfigError(f'[feed] source = {name!r} is no recording; use "simulated" or "replay"')
 
 
 def parse_time(text: str, setting: str) -> int:

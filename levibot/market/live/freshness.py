@@ -32,9 +32,8 @@ class Freshness:
         self.quoted = False
 
     def restore(self, now_ns: int) -> None:
-        """The streams are begun anew: what they bring from now on counts."""
+        """The streams are begun anew; a quote that came since they were lost is theirs already."""
         self._lost = self._doubt = ""
-        self.quoted = False
         self._quote_ns, self._trade_ns = max(self._quote_ns, now_ns), max(self._trade_ns, now_ns)
 
     def hear_quote(self, now_ns: int, *, is_quote: bool) -> None:

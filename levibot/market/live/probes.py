@@ -1,0 +1,189 @@
+"""Silence is asked about: is there nothing to say, or does a stream not say it?
+
+A stream may be dead while its connection answers every ping, and a quiet market looks just the same. So
+after a short silence the exchange is asked by REST. If it shows what is known already, silence is right. If it
+shows something else, and the stream does not bring that within a moment, the stream is renewed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from levibot.clock import boot_ns
+from levibot.errors import LeviBotError
+from levibot.exchange.public import best_prices, newest_bars
+from levibot.exchange.session import ExchangeSession
+from levibot.market.bars import MINUTE_MS
+from levibot.market.live.symbol import SymbolFeed
+
+_LOOK_S = 0.2  # between two looks at who is silent
+_GRACE_S = 0.8  # that the stream has to bring what REST has shown: REST is often a little ahead
+_ANSWER_S = 3.0  # a probe that takes longer says nothing
+_BARS_AT_ONCE = 4
+_THRIFT = 0.5  # part of the rate limit's share above which trades are asked about seldom
+_SELDOM_NS = 15_000_000_000
+_TOLERANCE = 1e-6  # of a volume: sums of floats
+
+
+class Told(Protocol):
+    """Who is told what a probe found."""
+
+    def __call__(self, symbol: str, reason: str) -> None: ...
+
+
+class _Volume(NamedTuple):
+    """What the exchange said of the minute that was forming."""
+
+    open_ms: int
+    volume: float
+    asked_ns: int
+
+
+class Prober:
+    """Asks about silent symbols, sparingly.
+
+    Parameters
+    ----------
+    session
+        Open.
+    feeds
+        The symbols that are streamed now; read anew at each look.
+    stale_after_ns
+        Silence that is borne; asked at half of it.
+    contradicted
+        Called with a symbol whose streams lack what REST shows, and with what that is.
+    failed
+        Called with each probe that failed, and why: then nothing is known, and the silence counts on.
+    """
+
+    def __init__(
+        self,
+        session: ExchangeSession,
+        feeds: Mapping[str, SymbolFeed],
+        stale_after_ns: int,
+        contradicted: Told,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.asked = 0
+        self._session = session
+        self._feeds = feeds
+        self._after_ns = stale_after_ns // 2
+        self._contradicted = contradicted
+        self._failed = failed
+        self._bars_asked_ns: dict[str, int] = {}
+        self._bars_under_way: set[str] = set()
+        self._volumes: dict[str, _Volume] = {}
+
+    async def run(self) -> None:
+        """Look for silence until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            prices: asyncio.Task[None] | None = None
+            while True:
+                await asyncio.sleep(_LOOK_S)
+                now_ns = boot_ns()
+                silent = [s for s, feed in self._feeds.items() if feed.quote_silence_ns(now_ns) > self._after_ns]
+                if silent and (prices is None or prices.done()):
+                    prices = tasks.create_task(self._ask_prices(silent))
+                for symbol in self._due_bars(now_ns):
+                    self._bars_under_way.add(symbol)
+                    self._bars_asked_ns[symbol] = now_ns
+                    tasks.create_task(self._ask_bars(symbol))
+
+    # ------------------------------------------------------------------ best prices
+
+    async def _ask_prices(self, symbols: list[str]) -> None:
+        asked_ns = boot_ns()
+        self.asked += 1
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                prices = await best_prices(self._session, symbols)
+        except (LeviBotError, TimeoutError) as error:
+            self._failed(error)
+            return
+        differing = {}
+        for symbol in symbols:
+            feed = self._feeds.get(symbol)
+            if feed is None or symbol not in prices or feed.quote_silence_ns(boot_ns()) < boot_ns() - asked_ns:
+                continue  # gone, without prices, or heard of since
+            if _same(feed.top, prices[symbol]):
+                feed.confirm_quotes()
+            else:
+                differing[symbol] = prices[symbol]
+        if differing:
+            await asyncio.sleep(_GRACE_S)
+        for symbol, (bid, ask) in differing.items():
+            feed, now_ns = self._feeds.get(symbol), boot_ns()
+            if feed is not None and feed.quote_silence_ns(now_ns) >= now_ns - asked_ns:
+                self._contradicted(symbol, f"prices: the exchange has {bid} / {ask}, the stream {_text(feed.top)}")
+
+    # ------------------------------------------------------------------ trades
+
+    def _due_bars(self, now_ns: int) -> list[str]:
+        """Symbols without a trade for a while, those asked about longest ago first."""
+        budget = self._session.budget
+        thrifty = budget.used_last_minute > _THRIFT * budget.allowance.ordinary
+        again_ns = _SELDOM_NS if thrifty else self._after_ns
+        due = [
+            symbol
+            for symbol, feed in self._feeds.items()
+            if feed.trade_silence_ns(now_ns) > self._after_ns
+            and symbol not in self._bars_under_way
+            and now_ns - self._bars_asked_ns.get(symbol, 0) > again_ns
+        ]
+        due.sort(key=lambda symbol: self._bars_asked_ns.get(symbol, 0))
+        return due[: max(0, _BARS_AT_ONCE - len(self._bars_under_way))]
+
+    async def _ask_bars(self, symbol: str) -> None:
+        try:
+            await self._compare_volume(symbol)
+        except (LeviBotError, TimeoutError) as error:
+            self._failed(error)
+        finally:
+            self._bars_under_way.discard(symbol)
+
+    async def _compare_volume(self, symbol: str) -> None:
+        """Compare the volume of the forming minute with that of the trades that came.
+
+        Where the minute's trades are not all known, the exchange's volume must not grow between two probes
+        without a trade.
+        """
+        feed, asked_ns = self._feeds[symbol], boot_ns()
+        open_ms = self._session.exchange_ms() // MINUTE_MS * MINUTE_MS
+        forming, before = feed.forming(), self._volumes.get(symbol)
+        self.asked += 1
+        async with asyncio.timeout(_ANSWER_S):
+            bars = await newest_bars(self._session, symbol, open_ms)
+        volume = next((bar.volume for bar in bars if bar.open_ms == open_ms), 0.0)
+        self._volumes[symbol] = _Volume(open_ms, volume, asked_ns)
+        if forming is not None and forming[0] == open_ms:
+            known = forming[1]
+        elif before is not None and before.open_ms == open_ms and _heard_ns(feed) < before.asked_ns:
+            known = before.volume
+        else:
+            return
+        more = volume > known * (1 + _TOLERANCE)
+        if more:
+            await asyncio.sleep(_GRACE_S)
+        if self._feeds.get(symbol) is not feed or _heard_ns(feed) >= asked_ns:
+            return  # gone, or a trade came
+        if more:
+            self._contradicted(symbol, f"trades: the exchange has {volume:g} in this minute, the stream {known:g}")
+        else:
+            feed.confirm_trades()
+
+
+def _heard_ns(feed: SymbolFeed) -> int:
+    """When trades were last heard of, or confirmed."""
+    now_ns = boot_ns()
+    return now_ns - feed.trade_silence_ns(now_ns)
+
+
+def _same(ours: tuple[float, float] | None, theirs: tuple[float, float]) -> bool:
+    return ours is not None and all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip(ours, theirs, strict=True))
+
+
+def _text(top: tuple[float, float] | None) -> str:
+    return "none" if top is None else f"{top[0]} / {top[1]}"

@@ -1,0 +1,240 @@
+"""A real exchange as a source of market data: history by REST, then streams, watched and made whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from levibot.bus.messages import PARSE_BOUNDS, LiveReport, MarketSpec
+from levibot.clock import boot_ns
+from levibot.config_market import ExchangeConfig, FeedConfig
+from levibot.exchange.candles import closed_until_ms, fetch_candles
+from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.live.meter import MeteredReceiver
+from levibot.market.live.probes import Prober
+from levibot.market.live.recovery import Recovery
+from levibot.market.live.switchboard import Listeners as LineListeners
+from levibot.market.live.switchboard import Switchboard
+from levibot.market.live.symbol import SymbolFeed
+from levibot.market.path import Item, NewSpec
+from levibot.market.recording import Market
+from levibot.market.source import LockstepMessage, Publish
+from levibot.observability.histogram import Histogram
+
+Level = Literal["info", "warning", "error"]
+Tell = Callable[[Level, str, dict[str, Any]], None]  # for the log: level, event, fields
+
+_TURN_S = 0.02
+
+
+class LiveSource:
+    """Market data of one exchange, as a `Source`.
+
+    Every symbol has a `SymbolFeed`, which knows what it has published and what it lacks; the `Switchboard`
+    keeps the streams, the `Prober` asks whether silence is right, and a `Recovery` for each symbol brings what
+    is missing. The first minute after a start and the first after an outage are the same to them.
+
+    Parameters
+    ----------
+    exchange_id
+        Any that ccxt.pro streams.
+    exchange, feed
+        Sections ``[exchange]`` and ``[feed]``.
+    state_dir
+        Of this mode, exchange and account: the rate limit and cool-down lie there.
+    tell
+        Gets what belongs into the log.
+    """
+
+    opens_at_once = 4  # markets; more would only wait for the rate limit
+
+    def __init__(
+        self, exchange_id: str, exchange: ExchangeConfig, feed: FeedConfig, state_dir: Path, tell: Tell
+    ) -> None:
+        self.disclosure = f"LIVE prices of {exchange_id}{', sandbox' if exchange.sandbox else ''}."
+        self.feeds: dict[str, SymbolFeed] = {}
+        self._config = feed
+        self._tell = tell
+        self._publish: Publish | None = None
+        listeners = Listeners(markets_changed=self._on_markets, trouble=self._on_trouble)
+        self._session = ExchangeSession(exchange_id, exchange, "feed", state_dir, listeners)
+        self._opening = asyncio.Lock()
+        self._opened = False
+        self._switchboard: Switchboard | None = None
+        self._prober: Prober | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._parse = Histogram(PARSE_BOUNDS)
+        self._trouble = ""
+
+    # ------------------------------------------------------------------ Source
+
+    @property
+    def position_ms(self) -> int | None:
+        """The exchange's time; None before it is known."""
+        return self._session.exchange_ms() if self._opened else None
+
+    @property
+    def ended(self) -> bool:
+        """Never."""
+        return False
+
+    async def open(self, symbol: str) -> Market:
+        """Specification and history of `symbol`, up to the last closed bar.
+
+        Raises
+        ------
+        ConfigError, ExchangeRefusedError
+            If there is no such exchange or symbol.
+        RetryError, BackOffError
+            If the exchange cannot be asked now.
+        """
+        async with self._opening:
+            if not self._opened:
+                await self._session.open()
+                self._opened = True
+        spec = self._session.spec(symbol)
+        until_ms = closed_until_ms(self._session.exchange_ms())
+        from_ms = until_ms - self._config.history_bars * MINUTE_MS
+        candles = await fetch_candles(self._session, symbol, from_ms, until_ms)
+        history: list[Candle] = []
+        holes: list[Hole] = []
+        for item in fill_gaps(candles, self._config.max_gap_minutes):
+            if isinstance(item, Hole):
+                holes.append(item)
+            else:
+                history.append(item)
+        return Market(spec, history[-self._config.history_bars :], holes, iter(()))
+
+    def begin(self, symbol: str, market: Market) -> None:
+        """Stream `symbol` from now on."""
+        feed = SymbolFeed(
+            symbol,
+            self._config,
+            self._session.quirks,
+            lambda event_ms, item: self._emit(symbol, event_ms, item),
+            boot_ns,
+            self._session.exchange_ms,
+        )
+        feed.begin(market.history)
+        self.feeds[symbol] = feed
+        if self._switchboard is None:
+            self._switchboard = Switchboard(self._session, self._line_listeners())
+        self._switchboard.connect(symbol, MeteredReceiver(feed, self._parse))
+        self._tasks[symbol] = asyncio.create_task(self._keep_whole(symbol, feed))
+
+    def close(self, symbol: str) -> None:
+        """Stream `symbol` no longer."""
+        if self.feeds.pop(symbol, None) is not None and self._switchboard is not None:
+            self._switchboard.disconnect(symbol)
+            self._tasks.pop(symbol).cancel()
+
+    async def run(self, publish: Publish) -> None:
+        """Publish until cancelled."""
+        self._publish = publish
+        while not self._opened:
+            await asyncio.sleep(_TURN_S)
+        stale_after_ns = int(self._config.stale_after * 1e9)
+        self._prober = Prober(self._session, self.feeds, stale_after_ns, self._renew, self._on_probe_failed)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._turn())
+            tasks.create_task(self._prober.run())
+
+    def heed(self, message: LockstepMessage) -> None:
+        """An exchange waits for nobody."""
+
+    async def stop(self) -> None:
+        """Close everything; no task and no socket is left."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        if self._switchboard is not None:
+            await self._switchboard.close()
+        await self._session.close()
+
+    # ------------------------------------------------------------------ what it tells
+
+    def report(self) -> LiveReport | None:
+        """The live part of a heartbeat; None before the exchange has been reached."""
+        session, board = self._session, self._switchboard
+        if not self._opened:
+            return None
+        budget = session.budget
+        cool_down_s = session.cool_down.remaining_s()
+        return LiveReport(
+            exchange=session.id,
+            markets={symbol: feed.health() for symbol, feed in self.feeds.items()},
+            connections=board.connections if board else 0,
+            dials=board.dials if board else 0,
+            reconnects=board.reconnects if board else 0,
+            probes=self._prober.asked if self._prober else 0,
+            frames=board.frames if board else 0,
+            parse_buckets=self._parse.cumulative(),
+            parse_seconds=self._parse.seconds,
+            budget_used=budget.used_last_minute / budget.allowance.ordinary,
+            cool_down_s=cool_down_s,
+            cool_down_reason=session.cool_down.reason if cool_down_s else "",
+            skew_ms=session.skew_ms,
+            trouble=self._trouble,
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    async def _turn(self) -> None:
+        while True:
+            for feed in list(self.feeds.values()):
+                feed.turn()
+            await asyncio.sleep(_TURN_S)
+
+    async def _keep_whole(self, symbol: str, feed: SymbolFeed) -> None:
+        """Recover for ever; whatever goes wrong with one symbol, the others go on."""
+        recovery = Recovery(self._session, symbol, feed, lambda error: self._on_recovery_failed(symbol, error))
+        while True:
+            try:
+                await recovery.run()
+            except Exception as error:  # noqa: BLE001  # told, and tried again
+                self._tell("error", "recovery_failed", {"symbol": symbol, "error": str(error), "exc_info": error})
+                await asyncio.sleep(1.0)
+
+    def _emit(self, symbol: str, event_ms: int, item: Item) -> None:
+        if self._publish is not None and symbol in self.feeds:
+            self._publish(symbol, event_ms, item)
+
+    def _renew(self, symbol: str, reason: str) -> None:
+        self._tell("warning", "stream_contradicted", {"symbol": symbol, "reason": reason})
+        self.feeds[symbol].doubt(reason)
+        assert self._switchboard is not None
+        self._switchboard.renew(symbol, reason)
+
+    def _line_listeners(self) -> LineListeners:
+        tell = self._tell
+        return LineListeners(
+            dialled=lambda symbols: tell("info", "line_dialled", {"symbols": list(symbols)}),
+            lost=lambda symbols, why: tell("warning", "line_lost", {"symbols": list(symbols), "reason": why}),
+            renewed=lambda symbol, why: tell("warning", "streams_renewed", {"symbol": symbol, "reason": why}),
+            replaced=lambda symbols: tell("info", "line_replaced", {"symbols": list(symbols)}),
+        )
+
+    def _on_markets(self, specs: Sequence[MarketSpec]) -> None:
+        for spec in specs:
+            if spec.symbol in self.feeds:
+                self._tell("warning", "market_changed", {"symbol": spec.symbol, "active": spec.active})
+                now_ms = self._session.exchange_ms()
+                self._emit(spec.symbol, now_ms, NewSpec(now_ms, spec))
+
+    def _on_trouble(self, what: str, error: Exception) -> None:
+        self._note("session_trouble", {"what": what}, error)
+
+    def _on_probe_failed(self, error: Exception) -> None:
+        self._note("probe_failed", {}, error)
+
+    def _on_recovery_failed(self, symbol: str, error: Exception) -> None:
+        self._note("recovery_waits", {"symbol": symbol}, error)
+
+    def _note(self, event: str, fields: dict[str, Any], error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        self._trouble = f"{event.replace('_', ' ')}: {text}"
+        self._tell("warning", event, {**fields, "error": text})
