@@ -16,6 +16,7 @@ import psutil
 
 from levibot.api.client import ApiClient, NotRunningError
 from tests.deadline import wait_for
+from tests.exchange.running import RunningExchange
 
 FAST: dict[str, Any] = {
     "api.port": 0,
@@ -34,6 +35,13 @@ FAST: dict[str, Any] = {
     "feed.speed": 120.0,
 }
 FAULTS = "tests.daemon.strategies"
+
+
+def live_settings(exchange: RunningExchange) -> dict[str, Any]:
+    """Dotted keys that make a daemon stream from a loopback exchange."""
+    place = exchange.connection()
+    urls = {f'exchange.urls."{key}"': url for key, url in place.urls.items()}
+    return {"feed.source": "ccxt", "exchange.id": place.id, **urls}
 
 
 class DaemonUnderTest:

@@ -17,9 +17,11 @@ import yaml
 import zmq
 
 from levibot.bus.sockets import ipc
-from tests.daemon.harness import DaemonUnderTest, daemon
+from tests.daemon.harness import DaemonUnderTest, daemon, live_settings
 from tests.deadline import wait_for
 from tests.deploy.real_prometheus import SCRAPE_SECONDS, RealPrometheus, free_port, prometheus
+from tests.exchange.running import running
+from tests.exchange.settings import Settings
 from tests.ml.examples import stored_model
 from tests.prometheus import DEPLOY
 
@@ -33,7 +35,13 @@ TITLES = [
     "Engine states",
     "Positions",
     "Errors",
+    "Market states",
 ]
+LIVE_TITLES = [
+    "Market data delay",
+    "Stream from the exchange",
+    "Rate limit",
+]  # without a live source they are empty
 EVERY_ANSWER_IS_A_SIGNAL: dict[str, Any] = {
     "engine.strategy_options.long_from": 0.5,
     "engine.strategy_options.short_to": 0.4999,
@@ -44,11 +52,12 @@ _WINDOW = f"{40 * SCRAPE_SECONDS:g}s"  # Grafana takes at least four scrapes
 _VARIABLE = re.compile(r"label_values\((?P<metric>\w+), (?P<label>\w+)\)")
 
 
-def queries() -> list[tuple[str, str]]:
+def queries(titles: list[str]) -> list[tuple[str, str]]:
     """Panel and expression of each query, with the variables as Grafana fills them in."""
     return [
         (f"{panel['title']} {target['refId']}", filled(target["expr"]))
         for panel in DASHBOARD["panels"]
+        if panel["title"] in titles
         for target in panel["targets"]
     ]
 
@@ -63,9 +72,9 @@ def whole(expression: str) -> str:
     return expression.removesuffix(" > 0")
 
 
-def test_there_are_the_eight_panels_each_with_unit_and_thresholds() -> None:
-    assert [panel["title"] for panel in DASHBOARD["panels"]] == TITLES
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(TITLES)
+def test_the_panels_are_there_each_with_unit_and_thresholds() -> None:
+    assert [panel["title"] for panel in DASHBOARD["panels"]] == [*TITLES, *LIVE_TITLES]
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
     for panel in DASHBOARD["panels"]:
         defaults = panel["fieldConfig"]["defaults"]
         assert defaults["unit"], panel["title"]
@@ -116,7 +125,7 @@ def scraped() -> Iterator[RealPrometheus]:
         os.kill(first, signal.SIGKILL)
         under_test.wait_replaced("engine-BTC-USDT", first)
         with junk(under_test) as send_junk:
-            for name, expression in queries():
+            for name, expression in queries(TITLES):
 
                 def found(expression: str = whole(expression)) -> Any:
                     send_junk()
@@ -146,7 +155,7 @@ def junk(under_test: DaemonUnderTest) -> Iterator[Any]:
 
 
 def test_every_query_of_every_panel_has_data(scraped: RealPrometheus) -> None:
-    names = dict(queries())
+    names = dict(queries(TITLES))
     assert len(names) >= len(TITLES)
     for name, expression in names.items():
         series = scraped.query(whole(expression))
@@ -156,11 +165,30 @@ def test_every_query_of_every_panel_has_data(scraped: RealPrometheus) -> None:
         scraped.query(expression)
 
 
-def test_the_states_are_those_of_the_legend(scraped: RealPrometheus) -> None:
-    (panel,) = (panel for panel in DASHBOARD["panels"] if panel["title"] == "Engine states")
+def test_every_query_of_the_live_panels_has_data(tmp_path: Path) -> None:
+    port = free_port()
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="levi-")))
+        exchange = stack.enter_context(running(Settings(dialect="binance")))
+        under_test = stack.enter_context(daemon(home, **live_settings(exchange), **{"api.port": port}))
+        peer = stack.enter_context(prometheus(tmp_path, port))
+        under_test.start()
+        names = dict(queries(LIVE_TITLES))
+        assert len(names) > len(LIVE_TITLES)
+        for name, expression in names.items():
+
+            def found(expression: str = whole(expression)) -> Any:
+                return peer.query(expression)
+
+            wait_for(found, f"data of {name}: {expression}", seconds=60, every=SCRAPE_SECONDS)
+
+
+@pytest.mark.parametrize(("title", "word"), [("Engine states", "running"), ("Market states", "live")])
+def test_the_states_are_those_of_the_legend(scraped: RealPrometheus, title: str, word: str) -> None:
+    (panel,) = (panel for panel in DASHBOARD["panels"] if panel["title"] == title)
     legend = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
     for one in scraped.query(filled(panel["targets"][0]["expr"])):
-        assert legend[one["value"][1]]["text"] == "running"
+        assert legend[one["value"][1]]["text"] == word
 
 
 def test_the_variables_are_filled(scraped: RealPrometheus) -> None:
