@@ -5,26 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from levibot.cli.fitting_table import FittingTable
+
 Entry = Mapping[str, Any]
 
 _NESTED = ("markets", "live", "recorder")
-_COUNTS = (
-    "trades",
+_COUNTS = {
+    "lag": "lag_ms",
+    "trades": "trades",
+    "twice": "duplicates",
+    "books": "books",
+    "stale": "stales",
+    "gaps": "gaps",
+    "renewed": "renewals",
+    "malformed": "malformed",
+    "corrected": "corrections",
+    "read later": "backfilled",
+    "synthetic": "synthetic",
+}
+_LEFT_OUT_FIRST = (
     "books",
-    "lag_ms",
-    "stales",
-    "gaps",
-    "duplicates",
-    "corrections",
-    "backfilled",
+    "read later",
+    "twice",
     "synthetic",
-    "renewals",
+    "renewed",
+    "trades",
     "malformed",
+    "corrected",
+    "gaps",
 )
 _STYLES = {"live": "green", "opening": "yellow", "ended": "dim"}
 
@@ -104,17 +116,17 @@ def _grid(rows: Iterator[tuple[str, Text]]) -> Table:
     return table
 
 
-def _market_table(markets: Mapping[str, str], health: Mapping[str, Entry]) -> Table:
-    table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    table.add_column("symbol", no_wrap=True)
-    table.add_column("market", overflow="fold")
-    columns = _COUNTS if health else ()
-    for name in columns:
-        table.add_column(name.removesuffix("_ms"), justify="right")
-    for symbol, state in markets.items():
-        counts = health.get(symbol, {})
-        table.add_row(symbol, market_state(state), *(_count(name, counts.get(name)) for name in columns))
-    return table
+def _market_table(markets: Mapping[str, str], health: Mapping[str, Entry]) -> FittingTable:
+    columns = _COUNTS if health else {}
+    rows: list[dict[str, RenderableType]] = [
+        {
+            "symbol": symbol,
+            "market": market_state(state),
+            **{name: _count(key, health.get(symbol, {}).get(key)) for name, key in columns.items()},
+        }
+        for symbol, state in markets.items()
+    ]
+    return FittingTable(("symbol", "market", *columns), ("market",), _LEFT_OUT_FIRST, rows)
 
 
 def _count(name: str, value: int | None) -> str:

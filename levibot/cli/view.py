@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from levibot.cli.feed_view import feed_parts, feed_summary, market_state, plain_fields
+from levibot.cli.fitting_table import FittingTable
 
 Entry = Mapping[str, Any]
 
@@ -38,7 +37,6 @@ _COLUMNS = (
 _LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
 _LABELS = {"probability": "probability of the bet", "prob_up": "P(up)"}  # a short that is .9 likely: P(up) .1
 _WORDS = ("state", "market")
-_STATE_WIDTH = 32  # a longer reason goes over several lines, and costs no other column
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
     "running": "green",
@@ -78,7 +76,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
     """Headline, engines, workers, alerts, and what the caller adds below."""
     return Group(
         _headline(document),
-        _EngineTable(document["engines"], live=document["daemon"]["source"] == "ccxt"),
+        _engine_table(document["engines"], live=document["daemon"]["source"] == "ccxt"),
         *_untraded_lines(document["untraded_positions"]),
         *_lines_without_model(document["engines"]),
         _worker_lines(document["workers"]),
@@ -141,42 +139,10 @@ def _headline(document: Entry) -> Group:
     return Group(*lines)
 
 
-class _EngineTable:
-    """One line for each engine; on a narrow terminal the least important columns are left out.
-
-    Parameters
-    ----------
-    engines
-        Their entries.
-    live
-        Whether prices come from an exchange, which may fall silent: others need no column for that.
-    """
-
-    def __init__(self, engines: Iterable[Entry], *, live: bool) -> None:
-        self._rows = [_engine_cells(engine) for engine in engines]
-        self._columns = [name for name in _COLUMNS if live or name != "market"]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for count in range(len(_LEFT_OUT_FIRST) + 1):
-            table = self._table(_LEFT_OUT_FIRST[:count])
-            if Measurement.get(console, options.update(max_width=10_000), table).maximum <= options.max_width:
-                break
-        yield table
-
-    def _table(self, left_out: tuple[str, ...]) -> Table:
-        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        names = [name for name in self._columns if name not in left_out]
-        for name in names:
-            table.add_column(
-                name,
-                justify="left" if name in ("symbol", *_WORDS) else "right",
-                no_wrap=name not in _WORDS,
-                max_width=_STATE_WIDTH if name in _WORDS else None,
-                overflow="fold",
-            )
-        for row in self._rows:
-            table.add_row(*(row[name] for name in names))
-        return table
+def _engine_table(engines: Iterable[Entry], *, live: bool) -> FittingTable:
+    """One line for each engine; only prices of an exchange may fall silent, so others need no column for that."""
+    columns = [name for name in _COLUMNS if live or name != "market"]
+    return FittingTable(columns, _WORDS, _LEFT_OUT_FIRST, [_engine_cells(engine) for engine in engines])
 
 
 def _engine_cells(engine: Entry) -> dict[str, RenderableType]:

@@ -65,7 +65,8 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         "market_data_age_seconds": _age(heartbeat.market_ns) if heartbeat else None,
     }
     report = worker.last_report  # of a dead engine the last, for that is when one wants to know
-    description |= _describe(report if isinstance(report, EngineReport) else None, _ENGINE_FIELDS)
+    if worker.kind == "engine":
+        description |= _describe(report if isinstance(report, EngineReport) else None, _ENGINE_FIELDS)
     if worker.kind == "inference":
         description |= _describe(report if isinstance(report, InferenceReport) else None, _INFERENCE_FIELDS)
     if isinstance(report, NotifierReport):

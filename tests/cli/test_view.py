@@ -197,6 +197,10 @@ def test_the_feed_shows_its_exchange_its_markets_and_its_recording(document: dic
     ):
         assert words in text
     assert "{" not in text
+    narrow = drawn(entry_view(feed), width=80)
+    assert max(map(len, narrow.splitlines())) <= 80
+    for words in ("stale: crossed book", "81 ms", "gaps"):
+        assert words in narrow
     feed["recorder"]["dropped"] = 0
     assert "records 5.6 MB" in drawn(status_view(document))
 
