@@ -8,7 +8,8 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 ARGS ?=
 ROWS ?=
-JOBS ?= 2
+# More than the cores of a small machine: the tests mostly wait.
+JOBS ?= 3
 DESTDIR ?=
 PREFIX ?= /opt/levibot
 DEPENDENCIES ?= yes

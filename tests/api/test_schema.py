@@ -40,10 +40,11 @@ def bearer(daemon: DaemonUnderTest, name: str = "api-token") -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+@pytest.mark.parametrize("examples", [6, pytest.param(20, marks=pytest.mark.long)])
 def test_random_requests_find_no_answer_that_is_not_declared(
-    daemon: DaemonUnderTest, port: int, tmp_path: Path
+    daemon: DaemonUnderTest, port: int, tmp_path: Path, examples: int
 ) -> None:
-    options = ["--checks", "all", "--max-examples", "20", "--generation-database", "none", "--no-color"]
+    options = ["--checks", "all", "--max-examples", str(examples), "--generation-database", "none", "--no-color"]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"),

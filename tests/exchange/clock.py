@@ -23,10 +23,21 @@ class ExchangeClock:
         Market time now; default: the wall clock, wrong by the offset.
     offset_ms
         How far both clocks are from the machine's.
+    serves_market_time
+        Whether the exchange, asked for its time, answers with that of its market: for clients whose clock
+        runs as fast.
     """
 
-    def __init__(self, speed: float = 1.0, start_ms: int | None = None, offset_ms: int = 0) -> None:
+    def __init__(
+        self,
+        speed: float = 1.0,
+        start_ms: int | None = None,
+        offset_ms: int = 0,
+        *,
+        serves_market_time: bool = False,
+    ) -> None:
         self.speed = speed
+        self._serves_market_time = serves_market_time
         self.skew_ms = 0
         self._offset_ms = offset_ms
         self._born_ns = time.monotonic_ns()
@@ -36,9 +47,15 @@ class ExchangeClock:
     def started_ms(self) -> int:
         return int(self._origin_ms)
 
+    @property
+    def born_ns(self) -> int:
+        """CLOCK_MONOTONIC at `started_ms`."""
+        return self._born_ns
+
     def server_ms(self) -> int:
         """What the exchange answers when asked for its time, Unix milliseconds."""
-        return int(wall_ms() + self._offset_ms + self.skew_ms)
+        now_ms = self.market_ms() if self._serves_market_time else wall_ms() + self._offset_ms
+        return int(now_ms + self.skew_ms)
 
     def market_ms(self) -> int:
         """Time of what happens in the market, Unix milliseconds."""

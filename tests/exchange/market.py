@@ -156,11 +156,9 @@ class Market:
         self._publish("quote", symbol, quote)
 
     def publish_bars(self) -> None:
-        """Close bars whose time is over, and publish the forming ones that changed."""
+        """Publish the forming bars that changed; who plays the market closes them."""
         now_ms = self.clock.market_ms()
         for symbol, state in self.symbols.items():
-            if self._minutes_without_trades:
-                self.close_bars(symbol, now_ms)
             if state.forming is not None and state.bar_changed:
                 self._publish("bar", symbol, BarUpdate(symbol, state.forming, False, now_ms))
                 state.bar_changed = False

@@ -28,6 +28,7 @@ class Instrument:
     min_cost: Decimal
     first_price: Decimal
     trades_per_s: float = 2.0
+    quotes_per_s: float | None = None  # None: as all others
     max_amount: Decimal = Decimal(9000)
 
     @property

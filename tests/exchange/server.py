@@ -51,7 +51,12 @@ class Exchange:
         self.accounts: list[Account] = settings.accounts or [account(settings.dialect)]
         self.listen_keys: dict[str, Account] = {}
         source = make_source(settings)
-        self.clock = ExchangeClock(settings.speed or 1.0, source.start_ms, settings.clock_offset_ms)
+        self.clock = ExchangeClock(
+            settings.speed or 1.0,
+            source.start_ms,
+            settings.clock_offset_ms,
+            serves_market_time=settings.serves_market_time,
+        )
         self.market = Market(
             self.clock, source.instruments, self._publish, minutes_without_trades=source.minutes_without_trades
         )

@@ -35,11 +35,13 @@ class Settings:
     Parameters
     ----------
     symbols, quiet
-        What the simulation trades; a quiet symbol trades once in ten minutes.
+        What the simulation trades; a quiet symbol trades once in ten minutes, and its book hardly moves.
     replay
         A recorded file of frames, or a folder of candles, in place of the simulation.
     speed
         Market seconds for each real second; 0 replays frames as fast as clients take them.
+    serves_market_time
+        Whether the exchange's own time runs as fast as its market's, for clients whose clock does too.
     history
         Closed bars that exist at the start.
     weight_limit
@@ -65,6 +67,7 @@ class Settings:
     quotes_per_s: float = 10.0
     seed: int = 7
     speed: float = 1.0
+    serves_market_time: bool = False
     start_ms: int | None = None
     history: int = 2_000
     replay: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 from tests.exchange.clock import MINUTE_MS
@@ -45,11 +46,11 @@ PRICES = {
 
 
 def instruments(symbols: list[str], trades_per_s: float = 2.0, quiet: list[str] | None = None) -> list[Instrument]:
-    """Rules of known symbols; a quiet one trades once in ten minutes on average."""
-    silent = 1 / 600
+    """Rules of known symbols; a quiet one trades once in ten minutes on average, its book moves twice a minute."""
+    found = [instrument(symbol, PRICES.get(symbol, "10"), trades_per_s) for symbol in symbols]
     return [
-        instrument(symbol, PRICES.get(symbol, "10"), silent if quiet and symbol in quiet else trades_per_s)
-        for symbol in symbols
+        replace(rules, trades_per_s=1 / 600, quotes_per_s=1 / 30) if quiet and rules.symbol in quiet else rules
+        for rules in found
     ]
 
 
@@ -66,14 +67,14 @@ class SymbolSimulation:
         self.random = random.Random(f"{seed}/{self.rules.symbol}")
         self.unit = max(self.rules.tick, self.rules.to_tick(self.rules.first_price * UNIT_FRACTION))
         self.middle = int(self.rules.first_price / self.unit)
-        self.quotes_per_s = quotes_per_s
+        self.quotes_per_s = self.rules.quotes_per_s or quotes_per_s
         start_ms = minute_of(market.clock.started_ms)
         self._make_history(start_ms - history * MINUTE_MS, history)
         state.last = self._price(self.middle)
         state.forming = Bar.at(start_ms, state.last)
         self._reshape()
         self.next_trade_ms = start_ms + self._wait_ms(self.rules.trades_per_s)
-        self.next_quote_ms = start_ms + self._wait_ms(quotes_per_s)
+        self.next_quote_ms = start_ms + self._wait_ms(self.quotes_per_s)
 
     def _wait_ms(self, rate_per_s: float) -> float:
         return self.random.expovariate(rate_per_s) * 1000
@@ -165,4 +166,7 @@ class Simulation:
             now_ms = self.market.clock.market_ms()
             for part in self.parts:
                 part.advance(now_ms)
+                # Here, where every trade of the minute has happened, and not on the beat of the streams: a fast
+                # clock would close minutes whose trades are still to come.
+                self.market.close_bars(part.rules.symbol, now_ms)
             await asyncio.sleep(STEP_S)

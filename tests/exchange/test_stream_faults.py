@@ -222,7 +222,8 @@ def test_a_gap_in_the_depth(served: Served) -> None:
 
 def test_a_crossed_book_is_passed_on(served: Served) -> None:
     async def scenario(client: Any) -> Any:
-        await client.watch_order_book(SYMBOL)
+        for _ in range(3):  # ccxt ignores a first change on MEXC that began before the snapshot
+            await client.watch_order_book(SYMBOL)
         served.exchange.arm("crossed_book", DEPTH, times=1)
         for _ in range(30):
             book = await client.watch_order_book(SYMBOL)

@@ -39,6 +39,7 @@ def test_kills_of_its_own_are_explained_and_the_budget_is_given_back(make_daemon
     for name in result["killed"]:
         assert result["workers"][name]["restarts"] == result["workers"][name]["kills"] == 1
     assert {engine["restarts_in_window"] for engine in daemon.status()["engines"]} == {0}
+    assert re.search(r"1\d\.\d s: \d of 4 workers ready, \d restarts, [12] kills, 0 errors", said), "told at times"
 
 
 def test_a_death_that_nobody_explains_and_the_time_it_took_are_found(make_daemon: MakeDaemon) -> None:
@@ -140,13 +141,6 @@ def test_another_model_has_another_size_and_that_is_no_leak() -> None:
     assert swapped.load_steps == [8_000_000]
     assert judged(swapped)[what]
     assert not judged(pool_run(60, step=8_000_000, leak=20_000))[what], "a leak is found all the same"
-
-
-def test_progress_is_told_now_and_then(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(symbols=["BTC/USDT"])
-    daemon.start()
-    _, _, said = soak(daemon, "--seconds", "13")
-    assert re.search(r"1\d\.\d s: 3 of 3 workers ready, 0 restarts, 0 kills, 0 errors", said)
 
 
 def test_the_slope_bears_outliers_and_knows_no_slope_between_two_processes() -> None:
