@@ -105,7 +105,7 @@ class FeedConfig(Section):
     book_hz: Annotated[float, Field(gt=0, le=100)] = Field(
         10.0, description="ccxt: most order books a second and symbol."
     )
-    stale_after: Annotated[float, Field(ge=1)] = Field(
+    stale_after: Annotated[float, Field(ge=2)] = Field(
         4.0,
         description="ccxt: seconds of silence, unless the exchange confirms it, until a market is stale; it is "
         "asked at half of that.",

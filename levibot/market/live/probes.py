@@ -20,7 +20,7 @@ from levibot.market.bars import MINUTE_MS
 from levibot.market.live.symbol import SymbolFeed
 
 _LOOK_S = 0.2  # between two looks at who is silent
-_GRACE_S = 0.8  # that the stream has to bring what REST has shown: REST is often a little ahead
+_GRACE = 0.2  # part of the silence that is borne: the stream has it to bring what REST, often ahead, has shown
 _ANSWER_S = 3.0  # a probe that takes longer says nothing
 _BARS_AT_ONCE = 4
 _THRIFT = 0.5  # part of the rate limit's share above which trades are asked about seldom
@@ -71,6 +71,7 @@ class Prober:
         self._session = session
         self._feeds = feeds
         self._after_ns = stale_after_ns // 2
+        self._grace_s = stale_after_ns / 1e9 * _GRACE
         self._contradicted = contradicted
         self._failed = failed
         self._bars_asked_ns: dict[str, int] = {}
@@ -113,7 +114,7 @@ class Prober:
             else:
                 differing[symbol] = prices[symbol]
         if differing:
-            await asyncio.sleep(_GRACE_S)
+            await asyncio.sleep(self._grace_s)
         for symbol, (bid, ask) in differing.items():
             feed, now_ns = self._feeds.get(symbol), boot_ns()
             if feed is not None and feed.quote_silence_ns(now_ns) >= now_ns - asked_ns:
@@ -166,7 +167,7 @@ class Prober:
             return
         more = volume > known * (1 + _TOLERANCE)
         if more:
-            await asyncio.sleep(_GRACE_S)
+            await asyncio.sleep(self._grace_s)
         if self._feeds.get(symbol) is not feed or _heard_ns(feed) >= asked_ns:
             return  # gone, or a trade came
         if more:
