@@ -133,6 +133,7 @@ _TABLE: Mapping[str, Quirks] = {
         keep_alive_ms=1_600,
         ohlcv_page=720,
         ohlcv_depth=720,  # it answers with the newest 720 bars, whatever was asked
+        spot_options={"ws": {"cost": 0.1}},  # ccxt sends a message a second, as if they were requests
     ),
 }
 _UNKNOWN = Quirks()

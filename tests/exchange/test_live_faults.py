@@ -88,7 +88,7 @@ def test_missing_depth_is_an_error_on_binance_and_a_wrong_book_on_mexc(served: S
                 await follow(client, 10)
             return
         assert await compare(client)
-        moved = client.orderbooks[SYMBOL]["bids"][0][0] * 0.0003
+        moved = client.orderbooks[SYMBOL]["bids"][0][0] * 0.00015
         served.exchange.arm("drop_frame", "STREAM *depth*", symbol=SYMBOL)
         state = served.exchange.exchange.market.symbols[SYMBOL]
         before = state.book.best("buy")[0]

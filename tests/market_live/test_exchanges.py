@@ -1,0 +1,78 @@
+"""Streams of Bybit, OKX and Kraken on the lines of a live feed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from levibot.exchange.quirks import quirks_of
+from levibot.exchange.session import ExchangeSession
+from levibot.market.live.streams import streams_of
+from tests.exchange.settings import PUBLIC_ONLY
+from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, serving, until
+from tests.market_live.test_switchboard import connected
+
+TRADES = {"bybit": "publicTrade.BTC*", "okx": "trades:BTC*", "kraken": "trade:BTC*"}
+
+
+@pytest.fixture(params=PUBLIC_ONLY)
+def public(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """An exchange of each of the three that trades two symbols."""
+    with serving(tmp_path, dialect=request.param, trades_per_s=20.0) as found:
+        yield found
+
+
+def test_all_that_a_line_carries_comes_and_makes_sense(public: Place) -> None:
+    async def scenario(session: ExchangeSession) -> dict[str, Memory]:
+        async with connected(session, SYMBOL, OTHER) as (board, memories):
+            for memory in memories.values():
+                await until(
+                    lambda memory=memory: len(memory.trades) >= 20 and len(memory.books) >= 5, "trades, books"
+                )
+                await until(lambda memory=memory: len(memory.quotes) >= 5, "best prices")
+            assert (board.connections, board.reconnects) == (1, 0)
+        return memories
+
+    memories = public.play(scenario)
+    assert public.opened() == 1
+    assert len(public.exchange.log.streamed("subscribe")) == 2 * len(streams_of(quirks_of(public.dialect)))
+    for symbol, memory in memories.items():
+        heard = [(trade.event_ms, trade.price, trade.amount, trade.side) for trade in memory.trades]
+        journal = list(public.exchange.journal.trades[symbol])
+        truth = [(trade.time_ms, float(trade.price), float(trade.amount), trade.side) for trade in journal]
+        begin = truth.index(heard[0])
+        assert heard == truth[begin : begin + len(heard)]
+        assert len({trade.id for trade in memory.trades}) == len(heard)
+        assert all(len(book.bids) == len(book.asks) == 50 for book in memory.books)
+        assert all(0 < bid < ask for bid, ask in memory.quotes)
+        assert not memory.malformed
+        assert not memory.lost
+
+
+def test_a_drop_is_told_and_the_streams_come_back(public: Place) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        async with connected(session, SYMBOL) as (_, memories):
+            memory = memories[SYMBOL]
+            await until(lambda: memory.trades and memory.books, "trades and books")
+            public.exchange.arm("drop", f"STREAM {TRADES[public.dialect]}", times=1)
+            await until(lambda: memory.restored >= 2, "the streams again")
+            before = len(memory.trades), len(memory.books)
+            await until(lambda: len(memory.trades) > before[0] and len(memory.books) > before[1], "more of both")
+            assert memory.told == ["restored", "lost", "restored"]
+
+    public.play(scenario)
+
+
+def test_a_poisoned_frame_renews_the_streams(public: Place) -> None:
+    async def scenario(session: ExchangeSession) -> None:
+        async with connected(session, SYMBOL) as (_, memories):
+            memory = memories[SYMBOL]
+            await until(lambda: memory.trades, "trades")
+            fault = public.exchange.arm("malformed", f"STREAM {TRADES[public.dialect]}", times=1)
+            await until(lambda: memory.restored >= 2, "the streams again")
+            assert fault.struck == 1
+            assert memory.lost
+
+    public.play(scenario)
