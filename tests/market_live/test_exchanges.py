@@ -76,3 +76,22 @@ def test_a_poisoned_frame_renews_the_streams(public: Place) -> None:
             assert memory.lost
 
     public.play(scenario)
+
+
+def test_a_missing_update_of_okx_begins_the_book_anew_and_leaves_the_trades_alone(tmp_path: Path) -> None:
+    """Only there a number says that one is missing, and ccxt looks at it."""
+
+    async def scenario(session: ExchangeSession) -> None:
+        async with connected(session, SYMBOL) as (board, memories):
+            memory = memories[SYMBOL]
+            await until(lambda: len(memory.books) >= 3, "books")
+            fault = place.exchange.arm("drop_frame", "STREAM books:*", times=1)
+            await until(lambda: fault.struck, "the fault")
+            await until(lambda: place.exchange.log.streamed("unsubscribe", "books:*"), "a new subscription")
+            before = len(memory.books)
+            await until(lambda: len(memory.books) > before + 3, "books again")
+            print("TOLD", memory.told, memory.lost, board.dials)
+            assert board.connections == 1
+
+    with serving(tmp_path, dialect="okx", trades_per_s=20.0) as place:
+        place.play(scenario)
