@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import pytest
 from levibot.config_market import ExchangeConfig
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.validation import BookSnapshot, PublicTrade
+from levibot.market.live.switchboard import Switchboard
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import DialectName, Settings
 
@@ -118,6 +119,23 @@ async def until(condition: Callable[[], Any], what: str, seconds: float = 10.0) 
         if loop.time() > end:
             raise AssertionError(f"waited {seconds:g} s in vain for {what}")
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def connected(
+    session: ExchangeSession, *symbols: str
+) -> AsyncIterator[tuple[Switchboard, dict[str, Memory]]]:
+    """A switchboard with all of these symbols up."""
+    board = Switchboard(session)
+    memories = {symbol: Memory() for symbol in symbols}
+    try:
+        for symbol, memory in memories.items():
+            board.connect(symbol, memory)
+        await until(lambda: all(memory.restored for memory in memories.values()), "all symbols to be up")
+        yield board, memories
+    finally:
+        await board.close()
+    assert board.connections == 0
 
 
 @pytest.fixture(params=["binance", "mexc"])

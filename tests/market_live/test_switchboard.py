@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from levibot.exchange.session import ExchangeSession
 from levibot.market.live.switchboard import Switchboard
 from tests.exchange.settings import DialectName
-from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, serving, until
-
-
-@asynccontextmanager
-async def connected(
-    session: ExchangeSession, *symbols: str
-) -> AsyncIterator[tuple[Switchboard, dict[str, Memory]]]:
-    """A switchboard with all of these symbols up."""
-    board = Switchboard(session)
-    memories = {symbol: Memory() for symbol in symbols}
-    try:
-        for symbol, memory in memories.items():
-            board.connect(symbol, memory)
-        await until(lambda: all(memory.restored for memory in memories.values()), "all symbols to be up")
-        yield board, memories
-    finally:
-        await board.close()
-    assert board.connections == 0
+from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, connected, serving, until
 
 
 def test_trades_come_frame_by_frame_and_none_is_missing(place: Place) -> None:
