@@ -9,6 +9,7 @@ from typing import Any
 from levibot.errors import MalformedAnswerError
 from levibot.exchange.failures import raise_malformed
 from levibot.exchange.session import ExchangeSession
+from levibot.exchange.summing import sum_up
 from levibot.exchange.validation import PublicTrade, read_book, read_ohlcv, read_trades
 from levibot.market.bars import Candle
 
@@ -18,7 +19,7 @@ _BULK = {"fetch_bids_asks": "fetchBidsAsks", "fetch_tickers": "fetchTickers"}  #
 
 
 async def recent_trades(session: ExchangeSession, symbol: str) -> list[PublicTrade]:
-    """The newest public trades, as many as one answer holds; oldest first.
+    """The newest public trades, as many as one answer holds, as the stream tells of them; oldest first.
 
     Raises
     ------
@@ -29,6 +30,8 @@ async def recent_trades(session: ExchangeSession, symbol: str) -> list[PublicTra
 
     def check(found: Any) -> list[PublicTrade]:
         trades = read_trades(found, what, with_ids=quirks.trade_ids)
+        if quirks.sums_trades:
+            trades = sum_up(trades)
         return sorted(trades, key=lambda trade: trade.event_ms)  # stable: the exchange's order within a moment
 
     return await session.read(lambda exchange: exchange.fetch_trades(symbol, None, quirks.trades_page), check)

@@ -113,6 +113,7 @@ _TABLE: Mapping[str, Quirks] = {
         book_depth=50,  # 1, 50, 200 or 1 000; nothing shows a missing update
         keep_alive_ms=1_600,
         ohlcv_page=1000,
+        trades_page=60,  # older ones cannot be had
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "linear"]}},
     ),
@@ -121,6 +122,7 @@ _TABLE: Mapping[str, Quirks] = {
         best_price="watch_bids_asks",
         ohlcv_page=100,  # newest first: a shorter page than asked for would lack its beginning
         keep_alive_ms=1_600,
+        trades_page=500,
         sums_trades=True,  # each by itself only in a stream that wants a login
         spot_options={"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}},
         swap_options={"fetchMarkets": {"types": ["spot", "swap"]}},
@@ -132,6 +134,7 @@ _TABLE: Mapping[str, Quirks] = {
         consecutive_trade_ids=True,
         keep_alive_ms=1_600,
         ohlcv_page=720,
+        trades_page=1000,
         ohlcv_depth=720,  # it answers with the newest 720 bars, whatever was asked
         spot_options={"ws": {"cost": 0.1}},  # ccxt sends a message a second, as if they were requests
     ),

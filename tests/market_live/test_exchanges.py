@@ -1,4 +1,4 @@
-"""Streams of Bybit, OKX and Kraken on the lines of a live feed."""
+"""Bybit, OKX and Kraken on the lines of a live feed, and as a live source."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import pytest
 
 from levibot.exchange.quirks import quirks_of
 from levibot.exchange.session import ExchangeSession
+from levibot.market.bars import MINUTE_MS
 from levibot.market.live.streams import streams_of
+from levibot.market.path import Quote, Recovered, Stale, TradeBatch
+from levibot.market.states import LIVE
 from tests.exchange.settings import PUBLIC_ONLY
 from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, connected, serving, until
+from tests.market_live.test_source import Stage
 
 TRADES = {"bybit": "publicTrade.BTC*", "okx": "trades:BTC*", "kraken": "trade:BTC*"}
 
@@ -93,3 +97,27 @@ def test_a_missing_update_of_okx_renews_the_streams(tmp_path: Path) -> None:
 
     with serving(tmp_path, dialect="okx", trades_per_s=20.0) as place:
         place.play(scenario)
+
+
+def test_a_source_reads_what_a_drop_made_it_miss_and_publishes_each_trade_once(public: Place) -> None:
+    async def scenario(stage: Stage) -> None:
+        opened = [bar.open_ms for bar in (await stage.source.open(SYMBOL)).history]
+        assert opened == list(range(opened[0], opened[0] + 100 * MINUTE_MS, MINUTE_MS))
+        await stage.begin(SYMBOL, OTHER)
+        await until(lambda: len(stage.of(TradeBatch)) > 10, "trades")
+        public.exchange.drop_connections()
+        await until(lambda: stage.of(Recovered), "recovery")
+        assert stage.source.feeds[SYMBOL].state == LIVE
+        before = len(stage.of(TradeBatch))
+        await until(lambda: len(stage.of(TradeBatch)) > before + 10, "trades again")
+
+    stage = Stage(public)
+    stage.play(scenario)
+    trades = [trade for batch in stage.of(TradeBatch) for trade in batch.trades]
+    published = sorted((trade.event_ms, trade.price, trade.amount) for trade in trades)
+    journal = list(public.exchange.journal.trades[SYMBOL])
+    truth = sorted((trade.time_ms, float(trade.price), float(trade.amount)) for trade in journal)
+    begin = truth.index(published[0])
+    assert published == truth[begin : begin + len(published)]
+    assert [type(item) for item in stage.of(Stale | Recovered)][:2] == [Stale, Recovered]  # type: ignore[arg-type]
+    assert all(quote.bid < quote.ask for quote in stage.of(Quote))
