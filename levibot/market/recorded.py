@@ -7,6 +7,7 @@ stale until it is whole again: its bars come from the next recorded state, or wh
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -89,11 +90,19 @@ class RecordedMarket:
         )
 
     def candles(self) -> list[Candle]:
-        """All bars that were recorded, as the exchange corrected them; without those that were filled in."""
-        walk = Walk(self._files[self._place(_NEVER_MS) :], Opening(_END_MS, _END_MS, 0, None))
+        """All bars that were recorded, as the exchange corrected them; without those that were filled in.
+
+        Raises
+        ------
+        MarketDataError
+            If there is none.
+        """
+        walk = Walk(self._files[self._place(_NEVER_MS) :], Opening(_END_MS, sys.maxsize, 0, None))
         for _ in walk.items():
             pass
         bars = {bar.open_ms: bar for bar in walk.bars if not bar.synthetic}
+        if not bars:
+            raise MarketDataError(f"{self._files[0].path}: no bars; record for longer, or leave the symbol out")
         return [bars[open_ms] for open_ms in sorted(bars)]
 
     def _place(self, from_ms: int) -> int:

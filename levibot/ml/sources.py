@@ -13,6 +13,8 @@ from levibot.errors import MarketDataError, TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candles import CANDLE_SUFFIXES, CandleTable, find_file, read_candles
 from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.recorded import RecordedMarket
+from levibot.market.recorded_files import is_recorded
 from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
 from levibot.market.source import parse_time
 
@@ -92,12 +94,12 @@ def of_downloads(
 def of_folder(
     folder: Path, symbols: Sequence[str], days: int | None, until: str | None, max_gap_minutes: int
 ) -> Candles:
-    """Candles from files, one a symbol.
+    """Candles from files, one a symbol, or from what a feed recorded.
 
     Parameters
     ----------
     folder
-        Where they lie; see `levibot.market.candles.find_file` for their names.
+        Where they lie; see `levibot.market.candles.find_file` for the names of candle files.
     symbols
         Canonical.
     days
@@ -132,6 +134,11 @@ def of_folder(
 
 def _read(folder: Path, symbol: str) -> CandleTable:
     path = find_file(folder, symbol, CANDLE_SUFFIXES)
+    if path is None and is_recorded(folder, symbol):
+        table = CandleTable()
+        for candle in RecordedMarket(folder, symbol).candles():
+            table.append(*candle[:6])
+        return table
     if path is None:
         name = symbol.replace("/", "").replace(":", "")
         raise MarketDataError(

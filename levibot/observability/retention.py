@@ -13,10 +13,12 @@ import stat
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from math import inf
 from pathlib import Path
 
 from levibot.config import Config, RetentionConfig
+from levibot.market.tape import NAME as FEED_RECORDING
 
 _RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
 _SET_ASIDE = re.compile(r".+\.corrupt-(\d{8}T\d{6})(\.\d{6})?Z(-\d+)?(-wal|-shm|-suspect)?")
@@ -87,8 +89,9 @@ def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
 def _sweep_recordings(
     folder: Path, limits: RetentionConfig, workers: Collection[int], now: float, result: Sweep
 ) -> None:
-    """By age, then the oldest until the rest fits; never one that is being written."""
-    recordings = sorted(_files(folder, _RECORDING, result), key=lambda found: found.modified)
+    """Those of engines and feed: by age, then the oldest until the rest fits; never one that is being written."""
+    of_feed = () if folder.is_symlink() else _files(folder / "feed", FEED_RECORDING, result)
+    recordings = sorted(chain(_files(folder, _RECORDING, result), of_feed), key=lambda found: found.modified)
     total = sum(found.size for found in recordings)
     in_use = _open_inodes(workers) if recordings else set()
     for found in recordings:

@@ -14,6 +14,7 @@ from levibot.market.gaps import Hole
 from levibot.market.recording import Opening
 from levibot.market.simulated import ORIGIN_MS, SimulatedRecording
 from levibot.ml.sources import of_downloads, of_feed, of_folder
+from tests.market.recordings import bar, every_kind, history, minute, studio
 from tests.ml.examples import START_MS, walk
 
 DAY_MS = 86_400_000
@@ -88,6 +89,21 @@ def test_downloads_that_are_missing_name_the_command_that_fetches_them(tmp_path:
     with pytest.raises(MarketDataError, match=r"--symbols ETH/USDT,SOL/USDT --since 20\d\d-\d\d-\d\d`, then"):
         of_downloads(tmp_path, "mexc", symbols, None, None, 120)
     assert of_downloads(tmp_path, "mexc", symbols[:1], None, None, 120).bars == 100
+
+
+def test_what_a_feed_recorded_is_trained_on_as_the_exchange_corrected_it(tmp_path: Path) -> None:
+    with studio(tmp_path) as made:
+        made.open()
+        made.play(every_kind())
+        made.open("ETH/USDT", [bar(0)._replace(synthetic=True)])
+    found = of_folder(tmp_path, ("BTC/USDT",), None, None, 120)
+    items = list(found.by_symbol["BTC/USDT"])
+    hole = items.index(Hole(minute(2), 3, True))
+    assert items[:hole] == [*history(), bar(0), bar(1, 99.0)]
+    assert [item.synthetic for item in items[hole + 1 :] if isinstance(item, Candle)] == [True] * 3 + [False] * 5
+    assert found.bars == 20 + 7
+    with pytest.raises(MarketDataError, match=r"ETH-USDT-.*levifeed: no bars; record for longer"):
+        of_folder(tmp_path, ("ETH/USDT",), None, None, 120)
 
 
 def test_missing_and_bad_files_are_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ NOW_MS = 1_750_000_000_000
 DAY = 86_400
 OLD, DAMAGED_LONG_AGO = 15 * DAY, 91 * DAY
 RECORDING = "engine-BTC-USDT-20250501T000000Z-1.msgpack"
+OF_FEED = "BTC-USDT_USDT-20250501-20250501T000000.123Z-0001.levifeed"
 
 
 def config_of(data: Path, **retention: Any) -> Config:
@@ -56,9 +57,11 @@ def test_old_recordings_and_damaged_files_go(data: Path) -> None:
         write(state / "recordings" / "engine-BTC-USDT-20250610T000000Z-1.msgpack", 13 * DAY),
         write(state / "risk.json.corrupt-20250601T000000Z", 89 * DAY),
     ]
+    gone.append(write(state / "recordings" / "feed" / OF_FEED, OLD))
+    kept.append(write(state / "recordings" / "feed" / OF_FEED.replace("0001", "0002"), 13 * DAY))
     result = sweep(config, (), NOW_MS)
-    assert result.removed == {"recording": 1, "set_aside": 4}
-    assert (result.freed_bytes, result.errors) == (50, [])
+    assert result.removed == {"recording": 2, "set_aside": 4}
+    assert (result.freed_bytes, result.errors) == (60, [])
     assert not [path for path in gone if path.exists()]
     assert all(path.exists() for path in kept)
     assert sweep(config, (), NOW_MS).removed == {}
@@ -94,6 +97,11 @@ def test_a_database_set_aside_today_stays_and_goes_when_its_time_has_come(data: 
         "{state}/recordings/copy-of-" + RECORDING,
         "{state}/recordings/engine-BTC-USDT.msgpack",
         "{state}/recordings/keep/" + RECORDING,
+        "{state}/recordings/feed/" + RECORDING,
+        "{state}/recordings/feed/" + OF_FEED + ".bak",
+        "{state}/recordings/feed/notes.levifeed",
+        "{state}/recordings/" + OF_FEED,
+        "{state}/recordings/keep/" + OF_FEED,
         "{state}/" + RECORDING,
         "models/lightgbm-simulated/1/model.txt",
         "models/lightgbm-simulated/1/model.txt.corrupt-20250101T000000Z",
@@ -119,6 +127,19 @@ def test_of_too_many_recordings_the_oldest_go_until_the_rest_fits(data: Path) ->
         write(folder / f"engine-ETH-USDT-2025060{day}T000000Z-1.msgpack", (6 - day) * DAY, size=100)
     assert sweep(config, (), NOW_MS).removed == {"recording": 3}
     assert sorted(path.name[16:24] for path in folder.iterdir()) == ["20250604", "20250605"]
+
+
+def test_recordings_of_engines_and_of_the_feed_share_one_limit(data: Path) -> None:
+    config = config_of(data, recordings_gb=250e-9)
+    folder = config.state_dir / "recordings"
+    for day in range(1, 6):
+        write(folder / f"engine-ETH-USDT-2025060{day}T000000Z-1.msgpack", (6 - day) * DAY, size=50)
+        write(folder / "feed" / OF_FEED.replace("0001", f"000{day}"), (6 - day) * DAY - 1, size=50)
+    written = folder / "feed" / OF_FEED.replace("0001", "0002")
+    with written.open("ab"):
+        assert sweep(config, (os.getpid(),), NOW_MS).removed == {"recording": 5}
+    assert sorted(path.name[-13:-9] for path in (folder / "feed").iterdir()) == ["0002", "0004", "0005"]
+    assert sorted(path.name[22:24] for path in folder.iterdir() if path.is_file()) == ["04", "05"]
 
 
 def test_a_recording_that_is_being_written_stays_however_old_and_large(data: Path) -> None:
@@ -149,8 +170,10 @@ def test_links_are_neither_followed_nor_removed(data: Path, tmp_path: Path) -> N
     (folder / "engine-ETH-USDT-20250501T000000Z-1.msgpack").rmdir()
     folder.rmdir()
     folder.symlink_to(inside.parent)
+    of_feed = write(inside.parent / "feed" / OF_FEED, OLD)
     assert sweep(config, (), NOW_MS).removed == {}
     assert inside.exists()
+    assert of_feed.exists()
 
 
 def test_stack_dumps_are_trimmed_in_place_since_their_worker_has_them_open(data: Path) -> None:
