@@ -112,7 +112,8 @@ class Tape:
         room = self._room
         waiting = room.put - room.taken
         if waiting > room.prompt:
-            room.wake.set()
+            if not room.wake.is_set():
+                room.wake.set()
             if waiting > room.limit:
                 self.progress = Progress.LOSING
                 self.refused += 1

@@ -25,6 +25,7 @@ GROUPS = {
     "scrape": "scrape",
     "api": "api",
     "rivals": "rivals",
+    "recorder": "recorder",
     "soak": "soak",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
