@@ -11,6 +11,7 @@ from pathlib import Path
 from levibot.alerting.pulse import heartbeat_url
 from levibot.alerting.secret_files import SecretFile, SecretFileError
 from levibot.config import AlertsConfig, Config
+from levibot.market.tape import recordings_folder
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -18,6 +19,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 def faults(config: Config) -> Iterator[str]:
     """What cannot work although a daemon would run, one sentence each; none of them tells a URL."""
     yield from _hook(config.alerts)
+    yield from _loop(config)
     owner = _owner(config.supervisor.data_dir)
     if config.alerts.targets_file is not None:
         yield from _targets(SecretFile("targets_file", config.alerts.targets_file, owner))
@@ -38,6 +40,17 @@ def doubts(config: Config) -> Iterator[str]:
             f"inference.models_dir: {config.models_dir} cannot be written to: `levibotctl train` can leave no "
             f"model there; correct it, or what {folder} is and whose"
         )
+
+
+def _loop(config: Config) -> Iterator[str]:
+    feed, folder = config.feed, recordings_folder(config.state_dir)
+    if (
+        feed.record
+        and feed.source == "replay"
+        and feed.path is not None
+        and feed.path.resolve() == folder.resolve()
+    ):
+        yield f"feed.path: {feed.path} is where record = true writes to; move the recording, or set record = false"
 
 
 def _hook(alerts: AlertsConfig) -> Iterator[str]:

@@ -23,7 +23,18 @@ from levibot.config_market import FeedConfig
 from levibot.errors import ConfigError
 from levibot.market.blocks import END, HEADER, MESSAGES, OPENING, make_block
 from levibot.market.source import settings_key
-from levibot.market.tape import FORMAT, OVERHEAD, FileHeader, Progress, Room, State, Tape, Why, file_name
+from levibot.market.tape import (
+    FORMAT,
+    OVERHEAD,
+    FileHeader,
+    Progress,
+    Room,
+    State,
+    Tape,
+    Why,
+    file_name,
+    recordings_folder,
+)
 
 RELIABLE = (BAR, MARKET)  # topics of what makes the state of a symbol
 
@@ -306,7 +317,7 @@ def recorder_of(feed: FeedConfig, exchange: str, state_dir: Path, epoch: int) ->
     """
     if not feed.record:
         return None
-    folder = state_dir / "recordings" / "feed"
+    folder = recordings_folder(state_dir)
     if feed.source == "replay" and feed.path is not None and feed.path.resolve() == folder.resolve():
         raise ConfigError(f"[feed] path = {str(folder)!r} is where record = true writes to; set record = false")
     origin = settings_key(feed) if feed.is_artificial else "live"

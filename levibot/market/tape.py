@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Literal
 
 from levibot.bus.messages import Snapshot
@@ -131,6 +132,11 @@ class Tape:
         self._next_day_ms = event_ms - event_ms % _DAY_MS + _DAY_MS
         self.queue.append((event_ms, State(why, lost, wall_ms(), boot_ns(), snapshot)))
         self.progress = Progress.RECORDING
+
+
+def recordings_folder(state_dir: Path) -> Path:
+    """Where the feed of a state directory records to."""
+    return state_dir / "recordings" / "feed"
 
 
 def file_name(header: FileHeader, event_ms: int) -> str:

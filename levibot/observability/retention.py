@@ -19,6 +19,7 @@ from pathlib import Path
 
 from levibot.config import Config, RetentionConfig
 from levibot.market.tape import NAME as FEED_RECORDING
+from levibot.market.tape import recordings_folder
 
 _RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
 _SET_ASIDE = re.compile(r".+\.corrupt-(\d{8}T\d{6})(\.\d{6})?Z(-\d+)?(-wal|-shm|-suspect)?")
@@ -72,7 +73,7 @@ def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
     """
     result, now, limits = Sweep(), now_ms / 1000, config.retention
     state = config.state_dir
-    _sweep_recordings(state / "recordings", limits, workers, now, result)
+    _sweep_recordings(state, limits, workers, now, result)
     for folder in (state, state / "ledgers", config.supervisor.data_dir):
         for found in _files(folder, _SET_ASIDE, result):
             if _set_aside_at(found) < now - limits.journal_days * _DAY:
@@ -87,10 +88,11 @@ def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
 
 
 def _sweep_recordings(
-    folder: Path, limits: RetentionConfig, workers: Collection[int], now: float, result: Sweep
+    state: Path, limits: RetentionConfig, workers: Collection[int], now: float, result: Sweep
 ) -> None:
     """Those of engines and feed: by age, then the oldest until the rest fits; never one that is being written."""
-    of_feed = () if folder.is_symlink() else _files(folder / "feed", FEED_RECORDING, result)
+    folder = state / "recordings"
+    of_feed = () if folder.is_symlink() else _files(recordings_folder(state), FEED_RECORDING, result)
     recordings = sorted(chain(_files(folder, _RECORDING, result), of_feed), key=lambda found: found.modified)
     total = sum(found.size for found in recordings)
     in_use = _open_inodes(workers) if recordings else set()
