@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from levibot.exchange.quirks import quirks_of
 
 _REFUSED = re.compile(r"Not Subscribed successfully! \[(.*?)\](.*)", re.DOTALL)
 _MEXC_NAMES = {"public.aggre.deals.v3.api.pb": "trades", "public.aggre.depth.v3.api.pb": "orderbook"}
+_CHECKED_LEVELS = 10
 _PAUSES_S = (0.2, 0.5, 1.0)  # until a snapshot is as new as the first update
 
 
@@ -115,7 +117,54 @@ class MexcAmendment:
         client.resolve(book, name)
 
 
-AMENDMENTS: Mapping[str, type] = {"binance": BinanceAmendment, "mexc": MexcAmendment}
+class KrakenAmendment:
+    """Books whose checksum is looked at, for nothing else shows that an update is missing.
+
+    ccxt has an option for that, and fails at the first book with it: it takes prices for texts.
+    """
+
+    def handle_order_book(self, client: Any, message: Mapping[str, Any]) -> None:
+        """Take in a snapshot or an update.
+
+        Raises
+        ------
+        ChecksumError
+            If the book is not the exchange's after it. Where not even a snapshot agrees, nothing is compared.
+        """
+        parent: Any = super()
+        parent.handle_order_book(client, message)
+        exchange: Any = self
+        told = message["data"][0]
+        symbol = told["symbol"]
+        book, rules = exchange.orderbooks[symbol], exchange.market(symbol)["info"]
+        decimals = int(rules["pair_decimals"]), int(rules["lot_decimals"])
+        agrees = book_checksum(book["bids"], book["asks"], *decimals) == told.get("checksum")
+        if message.get("type") == "snapshot":
+            book["compared"] = agrees
+        elif book.get("compared") and not agrees:
+            raise _error("ChecksumError", f"order book of {symbol}: its checksum is another, something is missing")
+
+
+def book_checksum(
+    bids: Sequence[Sequence[float]], asks: Sequence[Sequence[float]], price_decimals: int, amount_decimals: int
+) -> int:
+    """Kraken's CRC-32 of the best ten asks and bids: the digits of price and amount, without leading zeros.
+
+    Source: https://docs.kraken.com/api/docs/guides/spot-ws-book-v2
+    """
+    digits = [
+        f"{value:.{decimals}f}".replace(".", "").lstrip("0")
+        for level in (*asks[:_CHECKED_LEVELS], *bids[:_CHECKED_LEVELS])
+        for value, decimals in ((level[0], price_decimals), (level[1], amount_decimals))
+    ]
+    return crc32("".join(digits).encode())
+
+
+AMENDMENTS: Mapping[str, type] = {
+    "binance": BinanceAmendment,
+    "mexc": MexcAmendment,
+    "kraken": KrakenAmendment,
+}
 
 
 def _names_by_id(client: Any, message: Mapping[str, Any]) -> list[str]:

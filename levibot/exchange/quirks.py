@@ -130,7 +130,7 @@ _TABLE: Mapping[str, Quirks] = {
     "kraken": Quirks(
         # What watch_bids_asks brings, ccxt files under tickers without a time; a ticker comes with trades only.
         streams=_BASIC | {"watch_ticker", "watch_ohlcv"},
-        book_depth=100,  # 10, 25, 100, 500 or 1 000; ccxt fails at the checksum, so nothing shows a missing update
+        book_depth=100,  # 10, 25, 100, 500 or 1 000
         consecutive_trade_ids=True,
         keep_alive_ms=1_600,
         ohlcv_page=720,

@@ -37,6 +37,8 @@ def parse(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--replay", type=Path, help="a file or folder of frames, or a folder of candles")
     parser.add_argument("--faults", type=Path, help="JSON or TOML")
     parser.add_argument("--weight-limit", type=int)
+    parser.add_argument("--idle-s", type=float, help="seconds of silence until a connection is closed")
+    parser.add_argument("--clock-offset-ms", type=int, default=0, help="how wrong its clock and market time are")
     parser.add_argument("--log", type=Path, help="write every request and stream event as JSON lines")
     given = parser.parse_args(arguments)
     return Settings(
@@ -53,6 +55,8 @@ def parse(arguments: list[str] | None = None) -> Settings:
         control_port=given.control_port,
         faults=read_faults(given.faults) if given.faults else [],
         weight_limit=given.weight_limit,
+        idle_s=given.idle_s,
+        clock_offset_ms=given.clock_offset_ms,
         log_path=given.log,
     )
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import orjson
+
 from tests.exchange.market import SymbolMarket
 from tests.exchange.model import Bar, DayTicker, Instrument, Level, Trade, text
 
@@ -106,8 +108,13 @@ def ticker(day: DayTicker, rules: Instrument) -> dict[str, Any]:
 # ---------------------------------------------------------------------- WebSocket v2, where numbers are numbers
 
 
-def streamed_levels(rows: Iterable[Level]) -> list[dict[str, float]]:
-    return [{"price": float(price), "qty": float(amount)} for price, amount in rows]
+def streamed_levels(rows: Iterable[Level], rules: Instrument) -> list[dict[str, Any]]:
+    """Numbers with all their decimal places, which the checksum is made of."""
+    return [{"price": _number(price, rules.tick), "qty": _number(amount, rules.step)} for price, amount in rows]
+
+
+def _number(value: Decimal, step: Decimal) -> orjson.Fragment:
+    return orjson.Fragment(f"{value:.{places(step)}f}")
 
 
 def checksum(bids: list[Level], asks: list[Level], rules: Instrument) -> int:

@@ -6,6 +6,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 from tests.exchange import kraken_format
 from tests.exchange.model import BarUpdate, BookChange, DayTicker, Kind, Level, MarketEvent, Quote, Trade
 from tests.exchange.public import PublicDialect
@@ -122,8 +124,8 @@ class KrakenSockets(PublicDialect):
         bids, asks = ([level for level in rows if level[1] or level[0] not in full] for rows, full in sides)
         data: dict[str, Any] = {
             "symbol": symbol,
-            "bids": kraken_format.streamed_levels(bids),
-            "asks": kraken_format.streamed_levels(asks),
+            "bids": kraken_format.streamed_levels(bids, state.instrument),
+            "asks": kraken_format.streamed_levels(asks, state.instrument),
             "checksum": kraken_format.checksum(whole.bids, whole.asks, state.instrument),
         }
         if time_ms is not None:
@@ -156,4 +158,4 @@ def _send(connection: Connection, message: dict[str, Any]) -> None:
 
 
 def _push(channel: str, kind: str, data: dict[str, Any]) -> Encoded:
-    return json.dumps({"channel": channel, "type": kind, "data": [data]})
+    return orjson.dumps({"channel": channel, "type": kind, "data": [data]}).decode()

@@ -280,3 +280,5 @@ def test_checksums_on_kraken_are_those_of_the_book_that_a_client_cuts() -> None:
         rows = [[[level["price"], level["qty"]] for level in data[side]] for side in ("bids", "asks")]
         apply(sides, rows, 10)
         assert data["checksum"] == kraken_format.checksum(*ordered(sides), rules)
+        decimals = {-number.as_tuple().exponent for side in rows for _, number in side}
+        assert decimals <= {kraken_format.places(rules.step)}, "the wire carries all places"

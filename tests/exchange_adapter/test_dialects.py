@@ -12,6 +12,7 @@ from typing import Any, get_args
 import ccxt
 import pytest
 
+from levibot.exchange.amendments import book_checksum
 from levibot.exchange.candles import closed_until_ms, fetch_candles, first_day_ms
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.summing import sum_up
@@ -232,3 +233,31 @@ async def _watch_for_ever(session: ExchangeSession) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         while True:
             await session.exchange.watch_trades(SYMBOL)
+
+
+def test_the_checksum_of_a_book_is_that_of_krakens_own_example() -> None:
+    asks = (
+        (45285.2, 0.001),
+        (45286.4, 1.54571953),
+        (45286.6, 1.54571109),
+        (45289.6, 1.54560911),
+        (45290.2, 0.1589066),
+        (45291.8, 1.54553491),
+        (45294.7, 0.04454749),
+        (45296.1, 0.3538),
+        (45297.5, 0.09945542),
+        (45299.5, 0.18772827),
+    )
+    bids = (
+        (45283.5, 0.1),
+        (45283.4, 1.54582015),
+        (45282.1, 0.1),
+        (45281.0, 0.1),
+        (45280.3, 1.54592586),
+        (45279.0, 0.0799),
+        (45277.6, 0.03310103),
+        (45277.5, 0.3),
+        (45277.3, 1.54602737),
+        (45276.6, 0.15445238),
+    )
+    assert book_checksum(bids, asks, 1, 8) == 3310070434

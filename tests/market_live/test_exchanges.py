@@ -13,7 +13,8 @@ from levibot.market.bars import MINUTE_MS
 from levibot.market.live.streams import streams_of
 from levibot.market.path import Quote, Recovered, Stale, TradeBatch
 from levibot.market.states import LIVE
-from tests.exchange.settings import PUBLIC_ONLY
+from tests.exchange import kraken_format
+from tests.exchange.settings import PUBLIC_ONLY, DialectName
 from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, connected, serving, until
 from tests.market_live.test_source import Stage
 
@@ -81,21 +82,40 @@ def test_a_poisoned_frame_renews_the_streams(public: Place) -> None:
     public.play(scenario)
 
 
-def test_a_missing_update_of_okx_renews_the_streams(tmp_path: Path) -> None:
-    """Only there a number says that one is missing, and ccxt looks at it."""
+@pytest.mark.parametrize(
+    ("dialect", "books", "reason"),
+    [("okx", "books:*", "invalid nonce"), ("kraken", "book-100:*", "its checksum is another")],
+)
+def test_a_missing_update_of_a_book_renews_the_streams(
+    tmp_path: Path, dialect: DialectName, books: str, reason: str
+) -> None:
+    """By OKX's sequence, which ccxt looks at, and Kraken's checksum, which it does not; Bybit has neither."""
 
     async def scenario(session: ExchangeSession) -> None:
         async with connected(session, SYMBOL) as (_, memories):
             memory = memories[SYMBOL]
             await until(lambda: len(memory.books) >= 3, "books")
-            place.exchange.arm("drop_frame", "STREAM books:*", times=1)
+            place.exchange.arm("drop_frame", f"STREAM {books}", times=1)
             await until(lambda: memory.restored >= 2, "the streams again")
             before = len(memory.books)
             await until(lambda: len(memory.books) > before + 3, "books again")
             assert memory.told == ["restored", "lost", "restored"]
-            assert "invalid nonce" in memory.lost[0]
+            assert reason in memory.lost[0]
 
-    with serving(tmp_path, dialect="okx", trades_per_s=20.0) as place:
+    with serving(tmp_path, dialect=dialect, trades_per_s=20.0) as place:
+        place.play(scenario)
+
+
+def test_checksums_that_never_agree_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rule of the exchange that has changed must not renew its streams for ever."""
+    monkeypatch.setattr(kraken_format, "checksum", lambda *_: 1)
+
+    async def scenario(session: ExchangeSession) -> None:
+        async with connected(session, SYMBOL) as (_, memories):
+            await until(lambda: len(memories[SYMBOL].books) >= 8, "books")
+            assert memories[SYMBOL].told == ["restored"]
+
+    with serving(tmp_path, dialect="kraken", trades_per_s=20.0) as place:
         place.play(scenario)
 
 
