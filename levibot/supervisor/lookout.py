@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _INTERVAL = 1.0
 LOOP_PATIENCE = 10.0  # seconds between two turns of a loop until it counts as stuck
 _LATELY = 60.0
+_STEADY = 5.0  # seconds that a market must be live without a break
 _SETTLE_AFTER = 60.0  # seconds that the parts of a new daemon have to raise again what still holds
 
 
@@ -37,7 +38,7 @@ class Lookout:
         self._daemon = daemon
         self._refused = ErrorWindow(_LATELY)
         self._unrecorded = ErrorWindow(_LATELY)
-        self._stale: dict[str, float] = {}  # symbol → since when the feed calls it stale
+        self._stale: dict[str, tuple[float, float]] = {}  # symbol → since and until when the feed calls it stale
         self._expected: dict[str, float] = {}  # symbol → since when its data should come
         self._looked_at = boot_seconds()
 
@@ -77,8 +78,7 @@ class Lookout:
         feed, broker = daemon.manager.feed_report, self._report("broker")
         live = feed.live if feed else None
         states = feed.symbols if feed else {}
-        stale = [symbol for symbol, state in states.items() if state.startswith(STALE)]
-        self._stale = {symbol: self._stale.get(symbol, now) for symbol in stale}
+        self._note_stale(states, now)
         self._refused.update(daemon.refused_writes, now)
         if feed:
             self._unrecorded.update(feed.recorder.dropped if feed.recorder else 0, now)
@@ -87,7 +87,7 @@ class Lookout:
             market_ages=ages,
             market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
             market_reasons=states,
-            market_stale={symbol: now - since for symbol, since in self._stale.items()},
+            market_stale={symbol: now - since for symbol, (since, _) in self._stale.items()},
             feed_ended=feed is not None and feed.ended,
             engines=len(ages),
             waiting=self._waiting(),
@@ -112,6 +112,13 @@ class Lookout:
             clock_limit=config.alerts.clock_skew,
             notifier_trouble=self._notifier_trouble(),
         )
+
+    def _note_stale(self, states: Mapping[str, str], now: float) -> None:
+        """What is live for a moment, and stale again, has been stale all the time."""
+        for symbol, state in states.items():
+            if state.startswith(STALE):
+                self._stale[symbol] = (self._stale.get(symbol, (now, now))[0], now)
+        self._stale = {s: (since, last) for s, (since, last) in self._stale.items() if now - last < _STEADY}
 
     def _waiting(self) -> Mapping[str, str]:
         return {
