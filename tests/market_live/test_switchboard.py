@@ -9,6 +9,7 @@ from typing import Any
 
 from levibot.exchange.session import ExchangeSession
 from levibot.market.live.switchboard import Switchboard
+from tests.deadline import wait_for
 from tests.exchange.settings import DialectName
 from tests.market_live.conftest import OTHER, SYMBOL, Memory, Place, connected, serving, until
 
@@ -108,4 +109,4 @@ def test_closing_while_everything_is_under_way_leaves_nothing(place: Place) -> N
         await board.close()
 
     place.play(scenario)  # looks for tasks that are left
-    assert not place.exchange.exchange.hub.connections
+    wait_for(lambda: not place.exchange.exchange.hub.connections, "no socket to be left")
