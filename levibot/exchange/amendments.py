@@ -66,6 +66,13 @@ class MexcAmendment:
             self.acknowledged(name)  # type: ignore[attr-defined]  # of GuardedExchange
         return message
 
+    def handle_order_book(self, client: Any, message: Mapping[str, Any]) -> None:
+        """Take in updates of a book that somebody watches: one that had a hole is of no use to anybody."""
+        exchange: Any = self
+        if f"orderbook:{exchange.safe_symbol(message.get('symbol'))}" in client.subscriptions:
+            parent: Any = super()
+            parent.handle_order_book(client, message)
+
     def handle_book_delta(self, book: Any, delta: Any) -> None:
         """Apply an update; ChecksumError if one before it is missing."""
         first, last = (delta.get(key) for key in ("fromVersion", "toVersion"))

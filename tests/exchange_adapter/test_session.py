@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, ConfigError, ExchangeRefusedError, ExchangeUnavailableError
 from levibot.exchange import session as session_module
@@ -266,6 +267,35 @@ def test_clock_and_markets_are_read_again_and_a_failure_is_told(
 
     house.play(scenario)
     assert [what for what, _ in house.heard("trouble")] == ["markets"]
+
+
+def test_siblings_share_markets_and_budget_and_none_is_left(house: House) -> None:
+    frames: list[int] = []
+    events: list[str] = []
+
+    async def scenario(session: ExchangeSession) -> None:
+        siblings = [
+            session.sibling(
+                lambda url: events.append("connected"), lambda url, why: events.append(why), frames.append
+            )
+            for _ in range(2)
+        ]
+        assert all(sibling.markets is session.exchange.markets for sibling in siblings)
+        sent = session.budget.sent
+        await siblings[0].fetch_time()
+        assert session.budget.sent == sent + 1
+        house.exchange.arm("halted", symbol="ETH/USDT")
+        await session.read_markets()
+        assert [sibling.market("ETH/USDT")["active"] for sibling in siblings] == [False, False]
+        await siblings[0].watch_trades(SYMBOL)
+        assert events == ["connected"]
+        assert frames == sorted(frames)
+        assert abs(frames[-1] - boot_ns()) < 10e9
+        await session.end_sibling(siblings[0])  # the other one is left to the session
+        assert events == ["connected"]  # what we end ourselves is no loss
+
+    house.play(scenario)
+    assert not house.heard("connected")
 
 
 def test_the_package_costs_nothing_until_a_session_is_opened() -> None:

@@ -61,3 +61,34 @@ def test_a_book_that_is_late_shows_best_prices_of_a_moment_ago() -> None:
     both.note("book", B, 3)
     both.note("book", A, 4)
     assert both.silent(2 * LATER) is None
+
+
+def test_prices_that_return_do_not_excuse_a_long_silence() -> None:
+    both = agreed()
+    for at_ns in range(0, 4 * PATIENCE_NS, PATIENCE_NS):
+        both.note("quote", B, at_ns)
+        both.note("quote", A, at_ns + PATIENCE_NS // 2)
+    assert both.silent(4 * PATIENCE_NS) == "book"
+
+
+def test_two_streams_that_both_go_on_never_contradict_each_other() -> None:
+    both = Contradiction()
+    for at_ms in range(0, 60_000, 100):
+        both.note("quote", (float(at_ms + 1), float(at_ms + 2)), at_ms * 1_000_000)
+        assert both.silent(at_ms * 1_000_000) is None
+        both.note("book", (float(at_ms), float(at_ms + 1)), at_ms * 1_000_000)  # always behind
+        assert both.silent(at_ms * 1_000_000) is None
+
+
+def test_a_book_that_has_not_come_yet_contradicts_nothing() -> None:
+    both = Contradiction()
+    both.note("quote", A, 0)
+    both.note("quote", B, 1)
+    assert both.silent(LATER) is None
+
+
+def test_best_prices_that_never_came_are_measured_by_the_first_book() -> None:
+    both = Contradiction()
+    both.note("book", A, 0)
+    both.note("book", B, 1)
+    assert both.silent(LATER) == "quote"

@@ -11,7 +11,7 @@ from levibot.exchange.session import ExchangeSession
 from levibot.market.live.backoff import Backoff, DialBudget
 from levibot.market.live.streams import ANSWER_S, Failure, Stream, SymbolStreams, streams_of
 
-CONNECT_S = 5.0  # until a dial is given up
+CONNECT_S = 4.0  # until a dial is given up
 _BATCH = 10  # symbols in one message; Bybit takes no more
 _BATCHES: Mapping[Stream, str] = {
     "trades": "watch_trades_for_symbols",
