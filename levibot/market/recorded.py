@@ -282,7 +282,7 @@ class Walk:
                     yield from self._bridge(last, candle, holes)
                 yield now_ms, candle
                 last = candle
-            elif candle != known.get(candle.open_ms, candle):
+            elif candle[:6] != known.get(candle.open_ms, candle)[:6]:
                 yield now_ms, Correction(now_ms, candle)
         self._known_ms = last.open_ms if last is not None else _NEVER_MS
         self._broken = ""

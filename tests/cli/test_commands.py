@@ -329,6 +329,19 @@ def test_config_check_finds_programs_and_files_that_cannot_work(place: Place) ->
     assert place.ctl("config", "check").returncode == 0
 
 
+def test_config_check_refuses_to_play_what_is_being_recorded(place: Place) -> None:
+    folder = place.config.parent / "state" / "paper-replay-default" / "recordings" / "feed"
+    folder.mkdir(parents=True)
+    place.config.write_text(
+        f'[supervisor]\ndata_dir = "state"\n[feed]\nsource = "replay"\nrecord = true\npath = "{folder}"\n'
+    )
+    done = place.ctl("config", "check")
+    assert done.returncode == 1
+    assert f"feed.path: {folder} is where record = true writes to; move the recording" in done.stderr
+    place.config.write_text(place.config.read_text().replace("record = true", "record = false"))
+    assert place.ctl("config", "check").returncode == 0
+
+
 def test_config_check_warns_of_models_that_could_not_be_written(place: Place) -> None:
     place.config.write_text('[inference]\nmodels_dir = "/dev/null/models"')
     done = place.ctl("config", "check")
