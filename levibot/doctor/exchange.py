@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 20.0  # for everything; without a network it is over within a few seconds
 _PROXY_PATIENCE_S = 3.0
-_PRICES_A_MINUTE = 30.0  # most questions for the best prices of all silent symbols
 _BARS_A_MINUTE = 5.0  # for each symbol: of a silent one while the feed is sparing, and to check each closed bar
 
 
@@ -120,18 +119,22 @@ def _judge_symbols(symbols: Iterable[str], session: ExchangeSession) -> Iterator
 
 
 async def _judge_rate(config: Config, session: ExchangeSession) -> Finding:
-    """Whether the feed's share is enough if every symbol is silent and has to be asked about."""
-    from levibot.exchange.budget import Allowance
-    from levibot.exchange.validation import read_ohlcv
+    """Whether the feed's share is enough if every symbol is silent, and has to be asked about all the time.
 
-    spent = session.budget.used_last_minute
-    symbol = next(iter(session.markets))
-    await session.read(
-        lambda exchange: exchange.fetch_ohlcv(symbol, "1m", limit=2), lambda rows: read_ohlcv(rows, symbol)
-    )
-    weight = session.budget.used_last_minute - spent
+    The best prices of all are asked for at half of `stale_after`; what that costs is tried.
+    """
+    from levibot.exchange.budget import Allowance
+    from levibot.exchange.candles import closed_until_ms
+    from levibot.exchange.public import best_prices, newest_bars
+
+    symbols = [symbol for symbol in config.symbols if symbol in session.markets] or list(session.markets)[:1]
+    before = session.budget.used_last_minute
+    await best_prices(session, symbols)
+    prices = session.budget.used_last_minute - before
+    await newest_bars(session, symbols[0], closed_until_ms(session.exchange_ms()))
+    bars = session.budget.used_last_minute - before - prices
     share = Allowance.of(config.exchange, "feed", 60_000 / session.exchange.rateLimit).ordinary
-    needed = weight * (_PRICES_A_MINUTE + _BARS_A_MINUTE * len(config.symbols))
+    needed = prices * 120 / config.feed.stale_after + bars * _BARS_A_MINUTE * len(config.symbols)
     found = (
         f"{len(config.symbols)} symbols need up to {needed:.0f} of the {share:.0f} a minute that are the feed's"
     )
