@@ -13,7 +13,6 @@ from levibot.bus.messages import (
     BrokerReport,
     BrokerRequest,
     Command,
-    MarketEvent,
     MarketSpec,
     SymbolsChanged,
     Tick,
@@ -60,7 +59,7 @@ class BrokerWorker(AsyncWorker):
         self._broker: Broker | None = None
         self._gate = ClosedGate(self._reply)
         self._wanted = spec.symbols
-        self._markets: dict[str, MarketSpec] = {}
+        self._markets: dict[str, tuple[MarketSpec, str]] = {}  # and why it is stale
         self._reopen_ns = 0
         self._arrived: list[tuple[bytes, BrokerRequest]] = []
 
@@ -68,7 +67,7 @@ class BrokerWorker(AsyncWorker):
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
         self._clients = make_socket(context, zmq.ROUTER, bind=endpoints.broker)
         self._clients.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a follower that is gone is forgotten
-        listener = MarketListener(self._on_tick, self._on_event, self._on_market, self._refuse)
+        listener = MarketListener(self._on_tick, self._on_market, self._refuse)
         lockstep = self._runtime.spec.lockstep
         self._link = FeedLink(context, endpoints.subscribers, endpoints.feed, lockstep=lockstep, listener=listener)
         readers = [
@@ -118,8 +117,8 @@ class BrokerWorker(AsyncWorker):
             return
         exchange = PaperExchange(self._books, self._paper, self._grants)
         self._broker = Broker(self._books, exchange, self._reply, self._wanted, self._note_failure)
-        for market in self._markets.values():
-            self._broker.set_market(market)
+        for market, stale in self._markets.values():
+            self._broker.set_market(market, stale)
         status.ready, status.waiting_for = True, ""
         self._runtime.log.info("broker_recovered", seq=self._books.seq, open_orders=len(self._books.open))
 
@@ -171,23 +170,19 @@ class BrokerWorker(AsyncWorker):
         if broker is not None:
             self._guard(lambda: broker.on_tick(tick))
 
-    def _on_event(self, event: MarketEvent) -> None:
-        if self._broker is not None:
-            self._broker.on_market_event(event)
-
-    def _on_market(self, market: MarketSpec) -> None:
+    def _on_market(self, market: MarketSpec, stale: str) -> None:
         broker = self._broker
-        self._markets[market.symbol] = market
+        self._markets[market.symbol] = (market, stale)
         if broker is not None:
-            self._guard(lambda: broker.set_market(market))
+            self._guard(lambda: broker.set_market(market, stale))
 
     def _keep_informed(self) -> None:
         broker = self._broker
         if broker is None:
             return
-        symbols, unknown = broker.symbols(), broker.without_market()
+        symbols = broker.symbols()
         self._link.subscribe(symbols)
-        self._link.ask(unknown, symbols - unknown, boot_ns())
+        self._link.ask(symbols, boot_ns())
         if not self._markets:
             self._runtime.status.waiting_for = "feed"
         elif self._runtime.status.waiting_for == "feed":

@@ -14,6 +14,7 @@ import zmq
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
     Bar,
+    Book,
     EngineReport,
     Grant,
     Pause,
@@ -23,6 +24,7 @@ from levibot.bus.messages import (
     Snapshot,
     Stop,
     Tick,
+    Trades,
 )
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
@@ -34,7 +36,7 @@ from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.broker_client import BrokerClient, Recovered
 from levibot.execution.ledger import Ledger
 from levibot.market.subscription import MarketSubscription
-from levibot.strategies.base import ModelStrategy, Strategy
+from levibot.strategies.base import BookStrategy, ModelStrategy, Strategy, TradeStrategy
 from workers.engine_ledger import LedgerPort
 from workers.engine_models import ModelPort
 from workers.engine_start import Preparation, make_strategy, open_recorder, report_decisions
@@ -90,7 +92,7 @@ class Engine:
         self._cycle_ns = int(spec.engine.cycle_interval * 1e9)
         self._timer_ns = boot_ns() + self._cycle_ns
         self._hole_told = True  # the first snapshot is no repair
-        self._ticks = 0
+        self._ticks = self._trades = self._order_books = 0
         self._latency_us = 0
         self._refused = 0
         self._stop: Stop | None = None
@@ -113,6 +115,8 @@ class Engine:
             bars=max(_HISTORY_BARS, 2 * strategy.warm_up_bars),
             name=spec.worker,
             lockstep=spec.lockstep,
+            trades=isinstance(strategy, TradeStrategy),
+            books=isinstance(strategy, BookStrategy),
             refuse=self._refuse,
         )
         self._broker = BrokerClient(
@@ -171,7 +175,7 @@ class Engine:
         status = self._status
         status.turns += 1
         status.queue_depth = depth + self._market.received + self._broker.received - received
-        status.dropped = self._market.stream.dropped
+        status.dropped = self._market.dropped
         status.decision_ns = self._core.decided_ns
         self._look_ready()
         self._runtime.beat(self._report)
@@ -227,7 +231,8 @@ class Engine:
             now_ns = boot_ns()
             if isinstance(message, Snapshot):
                 self._hole_told = False
-                self._handle(inputs.HistoryLoaded(now_ns, message.spec, message.bars, message.last_tick))
+                history = (message.spec, message.bars, message.last_tick, message.stale)
+                self._handle(inputs.HistoryLoaded(now_ns, *history))
                 self._log.info("history_loaded", bars=len(message.bars), epoch=message.epoch, seq=message.seq)
                 continue
             self._tell_hole(stream.waiting)
@@ -239,6 +244,12 @@ class Engine:
             elif isinstance(message, Bar):
                 self._status.market_ns = now_ns
                 self._handle(inputs.BarClosed(now_ns, message))
+            elif isinstance(message, Trades):
+                self._trades += len(message.trades)
+                self._handle(inputs.TradesReceived(now_ns, message))
+            elif isinstance(message, Book):
+                self._order_books += 1
+                self._handle(inputs.BookReceived(now_ns, message))
             else:
                 self._handle(inputs.MarketChanged(now_ns, message))
         self._tell_hole(stream.waiting)
@@ -354,6 +365,9 @@ class Engine:
         return msgspec.structs.replace(
             report,
             ticks=self._ticks,
+            trades=self._trades,
+            books=self._order_books,
+            corrections=self._core.market.corrections,
             conflated=self._market.conflated,
             tick_latency_us=self._latency_us,
             refused_messages=self._refused,

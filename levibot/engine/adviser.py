@@ -6,14 +6,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from levibot.bus.messages import Bar, Position, Prediction, Tick
+from levibot.bus.messages import Bar, Book, Position, Prediction, Tick, Trades
 from levibot.engine.commands import AskModel
 from levibot.strategies.base import (
+    BookStrategy,
+    CorrectionStrategy,
     ModelStrategy,
     Question,
     Signal,
     Strategy,
     TickStrategy,
+    TradeStrategy,
     check_answer,
     check_signal,
 )
@@ -37,6 +40,9 @@ class Adviser:
 
     def __init__(self, strategy: Strategy, note: Callable[..., None]) -> None:
         self.hears_ticks = isinstance(strategy, TickStrategy)
+        self.hears_trades = isinstance(strategy, TradeStrategy)
+        self.hears_books = isinstance(strategy, BookStrategy)
+        self._hears_corrections = isinstance(strategy, CorrectionStrategy)
         self._strategy: Any = strategy
         self._may_ask = isinstance(strategy, ModelStrategy)
         self._note = note
@@ -63,6 +69,19 @@ class Adviser:
     def on_tick(self, tick: Tick, position: Position) -> Signal | Question | None:
         """What the strategy answers to a tick."""
         return self._answer(self._strategy.on_tick, tick, position)
+
+    def on_trades(self, trades: Trades, position: Position) -> Signal | Question | None:
+        """What the strategy answers to public trades."""
+        return self._answer(self._strategy.on_trades, trades, position)
+
+    def on_book(self, book: Book, position: Position) -> Signal | Question | None:
+        """What the strategy answers to an order book."""
+        return self._answer(self._strategy.on_book, book, position)
+
+    def correct(self, bar: Bar) -> None:
+        """Tell a strategy that wants to know it which bar counts; an open question stays open."""
+        if self._hears_corrections:
+            self._call(self._strategy.on_correction, bar)
 
     def ask(self, question: Question, bar_ms: int, now_ns: int) -> AskModel:
         """Open a question about the newest bar."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from levibot.bus.messages import (
     TERMINAL,
+    BarCorrected,
     Intent,
     OrderFilled,
     OrderSubmitted,
@@ -21,14 +22,15 @@ from levibot.bus.messages import (
     RiskRequest,
     Role,
     Side,
+    SpecChanged,
 )
 from levibot.config import EngineConfig
 from levibot.engine import inputs
 from levibot.engine.adviser import Adviser
 from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command, Level, Note, SendIntent
 from levibot.engine.market_view import MarketView
-from levibot.engine.notes import order_note
-from levibot.engine.orders import Barriers, entry_intent, exit_intent, to_price, tradable
+from levibot.engine.notes import market_note, order_note
+from levibot.engine.orders import Barriers, entry_intent, exit_intent, grant_flaw, to_price, tradable
 from levibot.strategies.base import Question, Signal, Strategy
 
 _ANSWER_DEADLINE_NS = 2_000_000_000
@@ -47,7 +49,7 @@ class DecisionCore:
     config
         Engine settings of the symbol.
     strategy
-        Asked at each closed bar, and at ticks if it has `on_tick`; if it has `on_prediction` it may have a
+        Asked at each closed bar, and at what else it has a method for; with `on_prediction` it may have a
         question to a model first.
     new_client_id
         Gives a client order id for a role; None if none can be stored now.
@@ -101,13 +103,15 @@ class DecisionCore:
             inputs.TimerFired: self._timer_fired,
             inputs.GrantReceived: self._grant_received,
             inputs.RefusalReceived: self._refusal_received,
-            inputs.PredictionReceived: self._prediction_received,
-            inputs.PredictionMissed: self._prediction_missed,
+            inputs.PredictionReceived: self._model_answered,
+            inputs.PredictionMissed: self._model_answered,
             inputs.OrderChanged: self._order_changed,
             inputs.PositionReconciled: self._position_reconciled,
             inputs.IntentFailed: self._intent_failed,
             inputs.Paused: self._pause,
             inputs.Resumed: self._resume,
+            inputs.TradesReceived: self._trades_received,
+            inputs.BookReceived: self._book_received,
         }
 
     def handle(self, item: inputs.Input) -> list[Command]:
@@ -137,7 +141,9 @@ class DecisionCore:
     # ------------------------------------------------------------------ market
 
     def _history_loaded(self, item: inputs.HistoryLoaded) -> None:
-        new = self.market.load(item)
+        corrected, new = self.market.load(item)
+        for bar in corrected:
+            self._adviser.correct(bar)
         first, self._loaded = not self._loaded, True
         if first or self.position is None:
             self._adviser.warm_up(new)
@@ -158,9 +164,24 @@ class DecisionCore:
         if self._adviser.hears_ticks and self._loaded and self.position is not None:
             self._take(self._adviser.on_tick(item.tick, self.position))
 
+    def _trades_received(self, item: inputs.TradesReceived) -> None:
+        if self._adviser.hears_trades and self._loaded and self.position is not None:
+            answer = self._adviser.on_trades(item.trades, self.position)
+            if not item.trades.backfilled:
+                self._take(answer)
+
+    def _book_received(self, item: inputs.BookReceived) -> None:
+        if self._adviser.hears_books and self._loaded and self.position is not None:
+            self._take(self._adviser.on_book(item.book, self.position))
+
     def _market_changed(self, item: inputs.MarketChanged) -> None:
         self.market.change(item.event)
-        self._note("info", "market_changed", what=type(item.event).__name__)
+        self._commands.append(market_note(item.event))
+        match item.event:
+            case BarCorrected(bar=bar):
+                self._adviser.correct(bar)
+            case SpecChanged(spec=spec) if not spec.active:
+                self._withdraw_entry()
 
     def _hole_found(self, item: inputs.HoleFound) -> None:
         self.market.lose(item.reason)
@@ -188,13 +209,9 @@ class DecisionCore:
             self._accept(answer)
         self._act(fresh=isinstance(answer, Signal))
 
-    def _prediction_received(self, item: inputs.PredictionReceived) -> None:
+    def _model_answered(self, item: inputs.PredictionReceived | inputs.PredictionMissed) -> None:
         if self._adviser.awaits(item.request_id):
-            self._predicted(item.prediction)
-
-    def _prediction_missed(self, item: inputs.PredictionMissed) -> None:
-        if self._adviser.awaits(item.request_id):
-            self._predicted(None)
+            self._predicted(item.prediction if isinstance(item, inputs.PredictionReceived) else None)
 
     def _predicted(self, prediction: Prediction | None) -> None:
         assert self.position is not None
@@ -305,13 +322,8 @@ class DecisionCore:
         if request is None or (grant.request_id, grant.client_id) != (request.request_id, request.client_id):
             self._note("info", "late_grant_ignored", client_id=grant.client_id)
             return
-        if self._now_ns >= min(grant.expires_ns, self._request_deadline_ns):
-            self._refuse("the grant came too late")
-            return
-        if grant.side != request.side or grant.symbol != self._symbol:
-            self._refuse("the grant is for something else")
-            return
-        reason = self._entry_barred()
+        too_late_ns = min(grant.expires_ns, self._request_deadline_ns)
+        reason = grant_flaw(grant, request, self._now_ns, too_late_ns) or self._entry_barred()
         if reason:
             self._refuse(reason)
             return

@@ -10,6 +10,7 @@ import msgspec
 
 from levibot.bus.messages import (
     Bar,
+    Book,
     Grant,
     MarketEvent,
     MarketSpec,
@@ -20,6 +21,7 @@ from levibot.bus.messages import (
     Role,
     Side,
     Tick,
+    Trades,
 )
 
 
@@ -35,6 +37,7 @@ class HistoryLoaded(Event, frozen=True):
     spec: MarketSpec
     bars: list[Bar]
     last_tick: Tick | None = None
+    stale: str = ""  # why the market is stale now; empty if it is not
 
 
 class BarClosed(Event, frozen=True):
@@ -121,6 +124,18 @@ class Resumed(Event, frozen=True):
     pass
 
 
+class TradesReceived(Event, frozen=True):
+    """Public trades, each once; given only to a strategy that wants them."""
+
+    trades: Trades
+
+
+class BookReceived(Event, frozen=True):
+    """The latest order book; given only to a strategy that wants it."""
+
+    book: Book
+
+
 Input = (
     HistoryLoaded
     | BarClosed
@@ -137,4 +152,6 @@ Input = (
     | IntentFailed
     | Paused
     | Resumed
+    | TradesReceived
+    | BookReceived
 )

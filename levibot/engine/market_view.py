@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from levibot.bus.messages import (
     Bar,
+    BarCorrected,
     MarketConnected,
     MarketEnded,
     MarketEvent,
@@ -12,10 +13,13 @@ from levibot.bus.messages import (
     MarketSpec,
     MarketStale,
     Side,
+    SpecChanged,
     Tick,
 )
+from levibot.engine.digests import Digests
 from levibot.engine.inputs import HistoryLoaded
 from levibot.engine.volatility import BAR_MS, Volatility
+from levibot.market.states import ENDED_BECAUSE
 
 
 class MarketView:
@@ -35,26 +39,39 @@ class MarketView:
         self.bar_ms = 0  # opening time of the newest closed bar
         self.event_ms = 0
         self.newest: Tick | None = None
+        self.corrections = 0
         self._max_age_ns = int(max_age * 1e9)
         self._warm_up_bars = warm_up_bars
         self._bars_without_hole = 0
         self._synthetic = False
         self._received_ns = 0
+        self._seen = Digests()
         self._hole = ""
         self._stale = ""
         self._bid = self._ask = self._last = 0.0
 
-    def load(self, history: HistoryLoaded) -> list[Bar]:
-        """Take a snapshot in; return the bars that were not known."""
+    def load(self, history: HistoryLoaded) -> tuple[list[Bar], list[Bar]]:
+        """Take a snapshot in.
+
+        Returns
+        -------
+        corrected, new : list of Bar
+            Those that differ from what was known of their minutes: the correction itself was lost. And those
+            that were not known.
+        """
         self.spec = history.spec
         self._hole = ""
-        self._stale = ""  # what the snapshot cannot tell, the age of its newest tick does
-        new = [bar for bar in history.bars if bar.open_ms > self.bar_ms]
+        self._stale = _stale_because(history.stale)
+        known_ms = self.bar_ms
+        corrected = [b for b in history.bars if b.open_ms <= known_ms and self._seen.differs(b, known_ms)]
+        new = [bar for bar in history.bars if bar.open_ms > known_ms]
+        for bar in corrected:
+            self._correct(bar)
         for bar in new:
             self._count(bar)
         if history.last_tick is not None:
             self.tick(history.last_tick, history.now_ns)
-        return new
+        return corrected, new
 
     def add(self, bar: Bar, now_ns: int) -> bool:
         """Take a closed bar in; False if it was known."""
@@ -76,13 +93,17 @@ class MarketView:
         self.event_ms = max(self.event_ms, event.event_ms)
         match event:
             case MarketStale():
-                self._stale = f"market is stale: {event.reason}"
+                self._stale = _stale_because(event.reason)
             case MarketEnded():
-                self._stale = "market data has ended"
+                self._stale = _stale_because(ENDED_BECAUSE)
             case MarketRecovered() | MarketConnected():
                 self._stale = ""
             case MarketGap(filled=False):
                 self._bars_without_hole = 0  # what comes after it must warm the strategy up again
+            case BarCorrected(bar=bar):
+                self._correct(bar)
+            case SpecChanged(spec=spec):
+                self.spec = spec
 
     def lose(self, reason: str) -> None:
         """Bars or events were lost: nothing is opened until the next snapshot."""
@@ -106,12 +127,12 @@ class MarketView:
         """Why no position may be opened on this data; empty if one may."""
         if self.spec is None or self._hole:
             return self._hole or "no history yet"
-        if not self._last:
-            return "no price yet"
         if not self.spec.active:
             return "market is not active"
         if self._stale:
             return self._stale
+        if not self._last:
+            return "no price yet"
         if not self.warm:
             return f"{self._bars_without_hole} of {self._warm_up_bars} bars since the last hole"
         if self._synthetic:
@@ -125,8 +146,23 @@ class MarketView:
         self._bars_without_hole = self._bars_without_hole + 1 if contiguous else 1
         self._synthetic = bar.synthetic
         self.bar_ms = bar.open_ms
-        closed_ms = bar.open_ms + BAR_MS
-        if closed_ms > self.event_ms:  # no tick is newer
-            self._bid = self._ask = self._last = bar.close
-            self.event_ms = closed_ms
+        self._price(bar)
+        self.event_ms = max(self.event_ms, bar.open_ms + BAR_MS)
         self.volatility.add(bar)
+        self._seen.note(bar)
+
+    def _correct(self, bar: Bar) -> None:
+        self.corrections += 1
+        self._seen.note(bar)
+        self.volatility.correct(bar)
+        if bar.open_ms == self.bar_ms:
+            self._synthetic = bar.synthetic
+            self._price(bar)
+
+    def _price(self, bar: Bar) -> None:
+        if self.newest is None or self.newest.event_ms < bar.open_ms + BAR_MS:  # no tick is newer
+            self._bid = self._ask = self._last = bar.close
+
+
+def _stale_because(reason: str) -> str:
+    return f"market is stale: {reason}" if reason else ""

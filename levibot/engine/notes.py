@@ -1,8 +1,12 @@
-"""Log lines about orders."""
+"""Log lines about orders and the market."""
 
 from __future__ import annotations
 
 from levibot.bus.messages import (
+    BarCorrected,
+    MarketEvent,
+    MarketGap,
+    MarketStale,
     OrderAccepted,
     OrderCancelled,
     OrderDenied,
@@ -11,6 +15,7 @@ from levibot.bus.messages import (
     OrderRejected,
     OrderSubmitted,
     OrderUnknown,
+    SpecChanged,
 )
 from levibot.engine.commands import Level, Note
 from levibot.engine.inputs import OrderChanged
@@ -42,3 +47,19 @@ def order_note(item: OrderChanged, role: str) -> Note:
             fields["reason"] = reason[:300]
     level: Level = "warning" if isinstance(event, OrderUnknown | OrderRejected) else "info"
     return Note(level, _NAMES[type(event)], fields)
+
+
+def market_note(event: MarketEvent) -> Note:
+    """What happened to the market."""
+    fields = {"what": type(event).__name__}
+    match event:
+        case MarketStale(reason=reason):
+            fields["reason"] = reason[:300]
+        case MarketGap(missing=missing, filled=filled):
+            fields |= {"missing": str(missing), "filled": str(filled)}
+        case BarCorrected(open_ms=open_ms, close=close, volume=volume):
+            fields |= {"bar_ms": str(open_ms), "close": repr(close), "volume": repr(volume)}
+        case SpecChanged(spec=spec):
+            fields |= {"active": str(spec.active), "price_tick": str(spec.price_tick)}
+            fields |= {"amount_step": str(spec.amount_step), "min_cost": str(spec.min_cost)}
+    return Note("info", "market_changed", fields)

@@ -67,6 +67,15 @@ def entry_intent(
     )
 
 
+def grant_flaw(grant: Grant, request: RiskRequest, now_ns: int, too_late_ns: int) -> str:
+    """Why a grant is no leave to do now what was asked; empty if it is."""
+    if now_ns >= too_late_ns:
+        return "the grant came too late"
+    if (grant.side, grant.symbol) != (request.side, request.symbol):
+        return "the grant is for something else"
+    return ""
+
+
 def exit_intent(
     client_id: str, position: Position, quantity: Decimal, event_ms: int, newest: Tick | None
 ) -> Intent:

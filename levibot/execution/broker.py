@@ -14,9 +14,7 @@ from levibot.bus.messages import (
     BrokerRequest,
     CancelOrder,
     Intent,
-    MarketEvent,
     MarketSpec,
-    MarketStale,
     NotReady,
     OrderDenied,
     OrderEvent,
@@ -84,7 +82,6 @@ class Broker:
         self.wanted = set(symbols)
         self.paused = False
         self._held: dict[str, _Held] = {}
-        self._stale: dict[str, str] = {}
         self._disk_retry_ns = 0
         self._account_followers: set[bytes] = set()
         self._followers: dict[bytes, str] = {}
@@ -97,13 +94,9 @@ class Broker:
         resting = {symbol for symbol, orders in self._books.resting.items() if orders}
         return self.wanted | held | resting
 
-    def without_market(self) -> set[str]:
-        """Symbols whose rules are not known yet."""
-        return {symbol for symbol in self.symbols() if not self._exchange.has_market(symbol)}
-
-    def set_market(self, market: MarketSpec) -> None:
-        """Learn the rules of a market."""
-        self._exchange.set_market(market)
+    def set_market(self, market: MarketSpec, stale: str = "") -> None:
+        """Learn the rules of a market, and why its prices cannot be trusted; empty: they can."""
+        self._exchange.set_market(market, stale)
         self._resume(market.symbol)
 
     def on_tick(self, tick: Tick) -> None:
@@ -111,21 +104,12 @@ class Broker:
         newest = self._exchange.newest(tick.symbol)
         if newest is not None and tick.epoch == newest.epoch and tick.seq <= newest.seq:
             return
-        if self._stale:
-            self._stale.pop(tick.symbol, None)
         if not self._disk_retry_ns or boot_ns() >= self._disk_retry_ns:
             self._survive(lambda: self._publish(self._exchange.on_tick(tick)))
         else:
             self._exchange.note(tick)
         if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
             self._release(tick.symbol)
-
-    def on_market_event(self, event: MarketEvent) -> None:
-        """Note that a market's prices stopped, or go on."""
-        if isinstance(event, MarketStale):
-            self._stale[event.symbol] = event.reason
-        else:
-            self._stale.pop(event.symbol, None)
 
     def on_timer(self) -> None:
         """Deal with intents that have waited long enough."""
@@ -237,14 +221,7 @@ class Broker:
             self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _RETRY_NS)
 
     def _barred(self, intent: Intent) -> str | None:
-        """Why nothing may be opened here now; None if it may, or if the order opens nothing."""
-        if not may_open_risk(intent):
-            return None
-        if self.paused:
-            return "the broker is paused: no new risk"
-        if intent.symbol in self._stale:
-            return f"the market data of {intent.symbol} is stale: {self._stale[intent.symbol]}"
-        return None
+        return "the broker is paused: no new risk" if self.paused and may_open_risk(intent) else None
 
     def _cancel(self, symbol: str, client_id: str) -> None:
         held = self._held.pop(client_id, None)

@@ -135,8 +135,6 @@ def _exit_refusal(order: Intent, situation: Situation) -> str | None:
 
 def _entry_refusal(order: Intent, situation: Situation) -> str | None:
     market, held = situation.market, situation.position.quantity
-    if not market.active:
-        return f"{market.symbol} is not open for trading"
     if situation.price is None:
         return "no price"
     after = held + signed(order.side, order.quantity)

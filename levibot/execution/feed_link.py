@@ -14,17 +14,15 @@ from levibot.bus.messages import (
     Bar,
     FeedReply,
     JoinLockstep,
-    MarketEvent,
     MarketSpec,
     Snapshot,
-    SnapshotRequest,
     Tick,
 )
 from levibot.bus.sockets import make_socket, send
 from levibot.errors import MalformedMessageError
+from levibot.market.board import MarketBoard
 
 _PARTICIPANT = "broker"
-_ASK_AGAIN_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -33,17 +31,16 @@ class MarketListener:
 
     Attributes
     ----------
-    on_tick, on_event
-        Prices and market events, each once it has come.
+    on_tick
+        Prices, each once it has come.
     on_market
-        Rules of a market.
+        Rules of a market, and why it is stale (empty: it is not), when either has changed.
     refuse
         What was wrong with a message that could not be used.
     """
 
     on_tick: Callable[[Tick], None]
-    on_event: Callable[[MarketEvent], None]
-    on_market: Callable[[MarketSpec], None]
+    on_market: Callable[[MarketSpec, str], None]
     refuse: Callable[[str], None]
 
 
@@ -76,8 +73,7 @@ class FeedLink:
         self._subscribed: set[str] = set()
         self._decode_frame = FrameDecoder()
         self._decode_reply: Decoder[FeedReply] = Decoder(FeedReply)
-        self._request_id = 0
-        self._ask_at_ns = 0
+        self._board = MarketBoard(listener.on_market)
         self._epoch: int | None = None
         self.market = make_socket(context, zmq.SUB, connect=subscribers)
         self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=_PARTICIPANT.encode())
@@ -96,21 +92,18 @@ class FeedLink:
             for symbol in changed:
                 for prefix in (TICK, MARKET):
                     self.market.setsockopt(option, topic(prefix, symbol))
+        for symbol in self._subscribed - symbols:
+            self._board.forget(symbol)
         self._subscribed = set(symbols)
 
-    def ask(self, unknown: set[str], known: set[str], now_ns: int) -> None:
-        """Ask for the rules of the `unknown` symbols, from time to time.
+    def ask(self, symbols: set[str], now_ns: int) -> None:
+        """Ask for the rules of these symbols: of those that are not known at once, of the others in turn.
 
-        Under lockstep one of the `known` is asked for too: a feed that has started again knows no
-        participants, and publishes nothing that would tell us.
+        Under lockstep that also finds a feed that has started again: it knows no participants, and publishes
+        nothing that would tell us.
         """
-        if now_ns < self._ask_at_ns:
-            return
-        self._ask_at_ns = now_ns + _ASK_AGAIN_NS
-        probe = sorted(known)[:1] if self._lockstep else []
-        for symbol in [*sorted(unknown), *probe]:
-            self._request_id += 1
-            send(self.feed, encode(SnapshotRequest(self._request_id, symbol, 1)))
+        for request in self._board.ask(symbols, now_ns):
+            send(self.feed, encode(request))
 
     def on_reply(self, frames: list[bytes]) -> None:
         """One message from the feed."""
@@ -119,12 +112,12 @@ class FeedLink:
         except MalformedMessageError as error:
             self._listener.refuse(f"from the feed: {error}")
             return
+        self._board.learn(reply)
         if not isinstance(reply, Snapshot):
             return
         if self._lockstep and reply.epoch != self._epoch:
             self._epoch = reply.epoch
             send(self.feed, encode(JoinLockstep(_PARTICIPANT, [])))
-        self._listener.on_market(reply.spec)
         if reply.last_tick is not None:
             self._tick(reply.last_tick)
 
@@ -142,7 +135,7 @@ class FeedLink:
             case Bar():
                 kind = Acknowledge(_PARTICIPANT, message.symbol, "bar", message.seq)
             case _:
-                self._listener.on_event(message)
+                self._board.heed(message)
                 kind = Acknowledge(_PARTICIPANT, message.symbol, "market", message.seq)
         if message.lockstep:
             send(self.feed, encode(kind))

@@ -47,11 +47,13 @@ class PaperExchange:
         self._grants = grants
         self._stale_ns = int(paper.stale_after * 1e9)
         self._markets: dict[str, MarketSpec] = {}
+        self._stale: dict[str, str] = {}  # symbol → why its prices are not to be trusted
         self._ticks: dict[str, Tick] = {}
 
-    def set_market(self, market: MarketSpec) -> None:
-        """Learn or renew the rules of a market."""
+    def set_market(self, market: MarketSpec, stale: str = "") -> None:
+        """Learn or renew the rules of a market, and why it is stale; empty: it is not."""
         self._markets[market.symbol] = market
+        self._stale[market.symbol] = stale
 
     def has_market(self, symbol: str) -> bool:
         """Tell whether the rules of the market are known."""
@@ -149,6 +151,9 @@ class PaperExchange:
             if entry:
                 return f"the rules of {intent.symbol} are not known yet"
             return reduce_refusal(order, self._books.position(order.symbol))
+        closed = self._closed_to_entries(intent.symbol)
+        if entry and closed:
+            return closed
         if entry and quote is None:
             return self._no_price(intent.symbol)
         price = order.limit_price or (quote.market_price(order.side, market, self._paper) if quote else None)
@@ -156,6 +161,12 @@ class PaperExchange:
         situation = Situation(market, position, price, self._books.available_cash(), self._books.quote)
         reason = market_refusal(order, situation)
         return reason or (self._grants.use(intent, order.quantity, boot_ns()) if entry else None)
+
+    def _closed_to_entries(self, symbol: str) -> str:
+        if not self._markets[symbol].active:
+            return f"{symbol} is not open for trading: a position can only be closed"
+        stale = self._stale[symbol]
+        return f"the market data of {symbol} is stale: {stale}" if stale else ""
 
     def _no_price(self, symbol: str) -> str:
         tick = self._ticks.get(symbol)
@@ -196,6 +207,8 @@ class PaperExchange:
             return []
         resting = self._books.resting.get(symbol, {})
         triggered = [order for order in resting.values() if _triggered(order, tick)]
+        if self._closed_to_entries(symbol):
+            triggered = [order for order in triggered if not may_open_risk(order.intent)]
         if not triggered:
             return []
         with self._books.transaction(tick.event_ms) as events:

@@ -39,6 +39,7 @@ from levibot.market.path import (
 from levibot.market.recorder import FeedRecorder
 from levibot.market.recording import Market
 from levibot.market.source import Step
+from levibot.market.states import ENDED_BECAUSE
 from levibot.market.tape import Tape
 
 _GAPS_KEPT = 1_000
@@ -143,12 +144,13 @@ class Channel:
                 return MarketRecovered(*head, lockstep)
             case Correction(candle=candle):
                 self._correct(candle)
-                open_ms, open_, high, low, close, volume, _ = candle
-                return BarCorrected(*head, open_ms, open_, high, low, close, volume, lockstep)
+                open_ms, open_, high, low, close, volume, synthetic = candle
+                return BarCorrected(*head, open_ms, open_, high, low, close, volume, lockstep, synthetic)
             case NewSpec(spec=spec):
                 self.spec = spec
                 return SpecChanged(*head, spec, lockstep)
             case Ended():
+                self.stale = ENDED_BECAUSE
                 return MarketEnded(*head, lockstep)
 
     def _correct(self, candle: Candle) -> None:

@@ -6,4 +6,5 @@ OPENING = "opening"
 LIVE = "live"
 STALE = "stale: "  # and why
 ENDED = "ended"  # its recording is over
+ENDED_BECAUSE = "market data has ended"  # why it is then stale
 FAILED = "failed: "  # and why

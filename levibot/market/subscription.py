@@ -12,6 +12,8 @@ from levibot.bus.codec import BAR, MARKET, TICK, Decoder, FrameDecoder, encode, 
 from levibot.bus.messages import (
     Acknowledge,
     Bar,
+    BarCorrected,
+    Book,
     FeedReply,
     JoinLockstep,
     LeaveLockstep,
@@ -20,11 +22,14 @@ from levibot.bus.messages import (
     Snapshot,
     SnapshotRefused,
     SnapshotRequest,
+    SpecChanged,
     Tick,
+    Trades,
 )
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.errors import MalformedMessageError
+from levibot.market.flow import FlowStream
 from levibot.market.stream import MarketStream
 
 _ASK_AGAIN_NS = 500_000_000  # no answer came
@@ -37,7 +42,8 @@ class MarketSubscription:
     """SUB socket to the forwarder and DEALER to the feed, for one symbol.
 
     Bars, market events and snapshots come out all, in order. Of ticks that wait together the latest comes
-    out. Under lockstep every message comes out.
+    out. Under lockstep every one of these messages comes out. Trades come out all, in order, and never after
+    a bar that closed later; of books the latest comes out.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ class MarketSubscription:
         Of the worker: its identity, and its name in lockstep.
     lockstep
         Whether the feed is to wait for our acknowledgements.
+    trades, books
+        Whether public trades and order books are wanted too.
     refuse
         Called with what was wrong with a message that could not be read.
     """
@@ -67,6 +75,8 @@ class MarketSubscription:
         bars: int,
         name: str,
         lockstep: bool,
+        trades: bool = False,
+        books: bool = False,
         refuse: Callable[[str], None],
     ) -> None:
         self.stream = MarketStream()
@@ -78,16 +88,23 @@ class MarketSubscription:
         self._name = name
         self._lockstep = lockstep
         self._refuse = refuse
+        self._flow = FlowStream(symbol, trades=trades, books=books, refuse=refuse) if trades or books else None
         self._decode_frame = FrameDecoder()
         self._decode_reply: Decoder[FeedReply] = Decoder(FeedReply)
         self._request_id = 0
         self._ask_at_ns = 0
         self._unacknowledged: list[Acknowledge] = []
         self.sub = make_socket(context, zmq.SUB)
-        for prefix in (TICK, BAR, MARKET):
-            self.sub.setsockopt(zmq.SUBSCRIBE, topic(prefix, symbol))
+        flow_topics = self._flow.topics if self._flow is not None else ()
+        for wanted in (*(topic(prefix, symbol) for prefix in (TICK, BAR, MARKET)), *flow_topics):
+            self.sub.setsockopt(zmq.SUBSCRIBE, wanted)
         self.sub.connect(subscribers)
         self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=name.encode())
+
+    @property
+    def dropped(self) -> int:
+        """Messages that were published and never came; of bars and market events none is ever missed."""
+        return self.stream.dropped + (self._flow.dropped if self._flow is not None else 0)
 
     def ask(self, now_ns: int) -> int | None:
         """Ask for a snapshot if one is needed and due; return when to call again, None if none is.
@@ -107,7 +124,7 @@ class MarketSubscription:
             send(self.feed, encode(SnapshotRequest(self._request_id, self._symbol, bars)))
         return self._ask_at_ns
 
-    def drain(self) -> Iterator[Snapshot | Reliable | Tick]:
+    def drain(self) -> Iterator[Snapshot | Reliable | Tick | Trades | Book]:
         """Everything that waits, in order, conflated."""
         yield from self._drain_feed()
         yield from self._drain_market()
@@ -148,11 +165,18 @@ class MarketSubscription:
             yield reply
             yield from later
 
-    def _drain_market(self) -> Iterator[Reliable | Tick]:
+    def _drain_market(self) -> Iterator[Reliable | Tick | Trades | Book]:
         latest: Tick | None = None
+        flow = self._flow
         for frames in drain(self.sub, _DRAIN_LIMIT):
             self.received += 1
-            message = self._decode(frames[-1])
+            frame = frames[-1]
+            if flow is not None and flow.owns(frame):
+                trades = flow.take(frame)
+                if trades is not None:
+                    yield trades
+                continue
+            message = self._decode(frame)
             if message is None:
                 continue
             if message.lockstep:
@@ -169,7 +193,11 @@ class MarketSubscription:
                 if latest is not None:
                     yield latest
                     latest = None
+                if flow is not None:
+                    yield from flow.release()
                 yield message
+        if flow is not None:
+            yield from flow.release()
         if latest is not None:
             yield latest
 
@@ -199,8 +227,10 @@ def _problem(message: Tick | Bar | MarketEvent, symbol: str) -> str:
         return f"a message of {message.symbol!r:.40} under the topic of {symbol}"
     if isinstance(message, Tick):
         prices = (message.bid, message.ask, message.last)
-    elif isinstance(message, Bar):
+    elif isinstance(message, Bar | BarCorrected):
         prices = (message.low, message.high, message.close)
+    elif isinstance(message, SpecChanged) and message.spec.symbol != symbol:
+        return f"rules of {message.spec.symbol!r:.40} under the topic of {symbol}"
     else:
         return ""
     if all(math.isfinite(price) and price > 0 for price in prices):

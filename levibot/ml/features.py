@@ -103,25 +103,55 @@ class FeatureWindow:
             return None
         return self._features(bar)
 
+    def replace(self, bar: Ohlcv) -> None:
+        """Put a bar in the place of that of the same minute; one that is not in the window changes nothing.
+
+        Raises
+        ------
+        MarketDataError
+            If it is none, as of `add`. The window is empty then.
+        """
+        if self._last_ms is None:
+            return
+        bars_ago, off = divmod(self._last_ms - bar.open_ms, MINUTE_MS)
+        index = len(self._close) - 1 - bars_ago
+        if off or not 0 <= index < len(self._close):
+            return
+        if not _is_sound(bar):
+            self._clear()
+            raise MarketDataError(f"{bar!r:.300} is no bar; expected finite prices, 0 < low ≤ open, close ≤ high")
+        self._high[index], self._low[index] = math.log(bar.high), math.log(bar.low)
+        self._close[index] = math.log(bar.close)
+        self._volume[index] = bar.volume
+        self._synthetic[index] = bar.synthetic
+        for changed in range(index, min(index + 2, len(self._close))):
+            self._link(changed)
+
     def _clear(self) -> None:
         self._last_ms = None
         for column in self._columns():
             column.clear()
 
     def _append(self, bar: Ohlcv) -> None:
-        high, low, close = math.log(bar.high), math.log(bar.low), math.log(bar.close)
-        before = self._close[-1] if self._close else close
         self._last_ms = bar.open_ms
-        self._close.append(close)
-        self._high.append(high)
-        self._low.append(low)
-        self._change.append(close - before)
-        self._true_range.append(max(high, before) - min(low, before))
+        self._close.append(math.log(bar.close))
+        self._high.append(math.log(bar.high))
+        self._low.append(math.log(bar.low))
+        self._change.append(0.0)
+        self._true_range.append(0.0)
+        self._link(len(self._close) - 1)
         self._volume.append(bar.volume)
         self._synthetic.append(bar.synthetic)
         if len(self._close) >= 2 * WINDOW:
             for column in self._columns():
                 del column[:-WINDOW]
+
+    def _link(self, index: int) -> None:
+        """Reckon what a bar has of the one before; of the first in the window nobody asks for it."""
+        close, high, low = self._close[index], self._high[index], self._low[index]
+        before = self._close[index - 1] if index else close
+        self._change[index] = close - before
+        self._true_range[index] = max(high, before) - min(low, before)
 
     def _columns(self) -> tuple[list[float] | list[bool], ...]:
         return (

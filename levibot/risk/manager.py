@@ -14,6 +14,7 @@ from levibot import clock
 from levibot.bus.messages import (
     AccountSnapshot,
     Grant,
+    MarketSpec,
     OrderEvent,
     RiskAnswer,
     RiskRefused,
@@ -102,6 +103,7 @@ class RiskManager:
         self._wall_ms = wall_ms
         self._reservations = Reservations()
         self._conditions: dict[str, str] = {}
+        self._closed: dict[str, tuple[str, str]] = {}  # markets in which nothing can be opened: why
         self._following = False  # the broker's account is known, and no event of it is missing
         self._event_ms: int | None = None
         self.status = RiskStatus("ACTIVE", "", wall_ms())
@@ -123,6 +125,17 @@ class RiskManager:
         self.portfolio.mark(tick)
         if tick.symbol in self.portfolio.positions:
             self._value(now_ns)
+
+    def set_market(self, market: MarketSpec, stale: str) -> None:
+        """Take the rules of a market, and why it is stale; empty: it is not."""
+        symbol = market.symbol
+        if not market.active:
+            detail = f"{symbol} is not open for trading: a position can only be closed"
+            self._closed[symbol] = ("market_inactive", detail)
+        elif stale:
+            self._closed[symbol] = ("market_stale", f"{symbol}: {stale}")
+        else:
+            self._closed.pop(symbol, None)
 
     def on_account_snapshot(self, snapshot: AccountSnapshot, now_ns: int) -> None:
         """Take the whole account; from now on grants may be given."""
@@ -247,6 +260,8 @@ class RiskManager:
             raise _RefusedError(self.status.state.lower(), self.status.reason)
         if not self._following:
             raise _RefusedError("account_unknown", "the broker has not told its account yet")
+        if request.symbol in self._closed:
+            raise _RefusedError(*self._closed[request.symbol])
         if request.client_id in self._reservations or self.portfolio.knows(request.client_id):
             raise _RefusedError("already_granted", f"order {request.client_id} has its grant")
         if request.price <= 0 or request.price.adjusted() > _PRICE_DIGITS:

@@ -1,4 +1,4 @@
-"""What a strategy is: bars (and, if it likes, ticks) in, a signal out."""
+"""What a strategy is: bars (and, if it likes, ticks, trades and order books) in, a signal out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
-from levibot.bus.messages import Bar, Position, Prediction, Tick
+from levibot.bus.messages import Bar, Book, Position, Prediction, Tick, Trades
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
@@ -92,8 +92,45 @@ class TickStrategy(Protocol):
 
 
 @runtime_checkable
+class TradeStrategy(Protocol):
+    """A strategy with this method is given every public trade of its market, each once and in order.
+
+    What the bus loses is counted as dropped, never given later. Trades that the feed read after a gap are
+    `backfilled`: they complete what the strategy knows, but come too late to decide on, so the answer to
+    them does not count.
+    """
+
+    def on_trades(self, trades: Trades, position: Position) -> Signal | Question | None:
+        """Answer to trades; a `Question` only of a `ModelStrategy`."""
+        ...
+
+
+@runtime_checkable
+class BookStrategy(Protocol):
+    """A strategy with this method is given the order book: the latest one, when several came at once."""
+
+    def on_book(self, book: Book, position: Position) -> Signal | Question | None:
+        """Answer to an order book, best prices first; a `Question` only of a `ModelStrategy`."""
+        ...
+
+
+@runtime_checkable
+class CorrectionStrategy(Protocol):
+    """A strategy with this method is told when the exchange's own bar differs from one that it has seen.
+
+    Bars are made of trades as they come, so that they are there at once; the exchange's count. A strategy
+    that keeps bars puts this one in the place of that of the same minute. It answers nothing: what follows
+    from the right bar shows in its answer to the next.
+    """
+
+    def on_correction(self, bar: Bar) -> None:
+        """Take the right bar of a minute that may be among those seen."""
+        ...
+
+
+@runtime_checkable
 class ModelStrategy(Protocol):
-    """A strategy with this method may answer a bar or a tick with a `Question` instead of a signal.
+    """A strategy with this method may answer whatever it is given with a `Question` instead of a signal.
 
     It is then asked again, with the model's answer, or with None when none came in time. Of several
     questions only the newest counts, and none once the next bar has closed: no answer to it comes then.

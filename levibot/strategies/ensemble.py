@@ -89,6 +89,10 @@ class Ensemble:
         features = self._window.add(bar)
         return self._end_of_horizon(position) if features is None else Question(FEATURE_SET, features)
 
+    def on_correction(self, bar: Bar) -> None:
+        """Let the next features be those of the right bar; a question that is open is about the wrong one."""
+        self._window.replace(bar)
+
     def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
         """The bet on the model's answer, if it is worth one."""
         if prediction is not None:

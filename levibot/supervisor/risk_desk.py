@@ -18,6 +18,7 @@ from levibot.bus.messages import (
     Acknowledge,
     Bar,
     BrokerReply,
+    FeedReply,
     JoinLockstep,
     MarketEvent,
     Message,
@@ -30,6 +31,7 @@ from levibot.bus.messages import (
 from levibot.bus.sockets import AsyncReader, drain, make_socket, send
 from levibot.clock import boot_ns, boot_seconds
 from levibot.errors import MalformedMessageError
+from levibot.market.board import MarketBoard
 from levibot.observability.logging import Logger
 from levibot.risk.manager import RiskManager
 from levibot.spec import Endpoints
@@ -88,6 +90,8 @@ class RiskDesk:
         self._decode_request: Decoder[RiskRequest] = Decoder(RiskRequest)
         self._decode_reply: Decoder[BrokerReply] = Decoder(BrokerReply)
         self._decode_frame = FrameDecoder()
+        self._decode_feed: Decoder[FeedReply] = Decoder(FeedReply)
+        self._board = MarketBoard(risk.set_market)
         self.received: Counter[str] = Counter(risk=0, account=0, market=0)  # messages by channel
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
@@ -99,11 +103,12 @@ class RiskDesk:
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
         self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
         self._feed = make_socket(context, zmq.DEALER, connect=endpoints.feed, identity=PARTICIPANT.encode())
-        for prefix in (codec.TICK, codec.BAR, codec.MARKET) if lockstep else (codec.TICK,):
+        for prefix in (codec.TICK, codec.BAR, codec.MARKET) if lockstep else (codec.TICK, codec.MARKET):
             self._marks.setsockopt(zmq.SUBSCRIBE, prefix)
         self._readers = [
             AsyncReader(loop, self._requests, self._on_request),
             AsyncReader(loop, self._broker, self._on_reply),
+            AsyncReader(loop, self._feed, self._on_snapshot),
         ]
         if lockstep:
             self._readers.append(AsyncReader(loop, self._marks, self._on_frame))
@@ -134,6 +139,7 @@ class RiskDesk:
             if not self._lockstep:
                 self._read_marks()
             self._answer_parked()
+            self._ask_markets()
             if now - refreshed > _REFRESH_INTERVAL:
                 refreshed = now
                 self._risk.refresh(boot_ns())
@@ -195,12 +201,14 @@ class RiskDesk:
     # ------------------------------------------------------------------ prices
 
     def _read_marks(self) -> None:
-        """Take the newest price of each symbol; those in between are of no use here."""
+        """Take all events, and the newest price of each symbol; those in between are of no use here."""
         newest: dict[str, Tick] = {}
         for frames in drain(self._marks, limit=10_000):
             message = self._decoded(frames)
             if isinstance(message, Tick):
                 newest[message.symbol] = message
+            elif message is not None and not isinstance(message, Bar):
+                self._board.heed(message)
         for tick in newest.values():
             self._take(tick)
 
@@ -215,12 +223,26 @@ class RiskDesk:
         if isinstance(message, Tick):
             self._take(message)
             self._answer_parked()
+        elif not isinstance(message, Bar):
+            self._board.heed(message)
         if message.lockstep:
             send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
 
     def _take(self, tick: Tick) -> None:
         self._latest[tick.symbol] = tick
         self._risk.on_tick(tick, boot_ns())
+
+    def _ask_markets(self) -> None:
+        """A market may have been halted, or stale, before we heard of it."""
+        for request in self._board.ask(self._board.symbols | self._latest.keys(), boot_ns()):
+            send(self._feed, encode(request))
+            self._readers[2].poke()
+
+    def _on_snapshot(self, frames: list[bytes]) -> None:
+        try:
+            self._board.learn(self._decode_feed(frames[-1]))
+        except MalformedMessageError as error:
+            self._malformed("feed", error)
 
     def _decoded(self, frames: list[bytes]) -> Tick | Bar | MarketEvent | None:
         self.received["market"] += 1

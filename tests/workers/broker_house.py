@@ -150,6 +150,7 @@ class House:
         self._clients: list[Client] = []
         self._seq = itertools.count(1)
         self.markets = {symbol: market(symbol) for symbol in symbols}
+        self.stale: dict[str, str] = {}
         self.price = 100.0
         self.acknowledged: list[Acknowledge] = []
         self.joined: list[JoinLockstep] = []
@@ -271,5 +272,6 @@ class House:
         if rules is None:
             reply = SnapshotRefused(request.request_id, request.symbol, "no such market")
         else:
-            reply = Snapshot(request.request_id, request.symbol, 1, 0, rules, [], [])
+            stale = self.stale.get(request.symbol, "")
+            reply = Snapshot(request.request_id, request.symbol, 1, 0, rules, [], [], stale=stale)
         send(self._feed, identity, encode(reply))

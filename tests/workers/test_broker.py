@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from levibot.bus.codec import BAR, MARKET, TICK, frame
+from levibot.bus.codec import BAR, TICK, frame
 from levibot.bus.messages import (
     AccountRequest,
     Bar,
     CancelOrder,
-    MarketStale,
     NotReady,
     OrderCancelled,
     OrderDenied,
@@ -225,24 +224,6 @@ def test_a_cancelled_order_gives_its_cash_back(house: House) -> None:
     engine.send(CancelOrder(SYMBOL, intent.client_id))
     engine.await_end(intent.client_id, OrderCancelled)
     assert house.client("supervisor").account().open_orders == []
-
-
-def test_no_entry_on_a_market_that_the_feed_calls_stale(house: House) -> None:
-    _started(house)
-    engine = house.client()
-    engine.reconcile()
-    house.raw_frame(frame(MARKET, SYMBOL, MarketStale(SYMBOL, 1, 1, 0, "no frame for 20 s")))
-
-    def denied() -> bool:
-        engine.submit(entry("0.1"))
-        engine.read()
-        return any("stale: no frame for 20 s" in getattr(event, "reason", "") for event in engine.events)
-
-    wait_for(denied, "a denial", every=0.05)
-    house.publish(100.0)
-    last = entry("0.1", market_seq=house.publish(100.0), market_epoch=1)
-    engine.submit(last)
-    engine.await_end(last.client_id, OrderFilled)
 
 
 def test_a_missing_feed_is_waited_for(house: House) -> None:

@@ -44,6 +44,9 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     )  # orders by time from decision to acceptance, cumulative, as of ORDER_BOUNDS
     order_seconds: float = 0.0  # sum of these times
     missed_in_a_row: int = 0  # newest questions without an answer in time
+    trades: int = 0  # public ones that the strategy was given
+    books: int = 0  # that were kept
+    corrections: int = 0  # bars that the exchange had otherwise
 
 
 class MarketHealth(Message, frozen=True):

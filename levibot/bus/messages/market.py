@@ -147,6 +147,23 @@ class BarCorrected(Message, frozen=True, tag=True):
     close: float
     volume: float
     lockstep: bool = False
+    synthetic: bool = False  # the exchange has a bar, but nothing was traded in it
+
+    @property
+    def bar(self) -> Bar:
+        """The bar that counts."""
+        return Bar(
+            self.symbol,
+            self.epoch,
+            self.seq,
+            self.open_ms,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            self.synthetic,
+        )
 
 
 class SpecChanged(Message, frozen=True, tag=True):
