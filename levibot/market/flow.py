@@ -11,7 +11,7 @@ from levibot.errors import MalformedMessageError
 
 
 class FlowStream:
-    """Tells which messages are new, counts those that were lost, and keeps the latest book.
+    """Keeps what is new until it is released, of books the latest, and counts what was lost.
 
     Parameters
     ----------
@@ -39,34 +39,35 @@ class FlowStream:
         self._decode = FlowDecoder()
         self._newest: dict[type[Trades | Book], tuple[int, int]] = {}  # epoch, seq
         self._book: Book | None = None
+        self._trades: list[Trades] = []
 
     def owns(self, frame: bytes) -> bool:
         """Whether a frame is one of these."""
         return frame.startswith(self.topics)
 
-    def take(self, frame: bytes) -> Trades | None:
-        """Read a frame; new trades. A new book is kept for `release`."""
+    def take(self, frame: bytes) -> None:
+        """Read a frame."""
         try:
             message = self._decode(frame)
         except MalformedMessageError as error:
             self._refuse(f"market data: {error}")
-            return None
+            return
         problem = _problem(message, self._symbol)
         if problem:
             self._refuse(f"market data: {problem}")
-            return None
-        if not self._is_new(message):
-            return None
-        if isinstance(message, Trades):
-            return message
-        self._book = message
-        return None
+        elif self._is_new(message):
+            if isinstance(message, Trades):
+                self._trades.append(message)
+            else:
+                self._book = message
 
-    def release(self) -> Iterator[Book]:
-        """The latest book, if it has not been given yet."""
+    def release(self) -> Iterator[Book | Trades]:
+        """What has not been given yet: the latest book, and all trades in order."""
         book, self._book = self._book, None
+        trades, self._trades = self._trades, []
         if book is not None:
             yield book
+        yield from trades
 
     def _is_new(self, message: Trades | Book) -> bool:
         kind, place = type(message), (message.epoch, message.seq)

@@ -42,8 +42,9 @@ class MarketSubscription:
     """SUB socket to the forwarder and DEALER to the feed, for one symbol.
 
     Bars, market events and snapshots come out all, in order. Of ticks that wait together the latest comes
-    out. Under lockstep every one of these messages comes out. Trades come out all, in order, and never after
-    a bar that closed later; of books the latest comes out.
+    out. Under lockstep every one of these messages comes out. Of books that wait together the
+    latest comes out, and all trades in order: after the tick, so that they meet the newest price, and before
+    a bar that was published after them.
 
     Parameters
     ----------
@@ -172,9 +173,7 @@ class MarketSubscription:
             self.received += 1
             frame = frames[-1]
             if flow is not None and flow.owns(frame):
-                trades = flow.take(frame)
-                if trades is not None:
-                    yield trades
+                flow.take(frame)
                 continue
             message = self._decode(frame)
             if message is None:
@@ -196,10 +195,10 @@ class MarketSubscription:
                 if flow is not None:
                     yield from flow.release()
                 yield message
-        if flow is not None:
-            yield from flow.release()
         if latest is not None:
             yield latest
+        if flow is not None:
+            yield from flow.release()
 
     def _decode(self, frame: bytes) -> Tick | Bar | MarketEvent | None:
         try:

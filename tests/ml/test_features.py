@@ -178,6 +178,41 @@ def test_what_is_no_bar_is_refused_and_empties_the_window(changes: dict[str, flo
     assert found[-1] == answers(bars)[-1]
 
 
+@given(
+    bars_seen=st.integers(1, 3 * WINDOW),
+    ago=st.integers(0, 2 * WINDOW),
+    factors=st.tuples(st.floats(0.9, 1.1), st.floats(0.0, 0.05), st.floats(0.0, 0.05), st.floats(0, 1e6)),
+    synthetic=st.booleans(),
+)
+def test_after_a_correction_all_is_as_if_the_right_bar_had_been_seen_from_the_start(
+    bars_seen: int, ago: int, factors: tuple[float, float, float, float], synthetic: bool
+) -> None:
+    bars = list(walk(bars_seen + WINDOW + 2))
+    index = max(0, bars_seen - 1 - ago)
+    close, up, down, volume = bars[index].close * factors[0], *factors[1:]
+    right = Candle(bars[index].open_ms, close, close * (1 + up), close * (1 - down), close, volume, synthetic)
+    window = FeatureWindow()
+    for bar in bars[:bars_seen]:
+        window.add(bar)
+    window.replace(right)
+    found = [window.add(bar) for bar in bars[bars_seen:]]
+    assert found == answers([*bars[:index], right, *bars[index + 1 :]])[bars_seen:]
+
+
+def test_a_correction_of_another_minute_changes_nothing_and_nonsense_empties_the_window() -> None:
+    bars = list(walk(WINDOW + 2))
+    window = FeatureWindow()
+    window.replace(bars[0])
+    for bar in bars[:-2]:
+        window.add(bar)
+    for other in (bars[0].open_ms - MINUTE_MS, bars[-2].open_ms, bars[5].open_ms + 1):
+        window.replace(bars[5]._replace(open_ms=other, volume=99.0))
+    assert window.add(bars[-2]) == answers(bars[:-1])[-1]
+    with pytest.raises(MarketDataError, match="is no bar"):
+        window.replace(bars[9]._replace(close=math.nan))
+    assert window.add(bars[-1]) is None
+
+
 _PRICE = st.floats(min_value=5e-324, max_value=1.7e308)
 
 

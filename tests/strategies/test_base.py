@@ -9,7 +9,18 @@ import msgspec
 import pytest
 
 from levibot.errors import StrategyError
-from levibot.strategies.base import Question, Signal, check_answer, check_signal
+from levibot.strategies.base import (
+    BookStrategy,
+    CorrectionStrategy,
+    Question,
+    Signal,
+    TickStrategy,
+    TradeStrategy,
+    check_answer,
+    check_signal,
+)
+from levibot.strategies.ensemble import Ensemble
+from levibot.strategies.sma_cross import SmaCross
 
 
 @pytest.mark.parametrize(
@@ -101,3 +112,9 @@ def test_only_a_strategy_that_hears_the_answer_may_ask() -> None:
     assert check_answer(question, may_ask=True) == question
     with pytest.raises(StrategyError, match="on_prediction"):
         check_answer(question, may_ask=False)
+
+
+def test_what_the_built_in_strategies_want_to_hear() -> None:
+    for strategy in (SmaCross(), Ensemble()):
+        assert isinstance(strategy, CorrectionStrategy)
+        assert not isinstance(strategy, TickStrategy | TradeStrategy | BookStrategy)

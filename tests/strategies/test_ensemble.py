@@ -6,6 +6,7 @@ import math
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from levibot.bus.messages import Bar, Position, Prediction
@@ -200,3 +201,13 @@ def test_a_restart_asks_the_same_question() -> None:
         question = old.bar()
     new.warm_up([make_bar(number) for number in range(old.number - WINDOW + 1, old.number)])
     assert new.on_bar(make_bar(old.number), NONE) == question
+
+
+def test_it_asks_about_the_right_bar_after_a_correction() -> None:
+    asked, window = Asked(), FeatureWindow()
+    right = msgspec.structs.replace(make_bar(WINDOW - 1), close=make_bar(WINDOW - 1).high, volume=7.0)
+    for number in range(1, WINDOW - 1):
+        window.add(make_bar(number))
+    window.add(right)
+    asked.ensemble.on_correction(right)
+    assert asked.bar() == Question(FEATURE_SET, window.add(make_bar(WINDOW)) or ())

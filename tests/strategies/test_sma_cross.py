@@ -72,3 +72,20 @@ def test_a_price_that_stands_still_never_crosses() -> None:
 def test_lengths_in_the_wrong_order_are_refused(fast: int, slow: int) -> None:
     with pytest.raises(ValueError, match="fast < slow"):
         SmaCross(fast, slow)
+
+
+@given(closes=closes, ago=st.integers(0, 12), right=st.floats(0.0001, 100_000), more=closes)
+def test_after_a_correction_it_is_as_if_the_right_bar_had_been_seen_from_the_start(
+    closes: list[float], ago: int, right: float, more: list[float]
+) -> None:
+    slow, index = 7, max(0, len(closes) - 1 - ago)
+    corrected, expected = SmaCross(3, slow), SmaCross(3, slow)
+    for bar in bars_of(closes):
+        corrected.on_bar(bar, POSITION)
+    truth = [*closes[:index], right, *closes[index + 1 :]]
+    corrected.on_correction(bars_of(truth)[index])
+    seen = truth if len(closes) - index <= slow else closes  # one that is older is in no average any more
+    for bar in bars_of(seen):
+        expected.on_bar(bar, POSITION)
+    later = bars_of([*closes, *more])[len(closes) :]
+    assert [corrected.on_bar(bar, POSITION) for bar in later] == [expected.on_bar(bar, POSITION) for bar in later]

@@ -15,12 +15,14 @@ import psutil
 import zmq
 
 import workers.entry
-from levibot.bus.codec import BAR, MARKET, TICK, Decoder, encode, frame
+from levibot.bus.codec import BAR, BOOK, MARKET, TICK, TRADES, Decoder, encode, frame
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import (
     Acknowledge,
     Acknowledged,
     Bar,
+    BarCorrected,
+    Book,
     BrokerRequest,
     CancelOrder,
     Command,
@@ -33,6 +35,8 @@ from levibot.bus.messages import (
     Intent,
     JoinLockstep,
     MarketEvent,
+    MarketRecovered,
+    MarketStale,
     OrderAccepted,
     OrderEvent,
     OrderEvents,
@@ -44,9 +48,12 @@ from levibot.bus.messages import (
     RiskRequest,
     Snapshot,
     SnapshotRequest,
+    SpecChanged,
     Stop,
     SubmitOrder,
     Tick,
+    Trade,
+    Trades,
     WorkerMessage,
 )
 from levibot.bus.sockets import drain, ipc, make_socket
@@ -83,6 +90,26 @@ class ByPrice:
 class ByTick(ByPrice):
     def on_tick(self, tick, position):
         return self._judge(tick.last)
+
+class ByFlow(ByPrice):
+    """Long after a trade above 100; its reason tells what it was given."""
+    def __init__(self):
+        self.told = []
+        self.trades = []
+
+    def on_trades(self, trades, position):
+        self.trades += [int(trade.trade_id) for trade in trades.trades]
+        once = self.trades == sorted(set(self.trades))
+        self.told.append(f"{len(self.trades)} trades {'each once' if once else 'wrong'}")
+        price = trades.trades[-1].price
+        return Signal("long" if price > 100 else "flat", reason=" ".join(self.told[-4:]))
+
+    def on_book(self, book, position):
+        self.told.append(f"b{book.seq}")
+        return None
+
+    def on_correction(self, bar):
+        self.told.append(f"c{bar.open_ms // 60000}={bar.close:g}")
 '''
 
 
@@ -96,7 +123,9 @@ class Feed:
         self.answers = True
         self.epoch = 1
         self.seq = 0
-        self.tick_seq = 0
+        self.tick_seq = self.trades_seq = self.book_seq = 0
+        self.stale = ""
+        self.spec = market_spec()
         self.bars: list[Bar] = []
         self.tick: Tick | None = None
         self.asked = 0
@@ -129,6 +158,46 @@ class Feed:
         """Publish a market event that carries the next number."""
         self.send(MARKET, event)
 
+    def go_stale(self, reason: str) -> None:
+        """Say that prices cannot be trusted."""
+        self.seq += 1
+        self.stale = reason
+        self.publish_event(MarketStale(SYMBOL, self.epoch, self.seq, 0, reason))
+
+    def recover(self) -> None:
+        """Say that they can again."""
+        self.seq += 1
+        self.stale = ""
+        self.publish_event(MarketRecovered(SYMBOL, self.epoch, self.seq, 0))
+
+    def change_rules(self, **changes: Any) -> None:
+        """Publish new rules of the market."""
+        self.seq += 1
+        self.spec = msgspec.structs.replace(self.spec, **changes)
+        self.publish_event(SpecChanged(SYMBOL, self.epoch, self.seq, 0, self.spec))
+
+    def correct(self, index: int, close: float, *, lose: bool = False) -> None:
+        """Put another bar in the place of one that was published; `lose` keeps that off the wire."""
+        self.seq += 1
+        right = msgspec.structs.replace(self.bars[index], open=close, high=close, low=close, close=close)
+        self.bars[index] = right
+        if not lose:
+            event = BarCorrected(SYMBOL, self.epoch, self.seq, 0, right.open_ms, *[close] * 4, right.volume)
+            self.publish_event(event)
+
+    def publish_trades(self, ids: list[int], price: float = 100.0, *, lose: bool = False) -> None:
+        """Publish trades of one frame; `lose` keeps them off the wire."""
+        self.trades_seq += 1
+        trades = [Trade(str(number), 0, "buy", price, 1.0) for number in ids]
+        message = Trades(SYMBOL, self.epoch, self.trades_seq, 0, boot_ns(), trades)
+        if not lose:
+            self.send(TRADES, message)
+
+    def publish_book(self) -> None:
+        """Publish an order book."""
+        self.book_seq += 1
+        self.send(BOOK, Book(SYMBOL, self.epoch, self.book_seq, 0, boot_ns(), [(99.0, 1.0)], [(101.0, 1.0)]))
+
     def send(self, prefix: bytes, message: Any) -> None:
         self._pub.send(frame(prefix, SYMBOL, message))
 
@@ -140,7 +209,7 @@ class Feed:
     def restart(self) -> None:
         """What a new feed process does: a new epoch, all numbers anew, the same bars."""
         self.epoch += 1
-        self.seq = self.tick_seq = 0
+        self.seq = self.tick_seq = self.trades_seq = self.book_seq = 0
 
     def pump(self) -> None:
         for identity, body in drain(self._router):
@@ -154,10 +223,11 @@ class Feed:
                             symbol,
                             self.epoch,
                             self.seq,
-                            market_spec(),
+                            self.spec,
                             self.bars[-bars:],
                             [],
                             self.tick,
+                            self.stale,
                         )
                         self._router.send_multipart([identity, encode(answer)])
                 case JoinLockstep(participant):
