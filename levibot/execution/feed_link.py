@@ -73,7 +73,7 @@ class FeedLink:
         self._subscribed: set[str] = set()
         self._decode_frame = FrameDecoder()
         self._decode_reply: Decoder[FeedReply] = Decoder(FeedReply)
-        self._board = MarketBoard(listener.on_market)
+        self._board = MarketBoard(self._market_changed)
         self._epoch: int | None = None
         self.market = make_socket(context, zmq.SUB, connect=subscribers)
         self.feed = make_socket(context, zmq.DEALER, connect=feed, identity=_PARTICIPANT.encode())
@@ -144,6 +144,10 @@ class FeedLink:
         """Close both sockets."""
         self.market.close(0)
         self.feed.close(0)
+
+    def _market_changed(self, _symbol: str, market: MarketSpec | None, stale: str) -> None:
+        if market is not None:  # without its rules nothing can be traded anyway
+            self._listener.on_market(market, stale)
 
     def _tick(self, tick: Tick) -> None:
         prices = (tick.bid, tick.ask, tick.last)

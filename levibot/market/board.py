@@ -41,10 +41,11 @@ class MarketBoard:
     Parameters
     ----------
     changed
-        Called with the rules of a market and why it is stale (empty: it is not), when either is new.
+        Called with a symbol, its rules (None: not known yet), and why it is stale (empty: it is not), when
+        one of them is new.
     """
 
-    def __init__(self, changed: Callable[[MarketSpec, str], None]) -> None:
+    def __init__(self, changed: Callable[[str, MarketSpec | None, str], None]) -> None:
         self._changed = changed
         self._markets: dict[str, _Market] = {}
         self._ask_at_ns = 0
@@ -110,6 +111,5 @@ class MarketBoard:
     def _note(self, symbol: str, market: _Market) -> None:
         known = self._markets.get(symbol)
         self._markets[symbol] = market
-        news = known is None or (known.spec, known.stale) != (market.spec, market.stale)
-        if market.spec is not None and news:
-            self._changed(market.spec, market.stale)
+        if known is None or (known.spec, known.stale) != (market.spec, market.stale):
+            self._changed(symbol, market.spec, market.stale)

@@ -126,10 +126,9 @@ class RiskManager:
         if tick.symbol in self.portfolio.positions:
             self._value(now_ns)
 
-    def set_market(self, market: MarketSpec, stale: str) -> None:
-        """Take the rules of a market, and why it is stale; empty: it is not."""
-        symbol = market.symbol
-        if not market.active:
+    def set_market(self, symbol: str, market: MarketSpec | None, stale: str) -> None:
+        """Take the rules of a market (None: not known), and why it is stale; empty: it is not."""
+        if market is not None and not market.active:
             detail = f"{symbol} is not open for trading: a position can only be closed"
             self._closed[symbol] = ("market_inactive", detail)
         elif stale:

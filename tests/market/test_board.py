@@ -28,17 +28,19 @@ class Told:
     """A board and what it told."""
 
     def __init__(self) -> None:
-        self.news: list[tuple[bool, str]] = []
+        self.news: list[tuple[bool | None, str]] = []
         self.now_ns = SECOND
-        self.board = MarketBoard(lambda spec, stale: self.news.append((spec.active, stale)))
+        self.board = MarketBoard(lambda _, spec, stale: self.news.append((spec and spec.active, stale)))
 
-    def heed(self, *events: MarketEvent) -> list[tuple[bool, str]]:
+    def heed(self, *events: MarketEvent) -> list[tuple[bool | None, str]]:
         self.news.clear()
         for event in events:
             self.board.heed(event)
         return self.news
 
-    def learn(self, epoch: int, seq: int, spec: MarketSpec = OPEN, stale: str = "") -> list[tuple[bool, str]]:
+    def learn(
+        self, epoch: int, seq: int, spec: MarketSpec = OPEN, stale: str = ""
+    ) -> list[tuple[bool | None, str]]:
         self.news.clear()
         self.board.learn(Snapshot(1, SYMBOL, epoch, seq, spec, [], [], stale=stale))
         return self.news
@@ -54,7 +56,7 @@ def stale(seq: int, epoch: int = 1) -> MarketStale:
 
 def test_a_snapshot_begins_and_events_go_on_from_there() -> None:
     told = Told()
-    assert told.heed(stale(4)) == [], "without rules there is nothing to tell"
+    assert told.heed(stale(4)) == [(None, "silent")]
     assert told.learn(1, 3) == [], "older than the event"
     assert told.learn(1, 5, stale="silent") == [(True, "silent")]
     assert told.heed(MarketRecovered(SYMBOL, 1, 6, 0)) == [(True, "")]

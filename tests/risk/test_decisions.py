@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from levibot.bus.messages import Grant, RiskAnswer, RiskRefused
 from levibot.config import RiskConfig
 from levibot.execution.grants import GrantBook
+from tests.execution.examples import market
 from tests.risk.market import BTC, EPOCH, ETH, KEY, SECOND, Desk, intent, position
 
 
@@ -282,3 +283,23 @@ def test_whatever_is_asked_limits_hold_even_if_every_grant_is_used(
 def test_a_price_of_the_feed_before_does_not_pass_for_the_one_that_the_engine_saw(desk: Desk) -> None:
     desk.price(BTC, 100.0, seq=8)
     assert not desk.risk.has_seen(BTC, 2, 1), "the feed was started again, and counts from 1"
+
+
+def test_a_halted_or_stale_market_gets_no_grant_until_it_is_well_again_and_no_other_suffers(desk: Desk) -> None:
+    halted = msgspec.structs.replace(market(BTC), active=False)
+    for number, (rules, stale, name) in enumerate(
+        [
+            (halted, "", "market_inactive"),
+            (halted, "silent", "market_inactive"),
+            (market(BTC), "silent", "market_stale"),
+            (None, "silent", "market_stale"),
+        ]
+    ):
+        desk.risk.set_market(BTC, rules, stale)
+        assert refused(desk.ask(f"a{number}")) == name
+        assert desk.risk.status.state == "ACTIVE"
+    assert stale in desk.ask("why").reason  # type: ignore[union-attr]
+    granted(desk.ask("b", ETH))
+    desk.risk.set_market(BTC, market(BTC), "")
+    granted(desk.ask("c"))
+    assert desk.risk.refusals["market_inactive"] == 2

@@ -13,13 +13,17 @@ import pytest
 import structlog
 import zmq
 
-from levibot.bus.codec import TICK, Decoder, encode, frame
+from levibot.bus.codec import MARKET, TICK, Decoder, encode, frame
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import (
     AccountRequest,
     AccountSnapshot,
     BrokerRequest,
+    FeedRequest,
     Grant,
+    MarketEvent,
+    MarketRecovered,
+    MarketStale,
     Message,
     NotReady,
     OrderEvents,
@@ -27,14 +31,19 @@ from levibot.bus.messages import (
     RiskAnswer,
     RiskRefused,
     RiskRequest,
+    Snapshot,
+    SnapshotRequest,
+    SpecChanged,
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
 from levibot.clock import boot_ns
 from levibot.config import RiskConfig
+from levibot.market import board
 from levibot.risk.manager import RiskManager
 from levibot.spec import Endpoints
 from levibot.supervisor import risk_desk
 from levibot.supervisor.risk_desk import RiskDesk
+from tests.execution.examples import market
 from tests.risk.market import BTC, EPOCH, KEY, MORNING_MS, Broker, intent, tick
 
 _NAMES = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
@@ -50,11 +59,15 @@ class Place:
         self._forwarder = Forwarder(ends.publishers, ends.subscribers)
         self._publisher = make_socket(self._context, zmq.PUB, connect=ends.publishers)
         self._broker = make_socket(self._context, zmq.ROUTER, bind=ends.broker)
+        self._feed = make_socket(self._context, zmq.ROUTER, bind=ends.feed)
         self._engine = make_socket(self._context, zmq.DEALER, connect=ends.risk, identity=b"engine-BTC-USDT")
         self._requests: Decoder[BrokerRequest] = Decoder(BrokerRequest)
+        self._questions: Decoder[FeedRequest] = Decoder(FeedRequest)
         self._answers: Decoder[RiskAnswer] = Decoder(RiskAnswer)
         self._numbers = itertools.count(1)
         self.asked: list[AccountRequest] = []
+        self.tick_seq = 0
+        self.rules, self.stale, self.feed_seq = market(BTC), "", 0  # as a snapshot has them
         self.answers: dict[str, Grant | RiskRefused] = {}
         self.answer: Message = AccountSnapshot(0, 0, Decimal(10_000), "USDT", [], [])
         self.malformed: list[str] = []
@@ -86,7 +99,9 @@ class Place:
 
     def ask(self, client_id: str, price: str = "100") -> None:
         """An engine asks for leave."""
-        request = RiskRequest(7, client_id, BTC, "buy", Decimal(price), 0.6, 0.2, None, MORNING_MS)
+        request = RiskRequest(
+            7, client_id, BTC, "buy", Decimal(price), 0.6, 0.2, None, MORNING_MS, self.tick_seq, 1
+        )
         assert send(self._engine, encode(request))
 
     def answered(self, client_id: str) -> Any:
@@ -101,10 +116,23 @@ class Place:
         """Publish until a price has arrived."""
 
         def arrived() -> bool:
-            self._publisher.send(frame(TICK, BTC, tick(BTC, 100.0, boot_ns(), seq=next(self._numbers))))
+            self.tick_seq = next(self._numbers)
+            self._publisher.send(frame(TICK, BTC, tick(BTC, 100.0, boot_ns(), seq=self.tick_seq)))
             return self.desk.market_seen(BTC) is not None
 
         self.until(arrived, "a price")
+
+    def happens(self, event: MarketEvent) -> None:
+        """The feed tells an event, and a price after it."""
+        self._publisher.send(frame(MARKET, BTC, event))
+        self.priced()
+
+    def verdict(self) -> str:
+        """What an engine that asks now gets: a grant, or the name of a refusal."""
+        number = next(self._numbers)
+        self.ask(f"v{number}")
+        answer = self.answered(f"v{number}")
+        return "granted" if isinstance(answer, Grant) else answer.reason.partition(":")[0]
 
     def close(self) -> None:
         self.task.cancel()
@@ -119,6 +147,12 @@ class Place:
             assert isinstance(request, AccountRequest)
             self.asked.append(request)
             send(self._broker, identity, encode(self.answer))
+        for identity, body in drain(self._feed):
+            question = self._questions(body)
+            assert isinstance(question, SnapshotRequest)
+            assert question.symbol == BTC
+            fields = (question.request_id, BTC, 1, self.feed_seq, self.rules, [], [], None, self.stale)
+            send(self._feed, identity, encode(Snapshot(*fields)))
         for frames in drain(self._engine):
             answer = self._answers(frames[-1])
             self.answers[answer.client_id] = answer
@@ -126,6 +160,7 @@ class Place:
 
 @pytest.fixture
 def place(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(board, "_ASK_NS", 50_000_000)
     monkeypatch.setattr(risk_desk, "_CHECK_INTERVAL", 0.1)
     monkeypatch.setattr(risk_desk, "_ACCOUNT_INTERVAL", 0.05)
     loop = asyncio.new_event_loop()
@@ -164,3 +199,41 @@ def test_a_broker_that_cannot_use_its_books_gets_no_more_grants_until_it_tells_t
     place.answer = AccountSnapshot(0, 1, Decimal(500), "USDT", [held], [])
     place.until(lambda: place.risk.portfolio.seq == 1, "the other account")
     assert place.risk.portfolio.cash == 500
+
+
+ENTERED = ("granted", "position_cap")  # the grant before is not spent yet
+
+
+def test_an_event_of_the_market_closes_it_and_another_opens_it(place: Place) -> None:
+    place.until(lambda: place.risk.portfolio.seq == 0, "the account")
+    place.priced()
+    assert place.verdict() == "granted"
+    for number, (event, expected) in enumerate(
+        [
+            (MarketStale(BTC, 1, 5, 0, "no frame for 20 s"), ("market_stale",)),
+            (MarketRecovered(BTC, 1, 6, 0), ENTERED),
+            (SpecChanged(BTC, 1, 7, 0, market(BTC, active=False)), ("market_inactive",)),
+            (SpecChanged(BTC, 1, 8, 0, market(BTC)), ENTERED),
+        ]
+    ):
+        place.happens(event)
+        assert place.verdict() in expected, number
+    assert not place.malformed
+
+
+def test_a_market_that_was_halted_or_stale_before_this_supervisor_came_gets_no_grant(place: Place) -> None:
+    place.rules, place.stale = market(BTC, active=False), "silent"
+    place.until(lambda: place.risk.portfolio.seq == 0, "the account")
+    place.priced()
+    _await_verdict(place, "market_inactive")
+    place.rules = market(BTC)  # the event is lost
+    _await_verdict(place, "market_stale")
+    place.stale = ""
+    _await_verdict(place, *ENTERED)
+
+
+def _await_verdict(place: Place, *expected: str) -> None:
+    deadline = boot_ns() + 15_000_000_000
+    while place.verdict() not in expected:
+        assert boot_ns() < deadline, expected
+        place.loop.run_until_complete(asyncio.sleep(0.02))

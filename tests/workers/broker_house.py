@@ -208,7 +208,9 @@ class House:
             elif isinstance(request, JoinLockstep):
                 self.joined.append(request)
         for frames in drain(self._heartbeat):
-            self.beat = self._beats(frames[-1])
+            beat = self._beats(frames[-1])
+            if beat.pid == self.process.pid:  # not the last words of one that was killed
+                self.beat = beat
 
     def publish(self, price: float, *, symbol: str = SYMBOL, **changed: Any) -> int:
         """A new price; its sequence number."""
