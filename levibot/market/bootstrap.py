@@ -10,7 +10,7 @@ from levibot.market.recording import Market
 from levibot.market.source import Source
 from levibot.market.states import ENDED, FAILED, LIVE, OPENING
 
-_FIRST_DELAY, _LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts
+_FIRST_DELAY, _LONGEST_DELAY = 1.0, 15.0  # seconds between two attempts
 
 
 class Bootstrapper:

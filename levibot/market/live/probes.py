@@ -151,7 +151,9 @@ class Prober:
         Where the minute's trades are not all known, the exchange's volume must not grow between two probes
         without a trade.
         """
-        feed, asked_ns = self._feeds[symbol], boot_ns()
+        feed, asked_ns = self._feeds.get(symbol), boot_ns()
+        if feed is None:
+            return
         open_ms = self._session.exchange_ms() // MINUTE_MS * MINUTE_MS
         forming, before = feed.forming(), self._volumes.get(symbol)
         self.asked += 1
