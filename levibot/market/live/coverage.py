@@ -64,7 +64,9 @@ class Coverage:
             self._reach_ms = max(event_ms, self._reach_ms or 0)
             self._resumed = True
 
-    def close(self, oldest_ms: int | None, newest_ms: int | None, asked_ns: int) -> bool:
+    def close(
+        self, oldest_ms: int | None, newest_ms: int | None, asked_ns: int, suspect_from_ms: int | None
+    ) -> bool:
         """The exchange's newest trades have come; tell whether they settle what is missing.
 
         Parameters
@@ -73,6 +75,8 @@ class Coverage:
             Event times of the first and last of them; None: the exchange has none at all.
         asked_ns
             CLOCK_BOOTTIME when they were asked for.
+        suspect_from_ms
+            Event time from which single trades were skipped before they came; None if none were.
         """
         if self.broken_ms is None or not self._listening or asked_ns < self._since_ns:
             return False
@@ -80,7 +84,7 @@ class Coverage:
             return False
         if oldest_ms is None:
             self.from_ms = self.broken_ms if self.from_ms is None else self.from_ms
-        elif self.from_ms is None or oldest_ms >= self.broken_ms:
+        elif self.from_ms is None or oldest_ms >= min(self.broken_ms, suspect_from_ms or self.broken_ms):
             self.from_ms = oldest_ms + 1  # the answer may begin in the midst of a millisecond
         self.broken_ms = None
         return True

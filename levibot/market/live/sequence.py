@@ -26,9 +26,9 @@ class IdSequence:
 
     def follow(self, trade_id: str | None, event_ms: int, now_ns: int) -> None:
         """Take the id of a new trade in; one that is no number tells nothing."""
-        if trade_id is None or not (trade_id.isascii() and trade_id.isdigit()):
+        number = _number(trade_id)
+        if number is None:
             return
-        number = int(trade_id)
         if self._newest is None or number > self._newest:
             if self._newest is not None and number > self._newest + 1:
                 self._missing.append(_Missing(self._newest + 1, number - 1, self._newest_ms, now_ns))
@@ -53,10 +53,18 @@ class IdSequence:
         self._missing = [gap for gap in self._missing if now_ns - gap.found_ns <= _GRACE_NS]
         return min((gap.from_ms for gap in lost), default=None)
 
-    def settle(self, newest_id: str | None) -> None:
-        """The exchange was asked for all up to this trade: what is missing before it is known to be, and why."""
-        if newest_id is not None and newest_id.isascii() and newest_id.isdigit():
-            self._missing = [gap for gap in self._missing if gap.last > int(newest_id)]
+    def settle(self, trade_id: str | None, event_ms: int) -> None:
+        """The exchange has shown all up to this trade: what it did not show before it, it does not have."""
+        number = _number(trade_id)
+        if number is None:
+            return
+        self._missing = [gap for gap in self._missing if gap.last > number]
+        if self._newest is None or number > self._newest:
+            self._newest, self._newest_ms = number, event_ms
+
+
+def _number(trade_id: str | None) -> int | None:
+    return int(trade_id) if trade_id and trade_id.isascii() and trade_id.isdigit() else None
 
 
 def _without(gap: _Missing, number: int) -> list[_Missing]:

@@ -200,6 +200,7 @@ class SymbolFeed:
             CLOCK_BOOTTIME before they were asked for: an answer from before the streams were there does not
             tell what was missed.
         """
+        suspect_ms = self._suspect_ms
         new = self._take(trades, repeated=True)
         first_ms = self._first_ms
         # what was traded before the streams were begun completes the bar, but is nobody's news
@@ -210,11 +211,11 @@ class SymbolFeed:
         if trades:
             oldest_ms = max(min(trade.event_ms for trade in trades), self._log.floor_ms - 1)
             newest_ms = max(trade.event_ms for trade in trades)
-            closed = self._coverage.close(oldest_ms, newest_ms, asked_ns)
+            closed = self._coverage.close(oldest_ms, newest_ms, asked_ns, suspect_ms)
         else:
-            closed = self._log.newest_ms is None and self._coverage.close(None, None, asked_ns)
+            closed = self._log.newest_ms is None and self._coverage.close(None, None, asked_ns, suspect_ms)
         if closed and trades and self._sequence is not None:
-            self._sequence.settle(trades[-1].id)
+            self._sequence.settle(trades[-1].id, trades[-1].event_ms)
         self._judge()
 
     def add_bars(self, candles: Sequence[Candle], until_ms: int) -> None:
@@ -289,8 +290,11 @@ class SymbolFeed:
         return min(_SETTLE_MS + max(0, self._lag_ms or 0), _LONGEST_SETTLE_MS)
 
     def _is_whole(self, open_ms: int) -> bool:
-        suspect_ms = self._sequence.suspect_from_ms if self._sequence is not None else None
-        return self._coverage.is_whole(open_ms, open_ms + MINUTE_MS, suspect_ms)
+        return self._coverage.is_whole(open_ms, open_ms + MINUTE_MS, self._suspect_ms)
+
+    @property
+    def _suspect_ms(self) -> int | None:
+        return self._sequence.suspect_from_ms if self._sequence is not None else None
 
     def _take(self, trades: Sequence[PublicTrade], *, repeated: bool) -> list[PublicTrade]:
         new = self._log.take(trades, self._exchange_ms(), repeated=repeated)
