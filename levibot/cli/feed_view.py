@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from levibot.cli.fitting_table import FittingTable
+from levibot.market.states import FAILED
 
 Entry = Mapping[str, Any]
 
@@ -44,6 +45,11 @@ _STYLES = {"live": "green", "opening": "yellow", "ended": "dim"}
 def market_state(word: str | None) -> Text:
     """State of one market in the feed's words."""
     return Text(word or "–", style=_STYLES.get(word, "red") if word else "")
+
+
+def brief_market_state(word: str | None) -> Text:
+    """The same beside the state of an engine, which tells already why its market failed."""
+    return market_state("failed" if word and word.startswith(FAILED) else word)
 
 
 def plain_fields(feed: Entry) -> dict[str, Any]:

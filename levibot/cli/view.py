@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from levibot.cli.feed_view import feed_parts, feed_summary, market_state, plain_fields
+from levibot.cli.feed_view import brief_market_state, feed_parts, feed_summary, plain_fields
 from levibot.cli.fitting_table import FittingTable
 
 Entry = Mapping[str, Any]
@@ -149,7 +149,7 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
     return {
         "symbol": Text(engine["symbol"]),
         "state": _state(engine),
-        "market": market_state(engine["market"]),
+        "market": brief_market_state(engine["market"]),
         "uptime": duration(engine["uptime_seconds"]),
         "price": _price(engine["price"]),
         "signal": Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from levibot.errors import BackOffError, MarketDataError, RetryError
+from levibot.errors import BackOffError, LeviBotError, RetryError
 from levibot.market.recording import Market
 from levibot.market.source import Source
-from levibot.market.states import ENDED, FAILED, LIVE, OPENING
+from levibot.market.states import AGAIN, ENDED, FAILED, LIVE, OPENING
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 15.0  # seconds between two attempts
 
@@ -86,12 +86,9 @@ class Bootstrapper:
                 async with self._turns:
                     market = await self._source.open(symbol)
             except (RetryError, BackOffError, OSError) as error:
-                self._fail(symbol, error)
+                self._fail(symbol, error, AGAIN)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
-            except MarketDataError as error:
-                self._fail(symbol, error)
-                return
             except Exception as error:  # noqa: BLE001  # whatever it is, the other symbols go on; reported
                 self._fail(symbol, error)
                 return
@@ -101,8 +98,8 @@ class Bootstrapper:
                 self._opened(symbol, market)
                 return
 
-    def _fail(self, symbol: str, error: Exception) -> None:
-        text = str(error) if isinstance(error, MarketDataError) else f"{type(error).__name__}: {error}"
-        self.states[symbol] = f"{FAILED}{text}"
+    def _fail(self, symbol: str, error: Exception, after: str = "") -> None:
+        text = str(error) if isinstance(error, LeviBotError) else f"{type(error).__name__}: {error}"
+        self.states[symbol] = f"{FAILED}{text}{after}"
         self._unattempted.discard(symbol)
         self._failed(symbol, error)

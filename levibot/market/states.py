@@ -8,3 +8,4 @@ STALE = "stale: "  # and why
 ENDED = "ended"  # its recording is over
 ENDED_BECAUSE = "market data has ended"  # why it is then stale
 FAILED = "failed: "  # and why
+AGAIN = "; it is tried again"  # after the reason of a failure that may pass

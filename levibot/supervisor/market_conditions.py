@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from levibot.market.states import ENDED, FAILED, LIVE, STALE
+from levibot.alerting.alert import Severity
+from levibot.market.states import AGAIN, ENDED, FAILED, LIVE, STALE
 from levibot.supervisor.facts import Facts, Finding
 
 _BETWEEN_TICKS = 5.0  # seconds that a market must tick often enough, beyond its limit, until it is alive
@@ -56,16 +57,31 @@ def _reason(reasons: Mapping[str, str], symbol: str) -> str:
 
 
 def failed_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
-    """Those that could not be opened."""
-    for symbol, state in facts.market_reasons.items():
-        if state.startswith(FAILED) and symbol in facts.market_ages:
-            yield Finding(
-                f"market_failed:{symbol}",
-                "critical" if symbol in facts.held else "warning",
-                f"the market of {symbol} cannot be opened: {state.removeprefix(FAILED)}",
-                f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "
-                "until then its engine waits",
-            )
+    """Those that could not be opened; where none could, an exchange that is not reached is one cause."""
+    failed = {
+        symbol: state.removeprefix(FAILED)
+        for symbol, state in facts.market_reasons.items()
+        if state.startswith(FAILED) and symbol in facts.market_ages
+    }
+    severity: Severity = "critical" if facts.held.intersection(failed) else "warning"
+    by_itself = (
+        "it is tried again by itself; `levibotctl doctor` asks the exchange, `levibotctl logs feed` tells more"
+    )
+    if len(failed) == len(facts.market_ages) > 1 and all(why.endswith(AGAIN) for why in failed.values()):
+        why = next(iter(failed.values())).removesuffix(AGAIN)
+        yield Finding("market_failed", severity, f"no market can be opened: {why}", by_itself)
+        return
+    for symbol, why in failed.items():
+        remedy = (
+            f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "
+            "until then its engine waits"
+        )
+        yield Finding(
+            f"market_failed:{symbol}",
+            "critical" if symbol in facts.held else "warning",
+            f"the market of {symbol} cannot be opened: {why.removesuffix(AGAIN)}",
+            by_itself if why.endswith(AGAIN) else remedy,
+        )
 
 
 def cool_down(facts: Facts, _told: bool) -> Iterable[Finding] | None:

@@ -74,6 +74,15 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"market_failed:BTC/USDT": "critical"},
     ),
     (
+        "an exchange that is not reached: one alert",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 31.0},
+            "market_limits": MARKETS,
+            "market_reasons": dict.fromkeys(MARKETS, "failed: no route; it is tried again"),
+        },
+        {"market_failed": "warning"},
+    ),
+    (
         "a live source calls a market stale: it may have it back soon",
         {
             "market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0},
@@ -188,6 +197,13 @@ def test_a_stale_market_of_a_live_source_says_why(ages: tuple[float, float], tol
         market_stale={"BTC/USDT": 26.0},
     )
     assert only(facts).message == told
+
+
+def test_a_failure_that_may_pass_asks_for_nothing_but_patience() -> None:
+    ages, reason = {"BTC/USDT": 1.0, "ETH/USDT": 1.0}, "failed: no route; it is tried again"
+    finding = only(Facts(market_ages=ages, market_limits=MARKETS, market_reasons={"BTC/USDT": reason}))
+    assert finding.message == "the market of BTC/USDT cannot be opened: no route"
+    assert finding.remedy.startswith("it is tried again by itself; `levibotctl doctor`")
 
 
 def test_a_cool_down_tells_who_wants_it_why_and_for_how_long() -> None:
