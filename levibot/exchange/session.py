@@ -206,8 +206,7 @@ class ExchangeSession:
 
     async def end_sibling(self, exchange: Any) -> None:
         """End what `sibling` made; no task and no socket of it is left."""
-        if exchange in self._siblings:
-            self._siblings.remove(exchange)
+        self._siblings = [sibling for sibling in self._siblings if sibling is not exchange]
         await _end(exchange)
 
     # ------------------------------------------------------------------ what it is

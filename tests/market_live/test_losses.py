@@ -217,6 +217,28 @@ def test_lines_are_replaced_before_the_exchange_ends_them(tmp_path: Path, dialec
             assert set(truth[begin : end + 1]) <= heard
 
 
+def test_a_symbol_that_does_not_come_on_the_new_line_stays_on_the_old_one(place: Place) -> None:
+    replaced: list[str] = []
+
+    async def scenario(session: ExchangeSession) -> None:
+        session.quirks = replace(session.quirks, connection_life_s=1.0)
+        board = Switchboard(session, Listeners(replaced=replaced.extend))
+        memories = {symbol: Memory() for symbol in (SYMBOL, OTHER)}
+        try:
+            place.exchange.arm("refuse_subscription", f"SUBSCRIBE {place.stream('trades')}", symbol=SYMBOL, skip=1)
+            for symbol, memory in memories.items():
+                board.connect(symbol, memory)
+            await until(lambda: OTHER in replaced, "the other one to be taken over")
+            had = {symbol: len(memory.frames) for symbol, memory in memories.items()}
+            await until(lambda: all(len(m.frames) > had[s] + 5 for s, m in memories.items()), "trades of both")
+            assert SYMBOL not in replaced
+            assert [memory.told for memory in memories.values()] == [["restored"], ["restored"]]
+        finally:
+            await board.close()
+
+    place.play(scenario)
+
+
 def test_a_dial_that_hangs_is_given_up(place: Place) -> None:
     async def scenario(session: ExchangeSession) -> None:
         place.exchange.arm("hang", "DIAL *", times=1)
@@ -265,7 +287,7 @@ def test_many_lines_that_carry_little_become_few(
             for symbol in symbols[1:]:
                 board.renew(symbol, "a test")
             await until(lambda: board.connections == 6, "a line for each")
-            await until(lambda: board.connections == 1, "a single line", 15.0)
+            await until(lambda: board.connections <= 2, "few lines", 15.0)  # one may have been too young
             assert [len(memories[symbol].lost) for symbol in symbols] == [0, 1, 1, 1, 1, 1]
             had = {symbol: len(memory.books) for symbol, memory in memories.items()}
             await until(lambda: all(len(m.books) > had[s] for s, m in memories.items()), "all books to go on")

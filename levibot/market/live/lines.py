@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from levibot.clock import boot_ns
+from levibot.exchange.failures import describe
 from levibot.exchange.session import ExchangeSession
 from levibot.market.live.backoff import Backoff, DialBudget
 from levibot.market.live.streams import ANSWER_S, Failure, Stream, SymbolStreams, streams_of
@@ -89,6 +90,7 @@ class Line:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = False
         self._start = asyncio.create_task(self._dial())
+        self._start.add_done_callback(self._dialled)
 
     @property
     def is_open(self) -> bool:
@@ -161,6 +163,12 @@ class Line:
         self._exchange = self._session.sibling(self._connected, self._disconnected, self._handled)
         self._owner.line_dials(self)
         self._subscribe(list(self.streams.values()))
+
+    def _dialled(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a mistake of ours, or no way to make the object
+            asyncio.get_running_loop().call_exception_handler({"message": "a dial failed", "exception": error})
+            self.lose(f"the dial failed ({describe(error)})")
 
     def _subscribe(self, added: list[SymbolStreams]) -> None:
         """Many in one message where the exchange takes that: it is sent first, and the rest find it done."""

@@ -48,6 +48,15 @@ class Listeners:
     replaced: Callable[[Sequence[str]], None] = _ignore
 
 
+def _call(receive: Callable[..., None], *args: str) -> None:
+    """Tell a receiver; a mistake in it is reported, and concerns no other symbol."""
+    try:
+        receive(*args)
+    except Exception as error:  # noqa: BLE001  # ours: it counts as one
+        context = {"message": "a receiver of market data failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
 class _Subscriber:
     """One symbol: who receives it, and where its streams are."""
 
@@ -67,13 +76,13 @@ class _Subscriber:
         """Tell, once until it is restored."""
         if not self.told_lost:
             self.told_lost = True
-            self.receiver.on_lost(reason)
+            _call(self.receiver.on_lost, reason)
 
     def restore(self) -> None:
         """All its streams are subscribed."""
         self.backoff.succeeded()
         self.told_lost = False
-        self.receiver.on_restored()
+        _call(self.receiver.on_restored)
 
 
 class Switchboard:
@@ -177,10 +186,11 @@ class Switchboard:
         """Subscribe them again on another line."""
         subscriber = self._subscribers.get(streams.symbol)
         if subscriber is None or subscriber.streams is not streams:
-            line.remove(streams.symbol)  # they were to replace others, which go on
+            line.remove(streams.symbol)
+            self._drop_standby(streams.symbol)  # they were to replace others, which go on
             return
         if failure.malformed:
-            subscriber.receiver.on_malformed(failure.reason)
+            _call(subscriber.receiver.on_malformed, failure.reason)
         self._renew(subscriber, failure.reason)
 
     def line_lost(self, line: Line, reason: str) -> None:
@@ -327,6 +337,8 @@ class Switchboard:
         self._end_if_empty(replacement.new)
         for line in replacement.old:
             if any(subscriber.line is line for subscriber in self._subscribers.values()):
+                for symbol in ready:
+                    line.remove(symbol)
                 self._keep(line, now_ns)
             else:
                 self._lingering[line] = now_ns + int(LINGER_S * _NS)
