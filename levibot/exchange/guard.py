@@ -107,12 +107,15 @@ class GuardedExchange:
         By itself ccxt leaves tasks behind, and those may open new connections after the last was closed.
         """
         self._ended = True
+        self.watcher.disconnected = _ignore  # what we close ourselves is no loss
+        self.timeout_on_exit = 0
         for timer in self._timers:
             timer.cancel()
         await _finish(self._tasks, cancel=True)
         parent: Any = super()
         await parent.close()
         await _finish(self._closing, cancel=False)
+        await asyncio.sleep(0)  # transports close on the next turn
 
     async def throttle(self, cost: float | None = None) -> None:
         """Wait for the turn of one request; in place of ccxt's own throttle, which knows of no other process."""

@@ -178,7 +178,7 @@ class ExchangeSession:
         for sibling in list(self._siblings):
             await self.end_sibling(sibling)
         if self._exchange is not None:
-            await _end(self._exchange)
+            await self._exchange.end()
             self._exchange = None
             self._loop_errors.remove(asyncio.get_running_loop())
         if self._buckets is not None:
@@ -207,7 +207,7 @@ class ExchangeSession:
     async def end_sibling(self, exchange: Any) -> None:
         """End what `sibling` made; no task and no socket of it is left."""
         self._siblings = [sibling for sibling in self._siblings if sibling is not exchange]
-        await _end(exchange)
+        await exchange.end()
 
     # ------------------------------------------------------------------ what it is
 
@@ -383,13 +383,6 @@ class ExchangeSession:
             await self.measure_clock()
         except LeviBotError as error:
             self._listeners.trouble("clock", error)
-
-
-async def _end(exchange: Any) -> None:
-    exchange.timeout_on_exit = 0
-    exchange.watcher.disconnected = _ignore  # these we close ourselves
-    await exchange.end()
-    await asyncio.sleep(0)  # transports close on the next turn
 
 
 def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
