@@ -16,7 +16,7 @@ DEPENDENCIES ?= yes
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev tools install-service uninstall-service run test test-long lint format type \
-	pytest bench bench-long lock clean
+	pytest bench bench-feed bench-long lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -92,6 +92,9 @@ pytest: install-dev  ## Tests with branch coverage, child processes counted (ARG
 
 bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (ROWS="bus kill" for some)
 	$(BIN)/python -m scripts.bench $(ROWS)
+
+bench-feed: ROWS = feed-faults
+bench-feed: bench  ## The live feed alone: every fault of the table, in two dialects
 
 bench-long: export LEVIBOT_BENCH_LONG = 1
 bench-long: bench  ## The same with the long rows in full

@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from levibot.errors import MalformedAnswerError
-from levibot.exchange.session import ExchangeSession
+from levibot.exchange.session import DEADLINE_S, ExchangeSession
 from levibot.exchange.validation import read_ohlcv
 from levibot.market.bars import MINUTE_MS, Candle
 
 _SETTLE_MS = 2_000  # an exchange may add to a bar just after its end, and the clocks differ a little
 _PAGE_DEADLINE_S = 10.0
+_FEW_MS = 100 * MINUTE_MS  # so few bars are answered as fast as anything: who recovers must not wait longer
 _DAY_MS = 1440 * MINUTE_MS
 
 
@@ -116,8 +117,9 @@ async def _page(
             raise MalformedAnswerError(f"{what}: the page begins with {found}, expected {last} again")
         return page
 
+    deadline_s = DEADLINE_S if end_ms - start_ms <= _FEW_MS else _PAGE_DEADLINE_S
     return await session.read(
-        _request(symbol, "1m", start_ms, session.quirks.ohlcv_page, end_ms - 1), check, _PAGE_DEADLINE_S
+        _request(symbol, "1m", start_ms, session.quirks.ohlcv_page, end_ms - 1), check, deadline_s
     )
 
 

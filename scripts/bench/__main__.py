@@ -27,6 +27,7 @@ GROUPS = {
     "rivals": "rivals",
     "recorder": "recorder",
     "soak": "soak",
+    "feed-faults": "feed_faults",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 
