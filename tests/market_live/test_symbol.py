@@ -10,7 +10,7 @@ from levibot.exchange.validation import BookSnapshot
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole
 from levibot.market.path import BookLevels, Correction, Quote, Recovered, Stale, TradeBatch
-from tests.market_live.driven import HISTORY, START_MS, WITHOUT_IDS, Driven, trade
+from tests.market_live.driven import START_MS, WITHOUT_IDS, Driven, trade
 
 
 def candle(minute: int, price: float = 100.0, volume: float = 3.0) -> Candle:
@@ -29,11 +29,11 @@ def test_the_first_quote_makes_it_live_and_nothing_else_is_said() -> None:
     assert len(one.said) == 1
 
 
-def test_before_its_history_nothing_is_published() -> None:
+def test_without_any_trade_the_last_price_is_the_middle_of_the_book() -> None:
     one = Driven(history=[])
-    one.said.clear()
-    one.live(trade(1, -10))
-    assert [item.last for item in one.items(Quote)] == [100.0]  # the middle of the book
+    one.feed.on_restored()
+    one.quote(98.0, 99.0)
+    assert [item.last for item in one.items(Quote)] == [98.5]
 
 
 def test_a_burst_of_quotes_is_conflated_and_the_last_one_is_told() -> None:
@@ -460,8 +460,3 @@ def test_the_lag_is_that_of_the_newest_frame() -> None:
     one.go(1_000)
     one.feed.on_quote(99.0, 102.0, START_MS + 900, one.now_ns() - 40_000_000)
     assert one.feed.health().lag_ms == 60
-
-
-def test_history_is_followed() -> None:
-    assert Driven().feed.bars_from_ms is None
-    assert HISTORY[-1].close_ms == START_MS
