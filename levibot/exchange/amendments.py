@@ -13,6 +13,7 @@ from levibot.exchange.quirks import quirks_of
 _REFUSED = re.compile(r"Not Subscribed successfully! \[(.*?)\](.*)", re.DOTALL)
 _MEXC_NAMES = {"public.aggre.deals.v3.api.pb": "trades", "public.aggre.depth.v3.api.pb": "orderbook"}
 _CHECKED_LEVELS = 10
+_PROVEN = 5  # updates of a book that follow each other, until one that does not is taken for a hole
 _PAUSES_S = (0.2, 0.5, 1.0)  # until a snapshot is as new as the first update
 
 
@@ -74,7 +75,14 @@ class MexcAmendment:
             parent.handle_order_book(client, message)
 
     def handle_book_delta(self, book: Any, delta: Any) -> None:
-        """Apply an update; ChecksumError if one before it is missing."""
+        """Apply an update.
+
+        Raises
+        ------
+        ChecksumError
+            If one before it is missing. Where updates have not followed each other yet, nothing is concluded:
+            a book that was begun anew for each number that the exchange leaves out would never be there.
+        """
         first, last = (delta.get(key) for key in ("fromVersion", "toVersion"))
         if first is None or last is None:  # not of a spot market
             parent: Any = super()
@@ -83,8 +91,10 @@ class MexcAmendment:
         known = book["nonce"]
         if int(last) <= known:
             return
-        if int(first) > known + 1:
+        followed = int(first) <= known + 1
+        if not followed and book.get("followed", 0) >= _PROVEN:
             raise _error("ChecksumError", f"order book: update {first} follows {known}, something is missing")
+        book["followed"] = book.get("followed", 0) + 1 if followed else 0
         for side in ("bids", "asks"):
             self.handle_bookside_delta(book[side], delta.get(side) or [])  # type: ignore[attr-defined]  # of ccxt
         book["nonce"] = int(last)

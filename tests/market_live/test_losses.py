@@ -166,7 +166,7 @@ def test_a_book_that_is_wrong_is_taken_anew(place: Place, fault: str, said: str)
     async def scenario(session: ExchangeSession) -> None:
         async with connected(session, SYMBOL, OTHER) as (_, memories):
             memory = memories[SYMBOL]
-            await until(lambda: len(memory.books) > 3, "books")
+            await until(lambda: len(memory.books) > 8, "books whose updates have followed each other")
             place.exchange.arm(fault, f"STREAM {place.stream('book')}", symbol=SYMBOL, times=1)
             await until(lambda: memory.restored == 2, "it to be restored")
             assert len(memory.malformed) == 1
