@@ -302,7 +302,9 @@ def test_ids_that_the_exchange_never_gave_are_no_hole_for_ever() -> None:
     one.trades(trade(2, 4_900), trade(5, 4_950))
     one.go(5_400)
     one.rest(trade(1, -5_000), trade(2, 4_900), trade(5, 4_950))
-    one.go(6_000)
+    for second in range(6, 12):
+        one.go(1_000 * second)
+        one.quote()
     assert one.feed.state == "live"
 
 

@@ -213,8 +213,9 @@ class World(Driven):
         self.go(self.now_ms + MINUTE_MS - self.now_ms % MINUTE_MS + 3_000)
         self.bring_bars(0)
         self.check_bars(0)
-        self.quote_now(1)
-        self.pass_a_moment(10)
+        for _ in range(6):  # long enough for a market that had a relapse
+            self.quote_now(1)
+            self.go(self.now_ms + 1_000)
 
     def _publish(self, event_ms: int, item: Item) -> None:
         super()._publish(event_ms, item)

@@ -18,6 +18,7 @@ from levibot.market.live.bars import BarTape
 from levibot.market.live.coverage import Coverage
 from levibot.market.live.freshness import Freshness
 from levibot.market.live.prices import Prices
+from levibot.market.live.probation import Probation
 from levibot.market.live.sequence import IdSequence
 from levibot.market.live.trade_log import TradeLog
 from levibot.market.path import Correction, Item, Quote, Recovered, Stale, TradeBatch
@@ -67,6 +68,7 @@ class SymbolFeed:
         self._bars = BarTape(config.max_gap_minutes)
         self._prices = Prices(config, quirks)
         self._freshness = Freshness(int(config.stale_after * 1e9), clock())
+        self._probation = Probation(int(config.stale_after * 1e9))
         self._event_ms = 0
         self._first_ms: int | None = None  # the exchange's time when the streams were begun
         self._lag_ms: int | None = None
@@ -340,11 +342,17 @@ class SymbolFeed:
         if self.state == LIVE:
             if trouble:
                 self._stales += 1
+                self._probation.fail(now_ns)
                 self.state = STALE + trouble
                 self._say(now_ms, Stale(max(now_ms, self._event_ms), trouble))
         elif trouble:
+            self._probation.interrupt()
             self.state = STALE + trouble
-        elif not self.wants_trades and self.bars_from_ms is None:
+        elif self.wants_trades or self.bars_from_ms is not None:
+            self._probation.interrupt()
+        elif not self._probation.passes(now_ns):
+            self.state = STALE + "watched after a relapse"
+        else:
             self.state = LIVE
             self._say(now_ms, Recovered(max(now_ms, self._event_ms)))
 
