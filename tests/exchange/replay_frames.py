@@ -39,15 +39,19 @@ class FrameReplay:
         Recorded seconds for each second; 0: as fast as the clients take it.
     waits
         Start only `settle_s` after the last subscription came, so that nothing is missed.
+    lead_s
+        Start this many seconds after the exchange, whose clock shows the time of the first frame then: for
+        clients whose own clock runs as the market's.
     """
 
     minutes_without_trades = False
     settle_s = 1.0
 
-    def __init__(self, paths: list[Path], speed: float, *, waits: bool) -> None:
+    def __init__(self, paths: list[Path], speed: float, *, waits: bool, lead_s: float = 0.0) -> None:
         self.paths = paths
         self.speed = speed
         self.waits = waits
+        self.lead_s = lead_s
         self.done = asyncio.Event()
         self.instruments: list[Instrument] = []
         self.start_ms: int | None = None
@@ -63,7 +67,7 @@ class FrameReplay:
             content = orjson.loads(raw)
             data = content.get("data", content)
             if self.start_ms is None:
-                self.start_ms = received // 1_000_000
+                self.start_ms = int(received // 1_000_000 - self.lead_s * 1000 * self.speed)
             if "lastUpdateId" in content:
                 self._snapshots[market_id] = content
             if data.get("e") == "trade":
@@ -94,6 +98,7 @@ class FrameReplay:
             await asyncio.sleep(self.settle_s)
 
     async def run(self) -> None:
+        await asyncio.sleep(self.lead_s)
         if self.waits:
             await self._settle()
         began_ns, first_ns = time.monotonic_ns(), 0

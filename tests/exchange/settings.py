@@ -38,6 +38,8 @@ class Settings:
         What the simulation trades; a quiet symbol trades once in ten minutes, and its book hardly moves.
     replay
         A recorded file of frames, or a folder of candles, in place of the simulation.
+    replay_waits, replay_lead_s
+        When recorded frames begin to flow: see `FrameReplay`.
     speed
         Market seconds for each real second; 0 replays frames as fast as clients take them.
     serves_market_time
@@ -72,6 +74,7 @@ class Settings:
     history: int = 2_000
     replay: Path | None = None
     replay_waits: bool = True
+    replay_lead_s: float = 0.0
     port: int = 0
     control_port: int = 0
     accounts: list[Account] = field(default_factory=list)

@@ -46,10 +46,10 @@ PRICES = {
 
 
 def instruments(symbols: list[str], trades_per_s: float = 2.0, quiet: list[str] | None = None) -> list[Instrument]:
-    """Rules of known symbols; a quiet one trades once in ten minutes on average, its book moves twice a minute."""
+    """Rules of known symbols; a quiet one trades once in ten minutes on average, and its book moves as seldom."""
     found = [instrument(symbol, PRICES.get(symbol, "10"), trades_per_s) for symbol in symbols]
     return [
-        replace(rules, trades_per_s=1 / 600, quotes_per_s=1 / 30) if quiet and rules.symbol in quiet else rules
+        replace(rules, trades_per_s=1 / 600, quotes_per_s=1 / 600) if quiet and rules.symbol in quiet else rules
         for rules in found
     ]
 

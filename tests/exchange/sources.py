@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Protocol
 
 from tests.exchange.market import Market
@@ -57,7 +58,11 @@ def make_source(settings: Settings) -> Source:
     if settings.replay is None:
         return Simulated(settings)
     if settings.replay.is_file() and ".jsonl" in settings.replay.name:
-        return FrameReplay([settings.replay], settings.speed, waits=settings.replay_waits)
+        return _frames([settings.replay], settings)
     if frames := sorted(settings.replay.glob("*.jsonl.gz")):
-        return FrameReplay(frames, settings.speed, waits=settings.replay_waits)
+        return _frames(frames, settings)
     return CandleReplay(settings)
+
+
+def _frames(paths: list[Path], settings: Settings) -> FrameReplay:
+    return FrameReplay(paths, settings.speed, waits=settings.replay_waits, lead_s=settings.replay_lead_s)

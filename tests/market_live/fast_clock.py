@@ -7,11 +7,17 @@ pass in seconds, and a fault lasts as long as ever.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 from levibot import clock
+
+VARIABLE = "LEVIBOT_TEST_PACE"
+_HEAD = Path(__file__).parents[2]
+_PRELOAD = Path(__file__).with_name("preload")
 
 
 class Pace(NamedTuple):
@@ -31,6 +37,12 @@ def quicken(pace: Pace) -> None:
     taken = [name for name, module in sys.modules.items() if getattr(module, "wall_ms", None) is slow]
     assert taken == ["levibot.clock"], f"{taken} have the slow clock already"
     clock.wall_ms = pace.wall_ms
+
+
+def environment(pace: Pace) -> dict[str, str]:
+    """Variables by which all processes of a daemon start with that clock; ccxt's is left alone."""
+    path = os.pathsep.join((str(_PRELOAD), str(_HEAD)))
+    return {VARIABLE: f"{pace.born_ns} {pace.origin_ms} {pace.speed}", "PYTHONPATH": path}
 
 
 def run_feed(payload: str, exchange_id: str, pace: Pace) -> None:

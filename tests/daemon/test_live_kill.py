@@ -1,0 +1,67 @@
+"""kill -9 of the feed in the middle of live streams: engines stay up, and miss no bar."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from levibot.market.bars import MINUTE_MS
+from tests.daemon.conftest import MakeDaemon
+from tests.daemon.harness import DaemonUnderTest, live_settings
+from tests.exchange.running import running
+from tests.exchange.settings import Settings
+from tests.market_live import diary
+from tests.market_live.fast_clock import Pace, environment
+from tests.market_live.world import SPEED, SYMBOLS, fast
+
+KILLS = 2
+
+
+def test_engines_stay_up_and_miss_no_bar(make_daemon: MakeDaemon, run_dir: Path) -> None:
+    """A minute passes in three seconds: each outage is longer than one."""
+    with running(fast(Settings(symbols=SYMBOLS, trades_per_s=10.0))) as exchange:
+        daemon = make_daemon(
+            **live_settings(exchange),
+            **{
+                "exchange.requests_per_minute": 1_200 * SPEED,
+                "engine.strategy": diary.NAME,
+                "engine.strategy_options.folder": str(run_dir),
+                "policy.engine.hang_after": 15.0,
+                "policy.broker.hang_after": 15.0,
+                "policy.feed.hang_after": 15.0,
+                "policy.feed.restart_delays": [0.0],
+            },
+        )
+        clock = exchange.exchange.clock
+        daemon.start(**environment(Pace(clock.born_ns, clock.started_ms, clock.speed)))
+        wait_bars(daemon, run_dir, 2)
+        before = daemon.worker_pids()
+        for _ in range(KILLS):
+            pid = daemon.worker_pids()["feed"]
+            os.kill(pid, signal.SIGKILL)
+            daemon.wait_replaced("feed", pid)
+            daemon.wait(lambda: is_live(daemon), "both markets to be live again", seconds=30)
+            wait_bars(daemon, run_dir, 2)
+        after = daemon.worker_pids()
+        assert {name for name in before if before[name] != after[name]} == {"feed"}
+        assert daemon.stop() == 0
+        for symbol in SYMBOLS:
+            pages = diary.read(run_dir, symbol)
+            assert pages.bars == list(range(pages.bars[0], pages.bars[-1] + 1, MINUTE_MS)), "each once, in order"
+            assert pages.history[-1] + MINUTE_MS == pages.bars[0]
+            assert set(pages.trades.values()) == {1}
+
+
+def is_live(daemon: DaemonUnderTest) -> bool:
+    return {engine["market"] for engine in daemon.status()["engines"]} == {"live"}
+
+
+def wait_bars(daemon: DaemonUnderTest, folder: Path, count: int) -> None:
+    """Wait until the strategies of both engines have been given so many bars more."""
+    had = {symbol: len(diary.read(folder, symbol).bars) for symbol in SYMBOLS}
+    daemon.wait(
+        lambda: all(len(diary.read(folder, symbol).bars) >= had[symbol] + count for symbol in SYMBOLS),
+        f"{count} bars",
+        seconds=30,
+    )
