@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from levibot.bus.messages import MarketSpec
-from levibot.clock import boot_ns, wall_ms
 from levibot.config_market import ExchangeConfig
 from levibot.errors import (
     CoolDownError,
@@ -28,6 +27,7 @@ from levibot.exchange.guard import PERMIT, Permit, Watcher
 from levibot.exchange.loop_errors import LoopErrors
 from levibot.exchange.markets import merge, read_markets
 from levibot.exchange.quirks import Quirks, quirks_of
+from levibot.exchange.server_clock import ServerClock
 from levibot.exchange.validation import read_time
 
 T = TypeVar("T")
@@ -36,7 +36,6 @@ DEADLINE_S = 4.0
 _MARKETS_DEADLINE_S = 30.0  # thousands of markets in one answer
 _CLOCK_EVERY_S, _MARKETS_EVERY_S = 600.0, 3600.0
 _AGAIN_S = 30.0  # after a failed reading of clock or markets
-_WORST_ROUND_TRIP_MS = 2_000  # a measurement of the clock that took longer says too little
 _PAUSES_S = (0.25, 1.0)  # between the attempts of `read`
 
 
@@ -116,7 +115,7 @@ class ExchangeSession:
         self._state_dir = state_dir
         self._buckets: BucketFile | None = None
         self.markets: Mapping[str, MarketSpec] = {}
-        self.skew_ms = 0  # this clock less the exchange's
+        self._clock = ServerClock(lambda: self.call("data", _fetch_time))
         self._config = config
         self._role = role
         self._listeners = listeners or Listeners()
@@ -224,8 +223,13 @@ class ExchangeSession:
         return self._budget
 
     def exchange_ms(self) -> int:
-        """The exchange's time, Unix ms."""
-        return wall_ms() - self.skew_ms
+        """The exchange's time, Unix ms; a step of this machine's clock does not change it."""
+        return self._clock.now_ms()
+
+    @property
+    def skew_ms(self) -> int:
+        """This machine's wall clock less the exchange's."""
+        return self._clock.skew_ms
 
     def spec(self, symbol: str) -> MarketSpec:
         """Specification of a market; one that is halted or delisted is not `active`.
@@ -268,6 +272,8 @@ class ExchangeSession:
             Give up; it was definitely not carried out.
         """
         self.budget.check_cool_down()
+        if self._clock.is_measured:  # ccxt stamps signed requests by the wall clock
+            self.exchange.options["timeDifference"] = self.skew_ms
         try:
             async with asyncio.timeout(deadline_s) as timeout:
                 permit = PERMIT.set(Permit(weight_class, timeout))
@@ -308,22 +314,21 @@ class ExchangeSession:
 
     # ------------------------------------------------------------------ upkeep
 
-    async def measure_clock(self) -> None:
+    async def measure_clock(self, *, is_disputed: bool = False) -> None:
         """Compare the clocks; signed requests carry the exchange's time from then on.
+
+        Parameters
+        ----------
+        is_disputed
+            Whether the exchange has refused our time: then its answer is believed at once.
 
         Raises
         ------
         RetryError, BackOffError
-            If it cannot be asked.
+            If it cannot be asked, or says something else each time.
         """
-        if not self.exchange.has.get("fetchTime"):
-            return
-        sent_ns = boot_ns()
-        there_ms = await self.call("data", _fetch_time)
-        round_trip_ms = (boot_ns() - sent_ns) / 1e6
-        if round_trip_ms <= _WORST_ROUND_TRIP_MS:
-            self.skew_ms = round(wall_ms() - round_trip_ms / 2 - there_ms)
-            self.exchange.options["timeDifference"] = self.skew_ms
+        if self.exchange.has.get("fetchTime"):
+            await self._clock.measure(is_disputed=is_disputed)
 
     async def read_markets(self) -> None:
         """Read all markets again; what has vanished stays, as inactive.
@@ -353,7 +358,7 @@ class ExchangeSession:
             try:
                 await step()
                 pause_s = every_s
-            except LeviBotError as error:
+            except Exception as error:  # noqa: BLE001  # whatever an answer did: told, and asked again
                 self._listeners.trouble(what, error)
                 pause_s = min(every_s, _AGAIN_S)
 
@@ -380,7 +385,7 @@ class ExchangeSession:
 
     async def _measure_after_refusal(self) -> None:
         try:
-            await self.measure_clock()
+            await self.measure_clock(is_disputed=True)
         except LeviBotError as error:
             self._listeners.trouble("clock", error)
 

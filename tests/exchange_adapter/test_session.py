@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -264,6 +265,30 @@ def test_clock_and_markets_are_read_again_and_a_failure_is_told(
         await until(lambda: session.skew_ms > 80_000, "the clock")
         house.exchange.clear()
         await until(lambda: session.spec("ETH/USDT").active, "the end of the halt")
+
+    house.play(scenario)
+    assert [what for what, _ in house.heard("trouble")] == ["markets"]
+
+
+def test_a_mistake_while_markets_are_read_is_told_and_they_are_read_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_MARKETS_EVERY_S", 0.1)
+
+    async def scenario(session: ExchangeSession) -> None:
+        mistakes = [KeyError("of ccxt, by a strange market")]
+        set_markets = session.exchange.set_markets
+
+        def clumsy(markets: Any) -> Any:
+            if mistakes:
+                raise mistakes.pop()
+            return set_markets(markets)
+
+        session.exchange.set_markets = clumsy
+        house.exchange.arm("halted", symbol="ETH/USDT")
+        async with asyncio.timeout(10):
+            while session.spec("ETH/USDT").active:
+                await asyncio.sleep(0.01)
 
     house.play(scenario)
     assert [what for what, _ in house.heard("trouble")] == ["markets"]
