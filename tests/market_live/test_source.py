@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from levibot.clock import wall_ms
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.market.bars import MINUTE_MS, Candle
@@ -46,6 +47,11 @@ class Stage:
     def probes(self) -> int:
         report = self.source.report()
         return report.probes if report is not None else 0
+
+    @property
+    def skew_ms(self) -> int:
+        report = self.source.report()
+        return (report.skew_ms or 0) if report is not None else 0
 
     async def begin(self, *symbols: str) -> None:
         for symbol in symbols:
@@ -126,6 +132,17 @@ def test_a_quiet_market_is_asked_about_and_stays_live(dialect: DialectName, tmp_
         stage = Stage(place)
         stage.play(scenario)
     assert not stage.of(Stale)
+
+
+def test_a_clock_that_is_set_is_noticed_by_the_times_that_frames_carry(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL)
+        monkeypatch.setattr("levibot.exchange.session.wall_ms", lambda: wall_ms() - 5_000)
+        await until(lambda: abs(stage.skew_ms + 5_000) < 1_000, "the clocks to be compared")
+
+    stage.play(scenario)
 
 
 def test_a_halted_market_is_told_when_the_markets_are_read_again(stage: Stage) -> None:

@@ -10,10 +10,12 @@ from typing import Any, Literal
 from levibot.bus.messages import PARSE_BOUNDS, LiveReport, MarketSpec
 from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
+from levibot.errors import LeviBotError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
 from levibot.exchange.session import ExchangeSession, Listeners
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.live.clock_watch import ClockWatch
 from levibot.market.live.meter import MeteredReceiver
 from levibot.market.live.probes import Prober
 from levibot.market.live.recovery import Recovery
@@ -29,6 +31,7 @@ Level = Literal["info", "warning", "error"]
 Tell = Callable[[Level, str, dict[str, Any]], None]  # for the log: level, event, fields
 
 _TURN_S = 0.02
+_CLOCK_S = 0.5
 
 
 class LiveSource:
@@ -142,6 +145,7 @@ class LiveSource:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turn())
             tasks.create_task(self._prober.run())
+            tasks.create_task(self._watch_clock())
 
     def heed(self, message: LockstepMessage) -> None:
         """An exchange waits for nobody."""
@@ -188,6 +192,20 @@ class LiveSource:
             for feed in list(self.feeds.values()):
                 feed.turn()
             await asyncio.sleep(_TURN_S)
+
+    async def _watch_clock(self) -> None:
+        watch = ClockWatch()
+        while True:
+            await asyncio.sleep(_CLOCK_S)
+            if watch.suspects([feed.lag_ms for feed in self.feeds.values()], boot_ns()):
+                before_ms = self._session.skew_ms
+                try:
+                    await self._session.measure_clock()
+                except LeviBotError as error:
+                    self._on_trouble("clock", error)
+                else:
+                    skew_ms = self._session.skew_ms
+                    self._tell("warning", "clocks_compared", {"skew_ms": skew_ms, "before_ms": before_ms})
 
     async def _keep_whole(self, symbol: str, feed: SymbolFeed) -> None:
         """Recover for ever; whatever goes wrong with one symbol, the others go on."""

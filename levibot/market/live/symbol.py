@@ -71,7 +71,7 @@ class SymbolFeed:
         self._probation = Probation(int(config.stale_after * 1e9))
         self._event_ms = 0
         self._first_ms: int | None = None  # the exchange's time when the streams were begun
-        self._lag_ms: int | None = None
+        self.lag_ms: int | None = None  # newest frame: by the exchange's time, receipt less what it carries
         self._begins = 0
         self._trades = self._stales = self._malformed = 0
 
@@ -280,7 +280,7 @@ class SymbolFeed:
             synthetic=self._bars.synthetic,
             renewals=max(0, self._begins - 1),
             malformed=self._malformed + self._log.refused,
-            lag_ms=self._lag_ms,
+            lag_ms=self.lag_ms,
             late=self._log.late,
             missed=self._bars.missed,
         )
@@ -289,7 +289,7 @@ class SymbolFeed:
 
     @property
     def _settle_ms(self) -> int:
-        return min(_SETTLE_MS + max(0, self._lag_ms or 0), _LONGEST_SETTLE_MS)
+        return min(_SETTLE_MS + max(0, self.lag_ms or 0), _LONGEST_SETTLE_MS)
 
     def _is_whole(self, open_ms: int) -> bool:
         return self._coverage.is_whole(open_ms, open_ms + MINUTE_MS, self._suspect_ms)
@@ -332,7 +332,7 @@ class SymbolFeed:
     def _note_lag(self, event_ms: int | None, received_ns: int) -> None:
         if event_ms is not None:
             since_ms = (self._clock() - received_ns) // 1_000_000
-            self._lag_ms = self._exchange_ms() - since_ms - event_ms
+            self.lag_ms = self._exchange_ms() - since_ms - event_ms
 
     def _judge(self) -> None:
         now_ms, now_ns = self._exchange_ms(), self._clock()
