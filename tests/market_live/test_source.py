@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from levibot.clock import wall_ms
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.market.bars import MINUTE_MS, Candle
@@ -134,13 +133,12 @@ def test_a_quiet_market_is_asked_about_and_stays_live(dialect: DialectName, tmp_
     assert not stage.of(Stale)
 
 
-def test_a_clock_that_is_set_is_noticed_by_the_times_that_frames_carry(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_clock_that_was_measured_wrong_is_noticed_by_the_times_that_frames_carry(stage: Stage) -> None:
     async def scenario(stage: Stage) -> None:
         await stage.begin(SYMBOL)
-        monkeypatch.setattr("levibot.exchange.session.wall_ms", lambda: wall_ms() - 5_000)
-        await until(lambda: abs(stage.skew_ms + 5_000) < 1_000, "the clocks to be compared")
+        stage.source._session._clock._offset_ms += 5_000
+        assert stage.skew_ms < -4_000
+        await until(lambda: abs(stage.skew_ms) < 1_000, "the clocks to be compared")
 
     stage.play(scenario)
 
