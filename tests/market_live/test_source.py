@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.live import source as source_module
 from levibot.market.live.source import LiveSource
 from levibot.market.path import Item, NewSpec, Quote, Recovered, Stale, TradeBatch
 from levibot.market.source import Step
@@ -196,6 +198,43 @@ def test_a_symbol_that_is_closed_is_heard_of_no_more(stage: Stage) -> None:
 
     stage.play(scenario)
     assert set(stage.source.feeds) == {OTHER}
+
+
+def test_after_a_standstill_every_connection_is_begun_anew_before_a_bar_is_closed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "_STANDSTILL_NS", 300_000_000)
+
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL, OTHER)
+        time.sleep(0.5)  # as a machine that is suspended does
+        await until(lambda: stage.of(Stale), "distrust")
+        await until(lambda: all(feed.state == LIVE for feed in stage.source.feeds.values()), "recovery")
+        trades = len(stage.of(TradeBatch))
+        await until(lambda: len(stage.of(TradeBatch)) > trades + 5, "trades")
+
+    stage.play(scenario)
+    assert "stood still" in stage.of(Stale)[0].reason
+    _assert_whole(stage)
+
+
+def test_a_mistake_with_one_symbol_makes_it_stale_and_leaves_the_others_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL, OTHER)
+
+        def clumsy() -> None:
+            raise ValueError("a mistake")
+
+        monkeypatch.setattr(stage.source.feeds[SYMBOL], "turn", clumsy)
+        await until(lambda: stage.of(Stale), "it to be stale")
+        quotes = len(stage.of(Quote, OTHER))
+        await until(lambda: len(stage.of(Quote, OTHER)) > quotes + 10, "quotes of the other")
+
+    stage.play(scenario)
+    assert not stage.of(Stale, OTHER)
+    assert "symbol_failed" in [event for event, _ in stage.told]
 
 
 def _assert_whole(stage: Stage) -> None:

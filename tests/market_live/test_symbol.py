@@ -462,3 +462,39 @@ def test_the_lag_is_that_of_the_newest_frame() -> None:
     one.go(1_000)
     one.feed.on_quote(99.0, 102.0, START_MS + 900, one.now_ns() - 40_000_000)
     assert one.feed.health().lag_ms == 60
+
+
+def test_a_price_that_was_confirmed_while_the_streams_were_lost_is_not_new_when_they_are_back() -> None:
+    one = Driven()
+    one.live(trade(1, -500))
+    one.feed.on_lost("a test")
+    one.go(1_000)
+    one.feed.confirm_quotes()
+    one.go(20_000)
+    one.feed.on_restored()
+    one.rest(trade(1, -500))
+    ticks = len(one.items(Quote))
+    one.trades(trade(2, 20_000))
+    one.go(21_000)
+    assert len(one.items(Quote)) == ticks
+    assert not one.items(Recovered)
+    one.quote(98.0, 99.0)
+    one.go(21_100)
+    assert one.items(Recovered)
+
+
+def test_a_trade_that_requests_never_show_does_not_keep_it_stale_for_ever() -> None:
+    one = Driven()
+    one.live(trade(1, -500))
+    one.trades(trade(2, 100))  # such as one that is told by the stream alone
+    one.feed.on_lost("a test")
+    one.feed.on_restored()
+    one.quote()
+    one.rest(trade(1, -500))
+    assert one.feed.wants_trades  # it may be behind
+    for at_ms in range(1_000, 17_000, 1_000):
+        one.go(at_ms)
+        one.quote()
+    one.rest(trade(1, -500))
+    assert not one.feed.wants_trades
+    assert one.feed.state == "live"

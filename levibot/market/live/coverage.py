@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 _REORDER_MS = 1_000  # a trade that is this much older than the newest may still have been on its way
+_SURELY_SHOWN_NS = 15_000_000_000  # no answer is behind by so much; what it lacks then, requests never show
 
 
 class Coverage:
@@ -80,7 +81,8 @@ class Coverage:
         """
         if self.broken_ms is None or not self._listening or asked_ns < self._since_ns:
             return False
-        if self._reach_ms is not None and (newest_ms is None or newest_ms < self._reach_ms):
+        is_behind = self._reach_ms is not None and (newest_ms is None or newest_ms < self._reach_ms)
+        if is_behind and (newest_ms is None or asked_ns - self._since_ns < _SURELY_SHOWN_NS):
             return False
         if oldest_ms is None:
             self.from_ms = self.broken_ms if self.from_ms is None else self.from_ms

@@ -36,6 +36,11 @@ class Freshness:
         self._lost = self._doubt = ""
         self._quote_ns, self._trade_ns = max(self._quote_ns, now_ns), max(self._trade_ns, now_ns)
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the streams are there, and nothing has contradicted them since they were begun."""
+        return not (self._lost or self._doubt)
+
     def hear_quote(self, now_ns: int, *, is_quote: bool) -> None:
         """A sign of life of the quotes; `is_quote`: best bid and ask are known by it."""
         self._quote_ns = max(self._quote_ns, now_ns)
@@ -55,7 +60,7 @@ class Freshness:
 
     def trouble(self, now_ns: int) -> str:
         """Why the prices are not known to be new; empty if they are."""
-        if self._lost or self._doubt:
+        if not self.is_trusted:
             return self._lost or self._doubt
         silence_ns = self.quote_silence_ns(now_ns)
         if silence_ns > self._stale_after_ns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
 from levibot.clock import boot_ns
 from levibot.errors import BackOffError, LeviBotError
@@ -16,9 +17,13 @@ from levibot.market.live.symbol import SymbolFeed
 
 _LOOK_S = 0.1
 _FIRST_S, _LONGEST_S = 0.5, 8.0  # between two attempts
+_LONGEST_VAIN_S = 4.0  # after answers that did not hold yet what is missing
 _LATE_MS = 10_000  # a bar that an exchange has not got so long after its end, it lacks
 _CHECK_AFTER_MS = 3_000  # an exchange may still add to a bar just after its end
 _SPREAD_MS = 4_000  # over which the checks of all symbols are spread
+
+
+_Outcome = Literal["nothing to do", "brought", "in vain"]
 
 
 class Recovery:
@@ -54,44 +59,51 @@ class Recovery:
             for step in (self._bring_trades, self._bring_bars, self._check_bars):
                 await self._attempt(step)
 
-    async def _attempt(self, step: Callable[[], Awaitable[bool]]) -> None:
+    async def _attempt(self, step: Callable[[], Awaitable[_Outcome]]) -> None:
         try:
-            if await step():
-                self._delay_s = _FIRST_S
+            outcome = await step()
         except LeviBotError as error:
             self._failed(error)
-            longest = _LONGEST_S if not isinstance(error, BackOffError) else 2 * _LONGEST_S
-            await asyncio.sleep(self._delay_s)
-            self._delay_s = min(2 * self._delay_s, longest)
+            await self._pause(_LONGEST_S if not isinstance(error, BackOffError) else 2 * _LONGEST_S)
+            return
+        if outcome == "brought":
+            self._delay_s = _FIRST_S
+        elif outcome == "in vain":
+            await self._pause(_LONGEST_VAIN_S)
 
-    async def _bring_trades(self) -> bool:
+    async def _pause(self, longest_s: float) -> None:
+        await asyncio.sleep(min(self._delay_s, longest_s))
+        self._delay_s = min(2 * self._delay_s, longest_s)
+
+    async def _bring_trades(self) -> _Outcome:
         if not self._feed.wants_trades:
-            return False
+            return "nothing to do"
         asked_ns = boot_ns()
         self._feed.add_trades(await recent_trades(self._session, self._symbol), asked_ns)
-        return True
+        return "in vain" if self._feed.wants_trades else "brought"
 
-    async def _bring_bars(self) -> bool:
+    async def _bring_bars(self) -> _Outcome:
         from_ms = self._feed.bars_from_ms
         now_ms = self._session.exchange_ms()
         until_ms = closed_until_ms(now_ms)
         if from_ms is None or until_ms <= from_ms:
-            return False
+            return "nothing to do"
         bars = await fetch_candles(self._session, self._symbol, from_ms, until_ms)
         until_ms = _known_until(bars, from_ms, until_ms, now_ms)
-        if until_ms > from_ms:
-            self._feed.add_bars(bars, until_ms)
-        return True
+        if until_ms <= from_ms:
+            return "in vain"
+        self._feed.add_bars(bars, until_ms)
+        return "brought"
 
-    async def _check_bars(self) -> bool:
+    async def _check_bars(self) -> _Outcome:
         from_ms = self._feed.unchecked_ms
         now_ms = self._session.exchange_ms()
         if from_ms is None or now_ms < max(from_ms, self._checked_ms) + MINUTE_MS + self._check_ms:
-            return False
+            return "nothing to do"
         self._checked_ms = now_ms // MINUTE_MS * MINUTE_MS
         until_ms = closed_until_ms(now_ms)
         self._feed.check_bars(await fetch_candles(self._session, self._symbol, from_ms, until_ms), until_ms)
-        return True
+        return "brought"
 
 
 def _known_until(bars: list[Candle], from_ms: int, until_ms: int, now_ms: int) -> int:

@@ -32,6 +32,9 @@ Tell = Callable[[Level, str, dict[str, Any]], None]  # for the log: level, event
 
 _TURN_S = 0.02
 _CLOCK_S = 0.5
+_STALL_NS = 200_000_000  # after such a pause, what lies in the sockets is read before a minute is closed
+_STANDSTILL_NS = 5_000_000_000  # after such a one, as of a machine that was suspended, connections may be dead
+_AFTER_MISTAKE_NS = 5_000_000_000
 
 
 class LiveSource:
@@ -72,6 +75,7 @@ class LiveSource:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._parse = Histogram(PARSE_BOUNDS)
         self._trouble = ""
+        self._again_ns: dict[str, int] = {}  # when symbols have their turn again with which there was a mistake
 
     # ------------------------------------------------------------------ Source
 
@@ -131,6 +135,7 @@ class LiveSource:
 
     def close(self, symbol: str) -> None:
         """Stream `symbol` no longer."""
+        self._again_ns.pop(symbol, None)
         if self.feeds.pop(symbol, None) is not None and self._switchboard is not None:
             self._switchboard.disconnect(symbol)
             self._tasks.pop(symbol).cancel()
@@ -188,10 +193,27 @@ class LiveSource:
     # ------------------------------------------------------------------ inside
 
     async def _turn(self) -> None:
+        turned_ns = boot_ns()
         while True:
-            for feed in list(self.feeds.values()):
-                feed.turn()
             await asyncio.sleep(_TURN_S)
+            stood_ns = boot_ns() - turned_ns
+            if stood_ns > _STANDSTILL_NS and self._switchboard is not None:
+                self._switchboard.distrust(f"this process stood still for {stood_ns / 1e9:.0f} s")
+            elif stood_ns > _STALL_NS:
+                await asyncio.sleep(_TURN_S)
+            turned_ns = boot_ns()
+            for symbol, feed in list(self.feeds.items()):
+                if self._again_ns.get(symbol, 0) <= turned_ns:
+                    self._turn_one(symbol, feed)
+
+    def _turn_one(self, symbol: str, feed: SymbolFeed) -> None:
+        """A mistake of ours with one symbol makes it stale, for a while at least; the others go on."""
+        try:
+            feed.turn()
+        except Exception as error:  # noqa: BLE001  # told, and tried again
+            self._tell("error", "symbol_failed", {"symbol": symbol, "error": str(error), "exc_info": error})
+            self._again_ns[symbol] = boot_ns() + _AFTER_MISTAKE_NS
+            self._renew(symbol, f"a mistake ({type(error).__name__})")
 
     async def _watch_clock(self) -> None:
         watch = ClockWatch()

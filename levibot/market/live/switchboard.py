@@ -160,6 +160,12 @@ class Switchboard:
         if subscriber is not None and subscriber.streams is not None and subscriber.streams.is_up:
             self._renew(subscriber, reason)
 
+    def distrust(self, reason: str) -> None:
+        """All connections may have ended unnoticed: each is dialled again."""
+        for line in list(self._lines):
+            if line.is_open:
+                line.lose(reason)
+
     async def close(self) -> None:
         """End everything; no task and no socket is left."""
         self._checking.cancel()
@@ -354,8 +360,9 @@ class Switchboard:
 
     def _keep(self, line: Line, now_ns: int) -> None:
         """A line that could not be replaced goes on for a while."""
-        line.takes_more = True
-        self._retire_ns[line] = now_ns + int(_AGAIN_S * _NS)
+        if line in self._lines:  # all its symbols may have been renewed elsewhere meanwhile
+            line.takes_more = True
+            self._retire_ns[line] = now_ns + int(_AGAIN_S * _NS)
 
     def _take_standby(self, subscriber: _Subscriber) -> bool:
         """Make do with streams that were to replace those which are lost now; False if there are none."""

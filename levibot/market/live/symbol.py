@@ -249,9 +249,12 @@ class SymbolFeed:
             self._say(now_ms, Correction(max(now_ms, self._event_ms), candle))
 
     def confirm_quotes(self) -> None:
-        """The exchange shows the same bid and ask: they are as good as new, and told again."""
+        """The exchange shows the same bid and ask: they are as good as new, and told again.
+
+        Not while the streams are lost: when they are back, only a price of theirs is known to be newer than that.
+        """
         now_ns = self._clock()
-        if self._prices.confirm(self._exchange_ms(), now_ns):
+        if self._freshness.is_trusted and self._prices.confirm(self._exchange_ms(), now_ns):
             self._freshness.hear_quote(now_ns, is_quote=True)
             self._send_prices()
             self._judge()

@@ -1,0 +1,46 @@
+"""Bringing what is missing: again and again, but not without a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from levibot.config_market import ExchangeConfig
+from levibot.exchange.session import ExchangeSession
+from levibot.exchange.validation import PublicTrade
+from levibot.market.live import recovery as recovery_module
+from levibot.market.live.recovery import Recovery
+from tests.market_live.driven import Driven, trade
+
+
+def test_answers_that_are_of_no_use_are_not_asked_for_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Driven()
+    asked: list[int] = []
+    failed: list[Exception] = []
+    one.live(trade(1, -500))
+    one.trades(trade(2, 100))
+    one.feed.on_lost("a test")
+    one.feed.on_restored()
+
+    async def behind(*_: Any) -> list[PublicTrade]:
+        asked.append(1)
+        return [trade(1, -500)]
+
+    async def scenario() -> None:
+        session = ExchangeSession("binance", ExchangeConfig(), "feed", tmp_path)
+        recovery = Recovery(session, "BTC/USDT", one.feed, failed.append)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.5):
+                await recovery.run()
+
+    monkeypatch.setattr(recovery_module, "recent_trades", behind)
+    monkeypatch.setattr(recovery_module, "boot_ns", one.now_ns)
+    asyncio.run(scenario())
+    assert one.feed.wants_trades
+    assert 1 <= len(asked) <= 4
+    assert not failed
