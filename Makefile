@@ -93,8 +93,8 @@ pytest: install-dev  ## Tests with branch coverage, child processes counted (ARG
 bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (ROWS="bus kill" for some)
 	$(BIN)/python -m scripts.bench $(ROWS)
 
-bench-feed: ROWS = feed-faults
-bench-feed: bench  ## The live feed alone: every fault of the table, in two dialects
+bench-feed: ROWS = feed-faults feed-load feed-kills
+bench-feed: bench  ## The live feed alone: every fault in two dialects, load, kill -9
 
 bench-long: export LEVIBOT_BENCH_LONG = 1
 bench-long: bench  ## The same with the long rows in full

@@ -28,6 +28,8 @@ GROUPS = {
     "recorder": "recorder",
     "soak": "soak",
     "feed-faults": "feed_faults",
+    "feed-load": "feed_load",
+    "feed-kills": "feed_kills",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from levibot.market.bars import MINUTE_MS
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, live_settings
-from tests.exchange.running import running
+from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import Settings
 from tests.market_live import diary
-from tests.market_live.fast_clock import Pace, environment
-from tests.market_live.world import SPEED, SYMBOLS, fast
+from tests.market_live.fast_clock import environment
+from tests.market_live.world import SPEED, SYMBOLS, fast, pace_of
 
 KILLS = 2
 
@@ -21,20 +22,8 @@ KILLS = 2
 def test_engines_stay_up_and_miss_no_bar(make_daemon: MakeDaemon, run_dir: Path) -> None:
     """A minute passes in three seconds: each outage is longer than one."""
     with running(fast(Settings(symbols=SYMBOLS, trades_per_s=10.0))) as exchange:
-        daemon = make_daemon(
-            **live_settings(exchange),
-            **{
-                "exchange.requests_per_minute": 1_200 * SPEED,
-                "engine.strategy": diary.NAME,
-                "engine.strategy_options.folder": str(run_dir),
-                "policy.engine.hang_after": 15.0,
-                "policy.broker.hang_after": 15.0,
-                "policy.feed.hang_after": 15.0,
-                "policy.feed.restart_delays": [0.0],
-            },
-        )
-        clock = exchange.exchange.clock
-        daemon.start(**environment(Pace(clock.born_ns, clock.started_ms, clock.speed)))
+        daemon = make_daemon(**settings(exchange, run_dir))
+        daemon.start(**environment(pace_of(exchange)))
         wait_bars(daemon, run_dir, 2)
         before = daemon.worker_pids()
         for _ in range(KILLS):
@@ -51,6 +40,20 @@ def test_engines_stay_up_and_miss_no_bar(make_daemon: MakeDaemon, run_dir: Path)
             assert pages.bars == list(range(pages.bars[0], pages.bars[-1] + 1, MINUTE_MS)), "each once, in order"
             assert pages.history[-1] + MINUTE_MS == pages.bars[0]
             assert set(pages.trades.values()) == {1}
+
+
+def settings(exchange: RunningExchange, folder: Path) -> dict[str, Any]:
+    """Dotted keys of a daemon on a fast exchange whose strategies keep a diary in `folder`."""
+    return {
+        **live_settings(exchange),
+        "exchange.requests_per_minute": 1_200 * SPEED,
+        "engine.strategy": diary.NAME,
+        "engine.strategy_options.folder": str(folder),
+        "policy.engine.hang_after": 15.0,
+        "policy.broker.hang_after": 15.0,
+        "policy.feed.hang_after": 15.0,
+        "policy.feed.restart_delays": [0.0],
+    }
 
 
 def is_live(daemon: DaemonUnderTest) -> bool:

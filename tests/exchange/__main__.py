@@ -31,6 +31,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--quiet", default="", help="those that trade once in ten minutes")
     parser.add_argument("--trades-per-s", type=float, default=5.0)
     parser.add_argument("--quotes-per-s", type=float, default=10.0)
+    parser.add_argument("--beat-s", type=float, default=0.1, help="between publications of books and best prices")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--speed", type=float, default=1.0, help="market seconds a second; frames: 0 is no wait")
     parser.add_argument("--history", type=int, default=2000, help="closed bars at the start")
@@ -47,6 +48,7 @@ def parse(arguments: list[str] | None = None) -> Settings:
         quiet=tuple(filter(None, given.quiet.split(","))),
         trades_per_s=given.trades_per_s,
         quotes_per_s=given.quotes_per_s,
+        beat_s=given.beat_s,
         seed=given.seed,
         speed=given.speed,
         history=given.history,

@@ -132,20 +132,19 @@ class Market:
         self.journal.bars[symbol].append(bar)
         self._publish("bar", symbol, BarUpdate(symbol, bar, True, bar.close_ms + 1))
 
-    def publish_books(self) -> None:
-        """Publish what changed in the books, and best prices that moved; exchanges do this every 100 ms."""
-        now_ms = self.clock.market_ms()
-        for symbol, state in self.symbols.items():
-            if state.status != "trading":
-                continue
-            change = state.book.take_change(now_ms)
-            if change is None:
-                continue
-            self.journal.book(change)
-            self._publish("depth", symbol, change)
-            self._publish("limit_depth", symbol, change)
-            self.publish_quote(symbol)
-            self.on_book(symbol)
+    def publish_book(self, symbol: str) -> None:
+        """Publish what changed in a book, and best prices that moved; exchanges do this every 100 ms."""
+        state = self.symbols[symbol]
+        if state.status != "trading":
+            return
+        change = state.book.take_change(self.clock.market_ms())
+        if change is None:
+            return
+        self.journal.book(change)
+        self._publish("depth", symbol, change)
+        self._publish("limit_depth", symbol, change)
+        self.publish_quote(symbol)
+        self.on_book(symbol)
 
     def publish_quote(self, symbol: str) -> None:
         state = self.symbols[symbol]

@@ -31,7 +31,6 @@ from tests.exchange.sources import make_source
 from tests.exchange.websocket import accept
 
 HOST = "127.0.0.1"
-BEAT_S = 0.1
 DIALECTS: dict[str, type[Dialect]] = {
     "binance": Binance,
     "mexc": Mexc,
@@ -130,14 +129,15 @@ class Exchange:
         beats = 0
         while True:
             await self.apply_lasting_faults()
-            self.market.publish_books()
             if beats % 2 == 0:
                 self.market.publish_bars()
             if beats % 10 == 0:
                 self.market.publish_tickers()
                 self.hub.beat(self.dialect.heartbeat())
             beats += 1
-            await asyncio.sleep(BEAT_S)
+            for symbol in self.market.symbols:  # one after the other, as the symbols of real exchanges come
+                self.market.publish_book(symbol)
+                await asyncio.sleep(self.settings.beat_s / len(self.market.symbols))
 
     async def apply_lasting_faults(self) -> None:
         skewed = self.faults.lasting("clock_skew")

@@ -44,6 +44,8 @@ class Settings:
         Market seconds for each real second; 0 replays frames as fast as clients take them.
     serves_market_time
         Whether the exchange's own time runs as fast as its market's, for clients whose clock does too.
+    beat_s
+        Seconds between publications of books and best prices.
     history
         Closed bars that exist at the start.
     weight_limit
@@ -71,6 +73,7 @@ class Settings:
     speed: float = 1.0
     serves_market_time: bool = False
     start_ms: int | None = None
+    beat_s: float = 0.1
     history: int = 2_000
     replay: Path | None = None
     replay_waits: bool = True

@@ -1,8 +1,8 @@
 """A wall clock that runs as fast as the market of a loopback exchange.
 
-Only the wall clock is quickened, that of the product and the one by which ccxt bounds what it asks for: sockets,
-timers, pings and CLOCK_BOOTTIME, hence all ages and deadlines, keep the machine's time. So minutes of the market
-pass in seconds, and a fault lasts as long as ever.
+Quickened are the wall clock of the product, the one by which it follows the exchange's time, and the one by which
+ccxt bounds what it asks for. Sockets, timers, pings and CLOCK_BOOTTIME everywhere else, hence all ages and
+deadlines, keep the machine's time. So minutes of the market pass in seconds, and a fault lasts as long as ever.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ class Pace(NamedTuple):
     speed: float
 
     def wall_ms(self) -> int:
-        return int(self.origin_ms + (time.monotonic_ns() - self.born_ns) / 1e6 * self.speed)
+        return int(self.origin_ms + self.boot_ns() / 1e6)
+
+    def boot_ns(self) -> int:
+        """Nanoseconds of the market since then."""
+        return int((time.monotonic_ns() - self.born_ns) * self.speed)
 
 
 def quicken(pace: Pace) -> None:
@@ -37,6 +41,9 @@ def quicken(pace: Pace) -> None:
     taken = [name for name, module in sys.modules.items() if getattr(module, "wall_ms", None) is slow]
     assert taken == ["levibot.clock"], f"{taken} have the slow clock already"
     clock.wall_ms = pace.wall_ms
+    from levibot.exchange import server_clock
+
+    server_clock.boot_ns = pace.boot_ns
 
 
 def environment(pace: Pace) -> dict[str, str]:

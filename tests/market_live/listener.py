@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+import msgspec
 import zmq
 
 from levibot.bus.codec import BAR, BOOK, MARKET, TICK, TRADES, Decoder, FlowDecoder, FrameDecoder, encode, topic
@@ -52,14 +53,22 @@ class Listener:
         Those of the feed; heartbeat and control are bound here.
     symbols
         What is subscribed to, all five topics of each.
+    keeps_levels
+        Whether books are kept with their levels: those of many symbols fill the memory in minutes.
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, symbols: tuple[str, ...]
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoints: Endpoints,
+        symbols: tuple[str, ...],
+        *,
+        keeps_levels: bool = True,
     ) -> None:
         self.notes: list[Note] = []
         self.reports: list[tuple[int, Heartbeat, FeedReport]] = []
         self._context, self._endpoints, self._symbols = context, endpoints, symbols
+        self._keeps_levels = keeps_levels
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._requests: queue.SimpleQueue[SnapshotRequest] = queue.SimpleQueue()
         self._replies: dict[int, Snapshot | SnapshotRefused] = {}
@@ -149,7 +158,10 @@ class Listener:
         market, flow = _MARKET, _FLOW
         for (frame,) in drain(subscriber):
             decode = flow if frame.startswith((TRADES, BOOK)) else market
-            self.notes.append(Note(boot_ns(), decode(frame)))
+            message = decode(frame)
+            if isinstance(message, Book) and not self._keeps_levels:
+                message = msgspec.structs.replace(message, bids=[], asks=[])
+            self.notes.append(Note(boot_ns(), message))
 
     def _take_beats(self, beats: zmq.Socket[bytes]) -> None:
         for frames in drain(beats):

@@ -16,7 +16,8 @@ from tests.exchange.settings import Settings
 from tests.exchange.test_replay import cut
 from tests.market.real_data import real_data
 from tests.market_live import diary
-from tests.market_live.fast_clock import Pace, environment
+from tests.market_live.fast_clock import environment
+from tests.market_live.world import pace_of
 
 TRADES = {"BTC/USDT": 9_757, "ETH/USDT": 6_106}
 SPEED = 8.0
@@ -53,8 +54,7 @@ def test_every_recorded_trade_reaches_the_engine_once(
                 "policy.feed.hang_after": 15.0,
             },
         )
-        clock = exchange.exchange.clock
-        daemon.start(ready=False, **environment(Pace(clock.born_ns, clock.started_ms, clock.speed)))
+        daemon.start(ready=False, **environment(pace_of(exchange)))
         daemon.wait(lambda: subscribed(exchange), "the subscriptions", seconds=LEAD_S)
         wait_for(exchange.exchange.source.done.is_set, "the last frame", seconds=120, every=0.1)
         for symbol in symbols:

@@ -18,6 +18,7 @@ from levibot.config import LoggingConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.spec import Endpoints, WorkerSpec
 from tests.deadline import wait_for
+from tests.exchange.connect import Connection
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import Settings
 from tests.market_live.fast_clock import Pace, run_feed
@@ -42,35 +43,46 @@ def fast(settings: Settings, speed: float = SPEED) -> Settings:
     )
 
 
-class FeedWorld:
-    """Exchange, feed and listener.
+def pace_of(exchange: RunningExchange) -> Pace:
+    """The clock by which clients of an exchange with a fast market have to live."""
+    clock = exchange.exchange.clock
+    return Pace(clock.born_ns, clock.started_ms, clock.speed)
+
+
+class FeedHouse:
+    """A feed process and its listener.
 
     Parameters
     ----------
     folder
         Short enough for sockets.
-    exchange
-        A running one; with a fast market it must serve its market's time.
+    place
+        How the exchange is reached.
     symbols
         What the feed is to stream.
     feed, places
         Settings over the defaults of ``[feed]`` and ``[exchange]``.
+    pace
+        The clock of an exchange whose market is fast, and which serves its market's time.
+    keeps_levels
+        See `Listener`.
     """
 
     def __init__(
         self,
         folder: Path,
-        exchange: RunningExchange,
+        place: Connection,
         symbols: tuple[str, ...],
         feed: Mapping[str, Any],
         places: Mapping[str, Any],
+        pace: Pace,
+        *,
+        keeps_levels: bool = True,
     ) -> None:
-        self.exchange = exchange
         self.symbols = symbols
         self.process: multiprocess.Process | None = None
         names = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
         endpoints = Endpoints(**{name: ipc(folder / name) for name in names})
-        place = exchange.connection()
         self.spec = WorkerSpec(
             kind="feed",
             worker="feed",
@@ -88,9 +100,10 @@ class FeedWorld:
             exchange_id=place.id,
         )
         self._folder = folder
+        self._pace = pace
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._forwarder = Forwarder(endpoints.publishers, endpoints.subscribers)
-        self.listener = Listener(self.context, endpoints, symbols)
+        self.listener = Listener(self.context, endpoints, symbols, keeps_levels=keeps_levels)
 
     def close(self) -> None:
         if self.process is not None:
@@ -102,11 +115,9 @@ class FeedWorld:
 
     def start(self, seconds: float = 30.0) -> None:
         """Start the feed, and wait until it is ready and every symbol is live."""
-        clock = self.exchange.exchange.clock
-        pace = Pace(clock.born_ns, clock.started_ms, clock.speed)
         spawn = multiprocess.get_context("spawn")
         self.process = spawn.Process(
-            target=run_feed, args=(self.spec.model_dump_json(), self.spec.exchange_id, pace)
+            target=run_feed, args=(self.spec.model_dump_json(), self.spec.exchange_id, self._pace)
         )
         self.process.start()
         self.wait_live(seconds)
@@ -151,6 +162,21 @@ class FeedWorld:
         return "".join(
             path.read_text(encoding="utf-8")[-4000:] for path in (self._folder / "logs").glob("*.jsonl")
         )
+
+
+class FeedWorld(FeedHouse):
+    """The same beside its exchange, which a test looks into and breaks."""
+
+    def __init__(
+        self,
+        folder: Path,
+        exchange: RunningExchange,
+        symbols: tuple[str, ...],
+        feed: Mapping[str, Any],
+        places: Mapping[str, Any],
+    ) -> None:
+        self.exchange = exchange
+        super().__init__(folder, exchange.connection(), symbols, feed, places, pace_of(exchange))
 
 
 @contextmanager
