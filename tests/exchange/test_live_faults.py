@@ -138,11 +138,11 @@ def test_a_refused_handshake_is_a_network_error_and_the_next_dial_works(served: 
 
 @pytest.mark.parametrize("status", [418, 429])
 def test_every_path_may_say_when_to_come_back(served: Served, status: int) -> None:
-    served.exchange.arm("status", "GET /api/v3/*", status=status, retry_after=9)
     expected = ccxt.DDoSProtection if served.dialect == "binance" else ccxt.RateLimitExceeded
     api = ["public"] if served.dialect == "binance" else ["spot", "public"]
 
     async def scenario(client: Any) -> None:
+        served.exchange.arm("status", "GET /api/v3/*", status=status, retry_after=9)
         for path in PUBLIC_PATHS:
             with pytest.raises(expected):
                 await client.fetch2(path, api)

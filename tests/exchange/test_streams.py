@@ -28,10 +28,10 @@ def test_every_trade_arrives_once_and_in_order(served: Served) -> None:
     truth = [
         (t.time_ms, float(t.price), float(t.amount), t.side)
         for t in served.exchange.journal.trades[SYMBOL]
-        if prices[0][0] <= t.time_ms <= prices[-1][0]
     ]
+    first = truth.index(prices[0])
     assert len(prices) > 3
-    assert prices == truth
+    assert prices == truth[first : first + len(prices)]
     if served.dialect == "mexc":
         assert heard[0]["id"] is None
 
