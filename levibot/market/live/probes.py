@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from levibot.clock import boot_ns
-from levibot.errors import LeviBotError
 from levibot.exchange.public import best_prices, newest_bars
 from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS
@@ -26,6 +25,7 @@ _BARS_AT_ONCE = 4
 _THRIFT = 0.5  # part of the rate limit's share above which trades are asked about seldom
 _SELDOM_NS = 15_000_000_000
 _TOLERANCE = 1e-6  # of a volume: sums of floats
+_DISPUTE_NS = 60_000_000_000  # so long a dispute is remembered that a renewal has not settled
 
 
 class Told(Protocol):
@@ -40,6 +40,42 @@ class _Volume(NamedTuple):
     open_ms: int
     volume: float
     asked_ns: int
+
+
+class _Dispute(NamedTuple):
+    """What the exchange shows and the streams do not."""
+
+    what: object
+    renewals: int  # of the streams until then
+    at_ns: int
+
+
+class Disputes:
+    """Contradictions that renewing the streams has not ended: then the two never agree, and neither is wrong.
+
+    So it is where trades or orders of a special kind are shown in one of them only. Renewing again and again
+    would keep the symbol stale for ever, and take the dials from those that need them.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str], _Dispute] = {}
+
+    def is_settled(self, symbol: str, kind: str, what: object, renewals: int, now_ns: int) -> bool:
+        """Whether the streams were begun anew because of just this, and it was of no use; else note it."""
+        before = self._known.get((symbol, kind))
+        settled = (
+            before is not None
+            and before.what == what
+            and before.renewals < renewals
+            and now_ns - before.at_ns < _DISPUTE_NS
+        )
+        kept = before.renewals if settled and before is not None else renewals
+        self._known[symbol, kind] = _Dispute(what, kept, now_ns)
+        return settled
+
+    def end(self, symbol: str, kind: str) -> None:
+        """They agree."""
+        self._known.pop((symbol, kind), None)
 
 
 class Prober:
@@ -77,6 +113,8 @@ class Prober:
         self._bars_asked_ns: dict[str, int] = {}
         self._bars_under_way: set[str] = set()
         self._volumes: dict[str, _Volume] = {}
+        self._prices_asked_ns = 0
+        self._disputes = Disputes()
 
     async def run(self) -> None:
         """Look for silence until cancelled."""
@@ -85,8 +123,9 @@ class Prober:
             while True:
                 await asyncio.sleep(_LOOK_S)
                 now_ns = boot_ns()
-                silent = [s for s, feed in self._feeds.items() if feed.quote_silence_ns(now_ns) > self._after_ns]
+                silent = self._silent(now_ns)
                 if silent and (prices is None or prices.done()):
+                    self._prices_asked_ns = now_ns
                     prices = tasks.create_task(self._ask_prices(silent))
                 for symbol in self._due_bars(now_ns):
                     self._bars_under_way.add(symbol)
@@ -95,13 +134,26 @@ class Prober:
 
     # ------------------------------------------------------------------ best prices
 
+    def _silent(self, now_ns: int) -> list[str]:
+        """Symbols whose prices are to be asked for now.
+
+        Who is about to fall silent is asked about with the others, for one answer holds them all; and an answer
+        that was of no use, as of a halted market, is not asked for again at once.
+        """
+        if now_ns - self._prices_asked_ns < self._after_ns // 2:
+            return []
+        silences = {s: feed.quote_silence_ns(now_ns) for s, feed in self._feeds.items() if feed.is_trusted}
+        if not any(silence > self._after_ns for silence in silences.values()):
+            return []
+        return [symbol for symbol, silence in silences.items() if silence > self._after_ns // 2]
+
     async def _ask_prices(self, symbols: list[str]) -> None:
         asked_ns = boot_ns()
         self.asked += 1
         try:
             async with asyncio.timeout(_ANSWER_S):
                 prices = await best_prices(self._session, symbols)
-        except (LeviBotError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
             self._failed(error)
             return
         differing = {}
@@ -110,6 +162,7 @@ class Prober:
             if feed is None or symbol not in prices or feed.quote_silence_ns(boot_ns()) < boot_ns() - asked_ns:
                 continue  # gone, without prices, or heard of since
             if _same(feed.top, prices[symbol]):
+                self._disputes.end(symbol, "prices")
                 feed.confirm_quotes()
             else:
                 differing[symbol] = prices[symbol]
@@ -117,7 +170,11 @@ class Prober:
             await asyncio.sleep(self._grace_s)
         for symbol, (bid, ask) in differing.items():
             feed, now_ns = self._feeds.get(symbol), boot_ns()
-            if feed is not None and feed.quote_silence_ns(now_ns) >= now_ns - asked_ns:
+            if feed is None or feed.quote_silence_ns(now_ns) < now_ns - asked_ns or not feed.is_trusted:
+                continue
+            if self._disputes.is_settled(symbol, "prices", (bid, ask, feed.top), feed.renewals, now_ns):
+                feed.confirm_quotes()
+            else:
                 self._contradicted(symbol, f"prices: the exchange has {bid} / {ask}, the stream {_text(feed.top)}")
 
     # ------------------------------------------------------------------ trades
@@ -130,7 +187,8 @@ class Prober:
         due = [
             symbol
             for symbol, feed in self._feeds.items()
-            if feed.trade_silence_ns(now_ns) > self._after_ns
+            if feed.is_trusted
+            and feed.trade_silence_ns(now_ns) > self._after_ns
             and symbol not in self._bars_under_way
             and now_ns - self._bars_asked_ns.get(symbol, 0) > again_ns
         ]
@@ -140,7 +198,7 @@ class Prober:
     async def _ask_bars(self, symbol: str) -> None:
         try:
             await self._compare_volume(symbol)
-        except (LeviBotError, TimeoutError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
             self._failed(error)
         finally:
             self._bars_under_way.discard(symbol)
@@ -170,9 +228,10 @@ class Prober:
         more = volume > known * (1 + _TOLERANCE)
         if more:
             await asyncio.sleep(self._grace_s)
-        if self._feeds.get(symbol) is not feed or _heard_ns(feed) >= asked_ns:
-            return  # gone, or a trade came
-        if more:
+        if self._feeds.get(symbol) is not feed or _heard_ns(feed) >= asked_ns or not feed.is_trusted:
+            return  # gone, or a trade came, or its streams are begun anew anyway
+        shown = open_ms, volume, known
+        if more and not self._disputes.is_settled(symbol, "volume", shown, feed.renewals, boot_ns()):
             self._contradicted(symbol, f"trades: the exchange has {volume:g} in this minute, the stream {known:g}")
         else:
             feed.confirm_trades()

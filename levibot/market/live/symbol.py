@@ -169,6 +169,16 @@ class SymbolFeed:
         """Opening time of the oldest bar that was made here and not compared with the exchange's own yet."""
         return self._bars.unchecked_ms
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the streams are there, and nothing has contradicted them since they were begun."""
+        return self._freshness.is_trusted
+
+    @property
+    def renewals(self) -> int:
+        """How often the streams were begun anew."""
+        return max(0, self._begins - 1)
+
     def quote_silence_ns(self, now_ns: int) -> int:
         """Since the last quote or book, or since the exchange has confirmed that there is nothing new."""
         return self._freshness.quote_silence_ns(now_ns)
@@ -281,7 +291,7 @@ class SymbolFeed:
             corrections=self._bars.corrections,
             backfilled=self._bars.backfilled,
             synthetic=self._bars.synthetic,
-            renewals=max(0, self._begins - 1),
+            renewals=self.renewals,
             malformed=self._malformed + self._log.refused,
             lag_ms=self.lag_ms,
             late=self._log.late,
