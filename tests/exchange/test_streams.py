@@ -25,10 +25,7 @@ def test_every_trade_arrives_once_and_in_order(served: Served) -> None:
 
     heard = served.play(scenario)
     prices = [(t["timestamp"], t["price"], t["amount"], t["side"]) for t in heard]
-    truth = [
-        (t.time_ms, float(t.price), float(t.amount), t.side)
-        for t in served.exchange.journal.trades[SYMBOL]
-    ]
+    truth = [(t.time_ms, float(t.price), float(t.amount), t.side) for t in served.exchange.journal.trades[SYMBOL]]
     first = truth.index(prices[0])
     assert len(prices) > 3
     assert prices == truth[first : first + len(prices)]

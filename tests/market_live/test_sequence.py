@@ -27,6 +27,15 @@ def test_what_never_came_is_missed_and_nothing_else(order: list[int], lost: set[
     assert sequence.suspect_from_ms is None
 
 
+def test_ids_that_begin_again_are_no_trades_that_were_overtaken() -> None:
+    sequence = IdSequence()
+    sequence.follow("900", 0, 0)
+    sequence.follow("1", 30_000, 0)
+    sequence.follow("4", 30_010, 0)
+    assert sequence.suspect_from_ms == 30_000
+    assert sequence.give_up(LATER_NS) == 30_000
+
+
 def test_what_the_exchange_has_not_is_not_missed_and_what_it_has_not_shown_yet_is() -> None:
     sequence = IdSequence()
     for number in (1, 4, 7):

@@ -38,6 +38,16 @@ def test_an_answer_that_overlaps_is_not_counted_as_trouble() -> None:
     assert (log.duplicates, log.late) == (0, 0)
 
 
+def test_an_exchange_that_counts_anew_is_believed() -> None:
+    log = TradeLog()
+    assert len(log.take([numbered(1), numbered(2, 10)], NOW_MS)) == 2
+    assert len(log.take([numbered(1, 30_000), numbered(2, 30_010)], NOW_MS + 30_000)) == 2
+    assert log.take([numbered(1, 30_000), numbered(2, 30_011)], NOW_MS + 30_000) == []
+    log.take([numbered(9, 300_000), numbered(10, 400_000)], NOW_MS + 400_000)
+    log.forget()
+    assert log.floor_ms > NOW_MS + 30_010
+
+
 @given(st.lists(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 2)), max_size=6), max_size=8), st.booleans())
 def test_frames_that_repeat_bring_each_trade_as_often_as_the_fullest_of_them(
     shapes: list[list[tuple[int, int]]], with_ids: bool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+_RESET_MS = 5_000  # a lower id so much later is no trade that was overtaken
 _GRACE_NS = 300_000_000  # frames may overtake each other
 
 
@@ -33,6 +34,8 @@ class IdSequence:
             if self._newest is not None and number > self._newest + 1:
                 self._missing.append(_Missing(self._newest + 1, number - 1, self._newest_ms, now_ns))
             self._newest, self._newest_ms = number, event_ms
+        elif event_ms > self._newest_ms + _RESET_MS:  # the exchange counts anew
+            self._newest, self._newest_ms, self._missing = number, event_ms, []
         elif self._missing:
             self._missing = [rest for gap in self._missing for rest in _without(gap, number)]
 

@@ -84,9 +84,9 @@ class SymbolFeed:
 
     def on_trades(self, trades: Sequence[PublicTrade], received_ns: int) -> None:
         """As `Receiver`."""
-        self._freshness.hear_trade(received_ns)
         new = self._take(trades, repeated=False)
-        if new:
+        if new:  # a stream that only repeats itself is as good as silent
+            self._freshness.hear_trade(received_ns)
             self._coverage.resume(max(trade.event_ms for trade in new))
             self._note_lag(new[-1].event_ms, received_ns)
             self._announce(new, received_ns, backfilled=False)

@@ -11,6 +11,7 @@ _FUTURE_MS = 60_000  # further ahead of the exchange's clock, a time is wrong
 _WINDOW_MS = 120_000  # how late a trade may come and still be told from those that came before
 _MOST_KEPT = 50_000  # trades; a busier market has a shorter window
 _BUCKET_MS = 1_000
+_SAME_MS = 5_000  # the times of one trade by stream and by request differ by less
 
 _Key = str | tuple[int, str | None, float, float]
 
@@ -31,6 +32,7 @@ class TradeLog:
         self.newest_ms: int | None = None
         self.floor_ms = 0  # nothing older is taken
         self._seen: dict[_Key, int] = {}  # times
+        self._times_ms: dict[_Key, int] = {}  # of those with ids
         self._buckets: dict[int, list[_Key]] = {}  # the same by second, in order to forget them
 
     def begin(self, now_ms: int) -> None:
@@ -61,11 +63,15 @@ class TradeLog:
             key = trade.id or trade[1:]
             occurrence = 1 if trade.id else in_frame.get(key, 0) + 1
             in_frame[key] = occurrence
+            if trade.id and self._is_another(trade.id, trade.event_ms):
+                self._drop(trade.id)
             seen = self._seen.get(key, 0)
             if occurrence <= seen:
                 self.duplicates += not repeated
                 continue
             self._seen[key] = occurrence
+            if trade.id:
+                self._times_ms[trade.id] = trade.event_ms
             if not seen:
                 self._buckets.setdefault(trade.event_ms // _BUCKET_MS, []).append(key)
             new.append(trade)
@@ -87,7 +93,17 @@ class TradeLog:
                 break
             for key in self._buckets.pop(oldest):
                 del self._seen[key]
+                self._times_ms.pop(key, None)
             self.floor_ms = max(self.floor_ms, end_ms)
+
+    def _is_another(self, trade_id: str, event_ms: int) -> bool:
+        """Whether an id is given again to another trade: an exchange that was reset counts anew."""
+        known_ms = self._times_ms.get(trade_id)
+        return known_ms is not None and event_ms > known_ms + _SAME_MS
+
+    def _drop(self, trade_id: str) -> None:
+        del self._seen[trade_id]
+        self._buckets[self._times_ms.pop(trade_id) // _BUCKET_MS].remove(trade_id)
 
 
 def _is_sound(trade: PublicTrade) -> bool:
