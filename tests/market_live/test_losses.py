@@ -294,3 +294,27 @@ def test_many_lines_that_carry_little_become_few(
 
     with serving(tmp_path, dialect=dialect, symbols=symbols) as place:
         place.play(scenario)
+
+
+def test_a_symbol_whose_frames_always_end_the_connection_does_not_take_its_neighbour_with_it_for_ever(
+    place: Place,
+) -> None:
+    ended: list[list[str]] = []
+
+    async def scenario(session: ExchangeSession) -> None:
+        place.exchange.arm("malformed", f"STREAM {place.stream('trades')}", symbol=SYMBOL)
+        board = Switchboard(session, Listeners(lost=lambda symbols, _: ended.append(list(symbols))))
+        memories = {symbol: Memory() for symbol in (SYMBOL, OTHER)}
+        try:
+            for symbol, memory in memories.items():
+                board.connect(symbol, memory)
+            await until(lambda: ended.count([SYMBOL]) == 1, "it to be lost alone", 25.0)
+            await until(lambda: memories[OTHER].told[-1:] == ["restored"], "the other one to be restored")
+            had = len(memories[OTHER].frames)
+            await until(lambda: len(memories[OTHER].frames) > had + 5, "its trades")
+        finally:
+            await board.close()
+
+    place.play(scenario)
+    assert ended[:2] == [[SYMBOL, OTHER], [SYMBOL, OTHER]]
+    assert [OTHER] not in ended

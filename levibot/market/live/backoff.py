@@ -36,6 +36,17 @@ class Backoff:
         self._failures = 0
         self._well_since_ns: int | None = None
 
+    @property
+    def failures(self) -> int:
+        """How many there were, one after the other."""
+        return self._failures
+
+    def copy(self) -> Backoff:
+        """Another one that has come as far."""
+        other = Backoff(self._now_ns, self._chance)
+        other._failures = self._failures
+        return other
+
     def failed(self) -> float:
         """Seconds until the next attempt."""
         if self._well_since_ns is not None and self._now_ns() - self._well_since_ns >= HEALTHY_S * _NS:

@@ -19,6 +19,7 @@ _CHECK_EVERY_S = 0.25
 _LIFE = (0.85, 0.95)  # of a connection's life, at which it is replaced; by chance, so that not all are at once
 _AGAIN_S = 60.0  # after a line could not be replaced
 _SPARE_LINES = 4  # beside twice as many as would do
+_SUSPICIOUS = 3  # losses of a line soon after it was opened, after which its symbols are parted
 _NS = 1_000_000_000
 
 
@@ -209,10 +210,12 @@ class Switchboard:
         homeless = [s for s in carried if not self._take_standby(s)]
         self._forget_in_replacements(line)
         if homeless:
-            again = self._new_line(line.backoff, line.backoff.failed())
-            self._again.add(again)
-            for subscriber in homeless:
-                self._carry(subscriber, again)
+            pause_s = line.backoff.failed()
+            for part in self._parted(line, homeless):
+                again = self._new_line(line.backoff.copy(), pause_s)
+                self._again.add(again)
+                for subscriber in part:
+                    self._carry(subscriber, again)
 
     # ------------------------------------------------------------------ lines
 
@@ -225,6 +228,14 @@ class Switchboard:
         streams = line.made(subscriber.symbol, subscriber.receiver, forwards=True)
         subscriber.carry(line, streams)
         line.add(streams)
+
+    def _parted(self, line: Line, homeless: list[_Subscriber]) -> list[list[_Subscriber]]:
+        """Who are to share a line again; not all, if the frames of one may be what ends it again and again."""
+        half = len(homeless) // 2
+        suspicious = line.connected_ns is not None and line.backoff.failures >= _SUSPICIOUS
+        if not half or not suspicious or len(self._lines) >= self._most_lines() + _SPARE_LINES:
+            return [homeless]
+        return [homeless[:half], homeless[half:]]
 
     def _line_with_room_for(self, symbol: str) -> Line | None:
         return next((line for line in self._lines if line.has_room_for(symbol)), None)
