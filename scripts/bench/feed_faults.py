@@ -17,6 +17,7 @@ from tests.exchange.settings import DialectName
 from tests.market_live.fault_rows import ROWS
 from tests.market_live.play import Outcome, play_alone
 from tests.market_live.truth import Faithfulness
+from tests.market_live.world import SPEED
 
 LANES = 3
 NOTICED_S, FRESH_S = 5.0, 10.0
@@ -42,15 +43,21 @@ def play_rows(folder: Path, dialect: DialectName) -> list[Outcome]:
 def figures_of(outcome: Outcome) -> Iterator[Figure]:
     """When it was noticed, if there is something to notice, and when all was fresh."""
     row, name = outcome.row, f"{outcome.dialect}: {outcome.row.name}"
+    by_bars = row.needs_ids and outcome.dialect == "mexc"
     if row.interrupts or outcome.detected_s is not None:
         noticed = math.inf if outcome.detected_s is None else outcome.detected_s
-        yield Figure(
-            f"{name} → noticed", (noticed,), "s", NOTICED_S if row.interrupts else None, beside=outcome.sign
-        )
-    if row.interrupts:
+        target, beside = NOTICED_S if row.interrupts else None, outcome.sign
+        if by_bars:
+            noticed, target = noticed * SPEED, None
+            beside = (
+                "exception: MEXC numbers no trades, so its bar of the minute has to come; in the market's time"
+            )
+        yield Figure(f"{name} → noticed", (noticed,), "s", target, beside=beside)
+    if row.interrupts and not by_bars:
         fresh = math.inf if outcome.fresh_s is None else outcome.fresh_s
-        beside = "since it was lifted" if row.from_lifting else ""
-        yield Figure(f"{name} → fresh", (fresh,), "s", FRESH_S, beside=beside)
+        beside = ["since it was lifted"] if row.from_lifting else []
+        beside += [f"{lost} trades lost" for lost in [outcome.faithful.lost_trades] if lost]
+        yield Figure(f"{name} → fresh", (fresh,), "s", FRESH_S, beside="; ".join(beside))
 
 
 def totals(dialect: DialectName, outcomes: list[Outcome]) -> Iterator[Figure]:

@@ -31,6 +31,9 @@ class Row:
         Whether data stop, are lost or cannot be trusted, so that the feed has to notice and recover.
     from_lifting
         Whether nothing can be fresh before the fault is lifted, so that the time counts from there.
+    needs_ids
+        Whether only ids of trades show it: without them it is found when the exchange's own bar of the minute is
+        compared, in the market's time.
     """
 
     name: str
@@ -39,6 +42,7 @@ class Row:
     lasts_s: float | None = None
     interrupts: bool = True
     from_lifting: bool = False
+    needs_ids: bool = False
 
     def faults(self, dialect: Literal["binance", "mexc"]) -> list[dict[str, Any]]:
         """Parameters of the faults at an exchange of this dialect."""
@@ -77,7 +81,9 @@ ROWS = (
     ),
     Row("frames twice", (_arm("duplicate", "STREAM *", every=2),), lasts_s=4.0, interrupts=False),
     Row("trades out of order", (_arm("reorder", "{trades}", every=3),), lasts_s=4.0, interrupts=False),
-    Row("one frame of trades lost", (_arm("drop_frame", "{trades}", skip=1, times=1, symbol=BTC),)),
+    Row(
+        "one frame of trades lost", (_arm("drop_frame", "{trades}", skip=1, times=1, symbol=BTC),), needs_ids=True
+    ),
     Row("gap in the depth", (_arm("drop_frame", "{depth}", times=1, symbol=BTC),)),
     Row("crossed book", (_arm("crossed_book", "{depth}", times=1, symbol=BTC),)),
     _rest("429, Retry-After 2 s", "status", 1, status=429, retry_after=2),
