@@ -11,8 +11,9 @@ from levibot.bus.messages import Command, FeedReport, SymbolsChanged
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
-from levibot.errors import CorruptStoreError, DataStoreError
+from levibot.errors import BackOffError, CorruptStoreError, DataStoreError, LeviBotError, RetryError
 from levibot.market.bootstrap import Bootstrapper
+from levibot.market.complaints import Complaints
 from levibot.market.lockstep import LockstepPlayback
 from levibot.market.playback import Playback
 from levibot.market.progress import ProgressStore
@@ -57,6 +58,7 @@ class FeedWorker(AsyncWorker):
         self._markets: Bootstrapper | None = None
         self._opened_markets: dict[str, Market] = {}
         self._recorder: FeedRecorder | None = None
+        self._complaints = Complaints()
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         runtime, spec = self._runtime, self._runtime.spec
@@ -157,6 +159,8 @@ class FeedWorker(AsyncWorker):
         source = self._source
         if source is None:
             return
+        self._complaints.end("opening")
+        self._complaints.end(symbol)
         self._opened_markets[symbol] = market
         self._publisher.open(symbol, market, market.opened_ms or source.position_ms or 0)
         source.begin(symbol, market)
@@ -167,7 +171,11 @@ class FeedWorker(AsyncWorker):
     def _failed(self, symbol: str, error: Exception) -> None:
         # Told, but not counted as an error of the worker: many of them would get it restarted, for all symbols.
         self._runtime.status.last_error = f"{symbol}: {error}"
-        self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=error)
+        # What keeps all from being opened has one cause, which names no symbol.
+        about = "opening" if isinstance(error, RetryError | BackOffError) else symbol
+        if self._complaints.is_news(about, str(error)):
+            trace = None if isinstance(error, LeviBotError) else error
+            self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=trace)
         self._desk.settle(symbol)
         self._wake.set()
 

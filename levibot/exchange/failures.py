@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import NoReturn
 
 from levibot.errors import (
@@ -57,10 +58,14 @@ def translate(error: Exception, what: str) -> LeviBotError:
 
 
 def describe(error: BaseException) -> str:
-    """What an error says, on one line, without the query of a URL and not endlessly."""
+    """What an error says, and why nobody was reached: on one line, without the query of a URL, not endlessly."""
+    chain = _chain(error)
+    cause = next(filter(None, (_unreached(link) for link in chain)), "")
+    if cause and error.args and error.args[0] in chain:
+        return cause  # it only repeats another one
     text = " ".join(_QUERY.sub("", str(error)).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return ": ".join(filter(None, (type(error).__name__, text, cause)))
 
 
 def raise_malformed(what: str, found: object, expected: str) -> NoReturn:
@@ -74,6 +79,39 @@ def raise_malformed(what: str, found: object, expected: str) -> NoReturn:
     shown = repr(found)
     shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
     raise MalformedAnswerError(f"{what}: found {shown}, expected {expected}")
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error, and what it was raised for or made of, each once."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        made_of = link.args[0] if link.args and isinstance(link.args[0], BaseException) else None
+        link = made_of or link.__cause__
+    return chain
+
+
+def _unreached(error: BaseException) -> str:
+    """Why a connection could not be made, and to whom, by one link of a chain; empty if it tells nothing of that.
+
+    aiohttp tells of a proxy the address alone, so that no password is in it.
+    """
+    name, cause = type(error).__name__, getattr(error, "os_error", None)
+    if name == "ClientHttpProxyError":
+        return f"the proxy answered {getattr(error, 'status', '?')}"
+    if not isinstance(cause, OSError):
+        return ""
+    host, port = getattr(error, "host", None), getattr(error, "port", None)
+    proxy = "the proxy " if name == "ClientProxyConnectionError" else ""
+    whom = f"{proxy}{host}:{port}"
+    if isinstance(cause, socket.gaierror):
+        return f"the name of {proxy}{host} is not known"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"connection refused by {whom}"
+    if isinstance(cause, TimeoutError):
+        return f"{whom} did not answer in time"
+    return f"{whom} cannot be reached ({cause.strerror or type(cause).__name__})"
 
 
 def _refusal(error: Exception) -> RefusalReason | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from levibot.bus.messages import (
     Acknowledge,
     Bar,
+    FeedReport,
     JoinLockstep,
     LeaveLockstep,
     MarketConnected,
@@ -16,7 +17,7 @@ from levibot.bus.messages import (
     SnapshotRefused,
     Tick,
 )
-from levibot.config_market import FeedConfig
+from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.market.bars import MINUTE_MS
 from tests.deadline import wait_for
 from tests.workers.feed_host import FeedHost, MarketMessage, Receiver
@@ -195,6 +196,26 @@ def test_a_symbol_whose_file_cannot_be_read_now_is_tried_again(run_dir: Path) ->
         write_candles(folder / "whole", 1000, 400)
         (folder / "whole").rename(in_the_way)
         host.report(lambda report: report.symbols == {BTC: "live", ETH: "live"}, "both symbols, live")
+
+
+def test_an_exchange_that_is_not_reached_is_logged_once_for_all_symbols_and_without_a_traceback(
+    run_dir: Path,
+) -> None:
+    nowhere = ExchangeConfig(id="mexc", urls={"spot.public": "http://127.0.0.1:1"})
+    with FeedHost(run_dir, (BTC, ETH), FeedConfig(source="ccxt")) as host:
+        host.spec = host.spec.model_copy(update={"exchange": nowhere, "exchange_id": "mexc"})
+        host.start()
+
+        def failed_again(report: FeedReport) -> bool:
+            return all("connection refused by 127.0.0.1:1" in report.symbols[symbol] for symbol in (BTC, ETH))
+
+        host.report(failed_again, "both symbols, failed")
+        host.want(BTC, ETH)
+        host.report(failed_again, "both symbols, failed still")
+        host.stop()
+        log = "".join(path.read_text() for path in host.spec.log_dir.iterdir())
+    assert log.count("market_failed") == 1
+    assert "Traceback" not in log
 
 
 def test_a_replay_fills_a_hole_reports_it_once_and_says_when_it_ends(run_dir: Path) -> None:
