@@ -41,8 +41,7 @@ class Vitals:
     started: bool  # its Hello has come
     since: float  # when it was started, or its Hello came
     progress: float | None  # when a heartbeat last showed another turn of the loop
-    market: float | None  # when it last received market data
-    market_there: float | None  # when the supervisor last received the same market's data
+    unheard: float  # for how long its market's data have flowed here while it, being ready, heard none of them
     errors: int  # in the error window
     sample: Sample | None
 
@@ -67,19 +66,11 @@ def judge(vitals: Vitals, policy: PolicyConfig, now: float) -> Verdict | None:
     if idle > policy.hang_after:
         status = f", process is {vitals.sample.status}" if vitals.sample else ""
         return Verdict("hang", f"no progress for {idle:.1f} s{status}", graceful=False)
-    if _deaf(vitals, policy, now):
+    if vitals.unheard > 2 * policy.hang_after:
         return Verdict("hang", "no market data, although the feed publishes it", graceful=False)
     if vitals.errors > policy.error_spike:
         return Verdict("errors", f"{vitals.errors} errors in {policy.error_window:g} s", graceful=True)
     return _judge_size(vitals.sample, policy)
-
-
-def _deaf(vitals: Vitals, policy: PolicyConfig, now: float) -> bool:
-    """Beating without working: the supervisor has had this market's data for long, the worker none of it."""
-    if vitals.market_there is None or now - vitals.market_there > policy.heartbeat_interval:
-        return False
-    heard = vitals.since if vitals.market is None else max(vitals.market, vitals.since)
-    return vitals.market_there - heard > 2 * policy.hang_after
 
 
 def _judge_size(sample: Sample | None, policy: PolicyConfig) -> Verdict | None:
@@ -128,6 +119,42 @@ class ErrorWindow:
         while self._steps and self._steps[0][0] <= now - self._seconds:
             self._steps.popleft()
         return sum(step for _, step in self._steps)
+
+
+class Hearing:
+    """Compares the data of a market that the supervisor receives with what a worker says it received.
+
+    A worker is judged by data alone that came while it was ready: a market that was silent before, however
+    long, is nobody's fault.
+    """
+
+    def __init__(self) -> None:
+        self._flows_since: float | None = None  # the supervisor has data, the worker none of them
+        self._there: float | None = None
+
+    def unheard(self, heard: float | None, there: float | None, policy: PolicyConfig) -> float:
+        """For how long data have flowed that the worker has none of, in seconds.
+
+        Parameters
+        ----------
+        heard
+            When it last received market data, by its newest heartbeat; None: never.
+        there
+            When the supervisor last received the same market's; None: never, or the worker is not ready.
+        policy
+            Of its kind: a heartbeat tells what was heard an interval ago, and what pauses for as long as makes a
+            hang has to flow anew.
+        """
+        before, self._there = self._there, there
+        if there is None or (heard is not None and heard >= there - policy.heartbeat_interval):
+            self._flows_since = None
+        elif (
+            self._flows_since is None
+            or (heard is not None and heard >= self._flows_since - policy.heartbeat_interval)
+            or (before is not None and there - before > policy.hang_after)
+        ):
+            self._flows_since = there
+        return 0.0 if there is None or self._flows_since is None else there - self._flows_since
 
 
 class StallGuard:

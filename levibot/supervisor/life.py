@@ -12,7 +12,7 @@ from levibot.clock import boot_seconds
 from levibot.observability.logging import Logger
 from levibot.spec import WorkerSpec
 from levibot.supervisor.channels import ControlChannel
-from levibot.supervisor.health import Verdict
+from levibot.supervisor.health import Hearing, Verdict
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.process import Launcher, Process, Sample
 
@@ -60,6 +60,7 @@ class Life:
     heartbeat_at_ms: int | None = None
     progress: float | None = None
     market: float | None = None
+    hearing: Hearing = field(default_factory=Hearing)
     sample: Sample | None = None
     uss_bytes: int | None = None
     unique_at: float = 0.0  # when unique memory was read

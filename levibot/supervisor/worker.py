@@ -85,8 +85,7 @@ class Worker:
             started=self.running,
             since=life.since,
             progress=life.progress,
-            market=life.market,
-            market_there=market_there if self.ready else None,
+            unheard=life.hearing.unheard(life.market, market_there if self.ready else None, self.policy),
             errors=self.errors.count(now),
             sample=life.sample,
         )

@@ -29,6 +29,22 @@ def test_a_feed_that_falls_silent_is_told_and_over_when_it_speaks_again(make_dae
     assert daemon.worker("feed")["pid"] == feed
 
 
+def test_engines_are_not_blamed_for_a_silence_of_the_feed_when_it_ends(make_daemon: MakeDaemon) -> None:
+    slow = {"policy.engine.heartbeat_interval": 0.7, "policy.engine.hang_after": 1.5}
+    daemon = make_daemon(**slow, **{"policy.feed.hang_after": 60.0})
+    daemon.start()
+    pids, feed = daemon.worker_pids(), daemon.worker("feed")["pid"]
+    os.kill(feed, signal.SIGSTOP)
+    try:  # far longer than an engine may be deaf to data that flow
+        daemon.wait(lambda: daemon.engine()["market_data_age_seconds"] > 5, "a long silence", seconds=20)
+    finally:
+        os.kill(feed, signal.SIGCONT)
+    ticks = daemon.engine()["ticks"]
+    daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 60, "ticks for longer than a verdict takes", seconds=20)
+    assert daemon.worker_pids() == pids
+    assert daemon.events("worker_condemned") == []
+
+
 @pytest.mark.long
 def test_engines_without_an_answer_of_a_model_are_one_alert(
     make_daemon: MakeDaemon,

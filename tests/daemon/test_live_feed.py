@@ -139,3 +139,23 @@ def test_a_reload_of_how_the_exchange_is_reached_restarts_the_feed_alone(
     assert changed == {"feed"}, [record for record in live.events() if record["event"].startswith("worker")]
     live.wait(lambda: metric(port, "levi_feed_frames_total") > frames, "more frames than before", seconds=20)
     assert metric(port, "levi_feed_reconnects_total") >= 1
+
+
+@ONE_DIALECT
+@pytest.mark.long
+def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
+    make_daemon: MakeDaemon, exchange: RunningExchange
+) -> None:
+    exchange.arm("refuse")
+    daemon = make_daemon(**live_settings(exchange), **{"policy.feed.hang_after": 15.0})
+    daemon.start(ready=False)
+    limit = 2 * daemon.settings["policy.engine.hang_after"]
+    daemon.wait(lambda: daemon.engine(BTC)["uptime_seconds"] > limit + 2, "a long wait", seconds=30)
+    assert markets(daemon)[BTC].startswith("failed: ")
+    exchange.clear()
+    daemon.wait(lambda: set(markets(daemon).values()) == {"live"}, "both markets to be live", seconds=60)
+    daemon.wait_ready()
+    ticks = daemon.engine(BTC)["ticks"]
+    daemon.wait(lambda: daemon.engine(BTC)["ticks"] > ticks + 20, "ticks", seconds=20)
+    assert daemon.events("worker_condemned") == []
+    assert all(engine["restarts"] == 0 for engine in daemon.status()["engines"])

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from levibot.config import PolicyConfig
-from levibot.supervisor.health import ErrorWindow, StallGuard, Verdict, Vitals, describe_exit, judge
+from levibot.supervisor.health import ErrorWindow, Hearing, StallGuard, Verdict, Vitals, describe_exit, judge
 from levibot.supervisor.process import Sample
 
 POLICY = PolicyConfig()
 NOW = 1_000.0
 SAMPLE = Sample(rss_bytes=80_000_000, cpu_percent=1.0, descriptors=20, status="sleeping")
-WELL = Vitals(started=True, since=900.0, progress=999.0, market=999.5, market_there=999.5, errors=0, sample=SAMPLE)
+WELL = Vitals(started=True, since=900.0, progress=999.0, unheard=0.0, errors=0, sample=SAMPLE)
 
 
 def cause(vitals: Vitals, now: float = NOW) -> str | None:
@@ -49,12 +49,46 @@ def test_a_start_has_its_own_deadline() -> None:
 
 
 def test_beating_without_market_data_that_others_receive_is_a_hang() -> None:
-    assert cause(replace(WELL, market=NOW - 2 * POLICY.hang_after - 1)) == "hang"
+    assert cause(replace(WELL, unheard=2 * POLICY.hang_after)) is None
+    assert cause(replace(WELL, unheard=2 * POLICY.hang_after + 0.1)) == "hang"
+
+
+@pytest.mark.parametrize("heard", [None, NOW - 0.5])
+def test_data_that_a_worker_does_not_hear_are_counted_from_the_first_of_them(heard: float | None) -> None:
+    hearing = Hearing()
+    told = [hearing.unheard(heard, NOW + second, POLICY) for second in range(100)]
+    assert told[-1] == pytest.approx(99.0 if heard is None else 98.0)
+    assert hearing.unheard(NOW + 99.9, NOW + 100, POLICY) == 0.0
+    assert hearing.unheard(NOW + 99.9, NOW + 102, POLICY) == 0.0
 
 
 def test_a_silent_market_is_no_engines_fault() -> None:
-    assert cause(replace(WELL, market=NOW - 500, market_there=NOW - 500)) is None
-    assert cause(replace(WELL, market=None, market_there=None)) is None
+    hearing = Hearing()
+    assert hearing.unheard(None, None, POLICY) == 0.0
+    assert [hearing.unheard(NOW - 500, NOW - 500, POLICY) for _ in range(9)] == [0.0] * 9
+
+
+def test_a_market_that_begins_after_the_engine_was_long_ready_does_not_condemn_it() -> None:
+    hearing = Hearing()
+    assert [hearing.unheard(None, None, POLICY) for _ in range(500)] == [0.0] * 500
+    assert [hearing.unheard(None, NOW + part / 10, POLICY) for part in range(10)][-1] < 1.0
+    assert hearing.unheard(NOW + 0.9, NOW + 1.0, POLICY) == 0.0
+
+
+@pytest.mark.parametrize("heard", [NOW, NOW - 0.001, None])
+def test_the_first_data_after_an_outage_do_not_condemn_who_has_not_told_of_them_yet(heard: float | None) -> None:
+    hearing, back = Hearing(), NOW + 10 * POLICY.hang_after
+    assert hearing.unheard(heard, NOW, POLICY) == 0.0
+    assert hearing.unheard(heard, back, POLICY) == 0.0
+    assert hearing.unheard(heard, back + 0.5, POLICY) <= 0.5
+    assert hearing.unheard(back, back + 0.6, POLICY) == 0.0
+
+
+def test_who_is_not_ready_need_not_hear() -> None:
+    hearing = Hearing()
+    hearing.unheard(None, NOW, POLICY)
+    assert hearing.unheard(None, None, POLICY) == 0.0
+    assert hearing.unheard(None, NOW + 99, POLICY) == 0.0
 
 
 def test_an_error_spike_replaces_the_worker_gracefully() -> None:
