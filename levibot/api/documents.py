@@ -98,7 +98,7 @@ class FeedForm(WorkerForm):
     worker: Literal["feed"]
     published: int | None
     markets: dict[str, str] | None = Field(
-        description="State of each market: `opening`, `live`, `stale: WHY`, `ended` or `failed: WHY`."
+        description="State of each market: `opening`, `live`, `stale: WHY`, `halted`, `ended` or `failed: WHY`."
     )
     live: LiveSourceForm | None = Field(description="Of a live source.")
     recorder: RecorderForm | None = Field(description="While it records.")

@@ -187,6 +187,7 @@ def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
 CONDITIONS = (
     Condition("stale_feed", after=3.0, calm=5.0, find=market.stale_markets),
     Condition("market_failed", after=3.0, calm=5.0, find=market.failed_markets),
+    Condition("market_halted", after=3.0, calm=5.0, find=market.halted_markets),
     Condition("cool_down", after=0.0, calm=10.0, find=market.cool_down),
     Condition("recorder", after=0.0, calm=60.0, find=market.recorder),
     Condition("engine_waiting", after=60.0, calm=5.0, find=_waiting_engines),

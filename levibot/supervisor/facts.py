@@ -19,10 +19,12 @@ class Facts:
     market_limits
         Age above which its engine opens nothing.
     market_reasons
-        How the feed calls the state of each symbol: ``failed: …`` if it could not be opened, ``ended`` if its
-        recording is over.
+        How the feed calls the state of each symbol: ``failed: …`` if it could not be opened, ``halted`` if the
+        exchange does not trade it now, ``ended`` if its recording is over.
     market_stale
         For how long the feed has called a market stale.
+    live_source
+        The feed streams from an exchange, and says itself whether a market is live.
     feed_ended
         A replay is over, so that silence is right.
     engines
@@ -71,6 +73,7 @@ class Facts:
     market_limits: Mapping[str, float] = field(default_factory=dict)
     market_reasons: Mapping[str, str] = field(default_factory=dict)
     market_stale: Mapping[str, float] = field(default_factory=dict)
+    live_source: bool = False
     feed_ended: bool = False
     engines: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from levibot.bus.messages import PARSE_BOUNDS, FeedReport, LiveReport, MarketHealth
-from levibot.market.states import ENDED, FAILED, LIVE, OPENING, STALE
+from levibot.market.states import ENDED, FAILED, HALTED, LIVE, OPENING, STALE
 from levibot.observability.metrics import Buckets, Family, Reading
 from levibot.supervisor.daemon_metrics import DaemonView
 
-_STATES = tuple(word.rstrip(": ") for word in (OPENING, LIVE, STALE, ENDED, FAILED))
+_STATES = tuple(word.rstrip(": ") for word in (OPENING, LIVE, STALE, HALTED, ENDED, FAILED))
 
 
 def _report(view: DaemonView) -> FeedReport | None:

@@ -12,6 +12,7 @@ from levibot.market.states import STALE
 from levibot.supervisor.facts import Facts
 from levibot.supervisor.health import ErrorWindow
 from levibot.supervisor.machine import disciplined_error, free_bytes
+from levibot.supervisor.market_conditions import blindness
 from levibot.supervisor.status import describe_pool
 from levibot.supervisor.watch import Watch
 
@@ -40,6 +41,7 @@ class Lookout:
         self._unrecorded = ErrorWindow(_LATELY)
         self._stale: dict[str, tuple[float, float]] = {}  # symbol → since and until when the feed calls it stale
         self._expected: dict[str, float] = {}  # symbol → since when its data should come
+        self._blind = ""  # why no market is seen that should be
         self._looked_at = boot_seconds()
 
     def ailments(self) -> list[str]:
@@ -52,7 +54,8 @@ class Lookout:
         }
         stuck = [f"the loop of {name} stands still" for name, at in turns.items() if now - at > LOOP_PATIENCE]
         ending = ["the daemon is shutting down"] if daemon.stopping else []
-        return [*ending, *stuck, *daemon.manager.ailments()]
+        blind = [self._blind] if self._blind else []
+        return [*ending, *stuck, *daemon.manager.ailments(), *blind]
 
     async def run(self) -> None:
         """Look once a second, for ever; what a life before raised is settled when all had time to speak."""
@@ -63,7 +66,9 @@ class Lookout:
         while True:
             now = boot_seconds()
             try:
-                watch.look(self._facts(now), now)
+                facts = self._facts(now)
+                self._blind = blindness(facts)
+                watch.look(facts, now)
                 if settle_at is not None and now >= settle_at:
                     settle_at = None
                     alerts.settle(lambda key: watch.owns(key) or manager.clears(key))
@@ -88,6 +93,7 @@ class Lookout:
             market_limits={symbol: config.engine_of(symbol).market_max_age for symbol in ages},
             market_reasons=states,
             market_stale={symbol: now - since for symbol, (since, _) in self._stale.items()},
+            live_source=config.feed.source == "ccxt",
             feed_ended=feed is not None and feed.ended,
             engines=len(ages),
             waiting=self._waiting(),

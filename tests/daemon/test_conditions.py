@@ -33,6 +33,7 @@ def test_engines_are_not_blamed_for_a_silence_of_the_feed_when_it_ends(make_daem
     slow = {"policy.engine.heartbeat_interval": 0.7, "policy.engine.hang_after": 1.5}
     daemon = make_daemon(**slow, **{"policy.feed.hang_after": 60.0})
     daemon.start()
+    daemon.wait(lambda: daemon.engine()["market_data_age_seconds"] is not None, "market data")
     pids, feed = daemon.worker_pids(), daemon.worker("feed")["pid"]
     os.kill(feed, signal.SIGSTOP)
     try:  # far longer than an engine may be deaf to data that flow

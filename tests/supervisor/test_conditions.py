@@ -9,6 +9,7 @@ import pytest
 
 from levibot.supervisor.conditions import CONDITIONS, Condition
 from levibot.supervisor.facts import Facts, Finding
+from levibot.supervisor.market_conditions import blindness
 from levibot.supervisor.watch import Watch
 
 MARKETS = {"BTC/USDT": 30.0, "ETH/USDT": 30.0}
@@ -112,6 +113,34 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         },
         {"stale_feed": "warning"},
     ),
+    (
+        "the exchange does not trade one market",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "halted", "ETH/USDT": "live"},
+        },
+        {"market_halted:BTC/USDT": "warning"},
+    ),
+    (
+        "nor one that a position is in",
+        {
+            "market_ages": {"BTC/USDT": 31.0},
+            "market_limits": MARKETS,
+            "market_reasons": {"BTC/USDT": "halted"},
+            "held": frozenset({"BTC/USDT"}),
+        },
+        {"market_halted:BTC/USDT": "critical"},
+    ),
+    (
+        "an exchange that there is not: one alert",
+        {
+            "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 31.0},
+            "market_limits": MARKETS,
+            "market_reasons": dict.fromkeys(MARKETS, "failed: [exchange] id = 'binanse': no such exchange"),
+        },
+        {"market_failed": "warning"},
+    ),
     ("the exchange has had enough", {"exchange": "mexc", "cool_down": 60.0}, {"cool_down": "warning"}),
     ("the recorder is too slow", {"recorder_dropped": 5}, {"recorder": "warning"}),
     ("the recorder has no disk", {"recorder_trouble": "no space left"}, {"recorder": "warning"}),
@@ -204,6 +233,80 @@ def test_a_failure_that_may_pass_asks_for_nothing_but_patience() -> None:
     finding = only(Facts(market_ages=ages, market_limits=MARKETS, market_reasons={"BTC/USDT": reason}))
     assert finding.message == "the market of BTC/USDT cannot be opened: no route"
     assert finding.remedy.startswith("it is tried again by itself; `levibotctl doctor`")
+
+
+def test_a_failure_of_the_settings_is_mended_there() -> None:
+    ages, reason = {"BTC/USDT": 1.0}, "failed: [exchange] id = 'binanse': no such exchange; did you mean binance?"
+    remedy = only(Facts(market_ages=ages, market_limits=MARKETS, market_reasons={"BTC/USDT": reason})).remedy
+    assert "`levibotctl config check`" in remedy
+    assert "`levibotctl upgrade`" in remedy
+    assert "levibotctl add" not in remedy
+
+
+LIVE_AGES = {"BTC/USDT": 1.0, "ETH/USDT": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"market_ages": LIVE_AGES}, ""),
+        ({"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0}}, ""),
+        ({"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0}}, "no market data of any symbol for 31 s"),
+        ({"market_ages": {"BTC/USDT": 31.0}}, "no market data of BTC/USDT for 31 s"),
+        ({"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 40.0}, "feed_ended": True}, ""),
+        ({"market_ages": {}}, ""),
+        (
+            {"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0}, "held": frozenset({"BTC/USDT"})},
+            "no market data of BTC/USDT for 31 s; there is a position",
+        ),
+        ({"market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 1.0}, "held": frozenset({"ETH/USDT"})}, ""),
+        (
+            {"market_ages": LIVE_AGES, "market_reasons": dict.fromkeys(LIVE_AGES, "failed: no file")},
+            "the market of BTC/USDT cannot be opened: no file",
+        ),
+        ({"market_ages": LIVE_AGES, "market_reasons": {"BTC/USDT": "failed: no file", "ETH/USDT": "live"}}, ""),
+        (
+            {
+                "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 31.0},
+                "market_reasons": {"BTC/USDT": "halted", "ETH/USDT": "stale: no pong"},
+            },
+            "no market data of ETH/USDT for 31 s: no pong",
+        ),
+        (
+            {
+                "market_ages": {"BTC/USDT": 31.0, "ETH/USDT": 31.0},
+                "market_reasons": {"BTC/USDT": "ended", "ETH/USDT": "stale: no pong"},
+            },
+            "no market data of ETH/USDT for 31 s: no pong",
+        ),
+    ],
+)
+def test_a_daemon_that_sees_no_market_is_not_well(facts: dict[str, Any], told: str) -> None:
+    assert blindness(Facts(market_limits=MARKETS, **facts)) == told
+
+
+def test_a_live_market_that_is_back_is_told_soon_and_one_that_flaps_is_not() -> None:
+    listener, stale = Listener(), {"BTC/USDT": 20.0}
+    conditions = Watch(listener.raise_alert, listener.clear, [])
+
+    def look(seconds: range, state: str, age: float, market_stale: dict[str, float]) -> None:
+        facts = Facts(
+            live_source=True,
+            market_ages={"BTC/USDT": age, "ETH/USDT": 1.0},
+            market_limits=MARKETS,
+            market_reasons={"BTC/USDT": state, "ETH/USDT": "live"},
+            market_stale=market_stale,
+        )
+        for second in seconds:
+            conditions.look(facts, second)
+
+    look(range(10), "stale: no pong", 40.0, stale)
+    look(range(10, 14), "live", 1.0, stale)  # for less than the steadiness that the lookout asks for
+    look(range(14, 20), "stale: no pong", 1.0, stale)
+    look(range(20, 25), "live", 1.0, {})
+    assert listener.said == [("stale_feed:BTC/USDT", "warning")]
+    look(range(25, 27), "live", 1.0, {})
+    assert listener.said == [("stale_feed:BTC/USDT", "warning"), ("stale_feed:BTC/USDT", "over")]
 
 
 def test_a_cool_down_tells_who_wants_it_why_and_for_how_long() -> None:

@@ -59,11 +59,13 @@ def test_a_live_feed_shows_everything() -> None:
         ("BTC/USDT", "opening"): 0,
         ("BTC/USDT", "live"): 0,
         ("BTC/USDT", "stale"): 1,
+        ("BTC/USDT", "halted"): 0,
         ("BTC/USDT", "ended"): 0,
         ("BTC/USDT", "failed"): 0,
         ("ETH/USDT", "opening"): 0,
         ("ETH/USDT", "live"): 1,
         ("ETH/USDT", "stale"): 0,
+        ("ETH/USDT", "halted"): 0,
         ("ETH/USDT", "ended"): 0,
         ("ETH/USDT", "failed"): 0,
     }
