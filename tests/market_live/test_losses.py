@@ -146,6 +146,21 @@ def test_a_symbol_that_is_renewed_leaves_its_neighbour_alone(place: Place) -> No
     assert len(truth) > 5
 
 
+def test_symbols_that_leave_a_dead_line_together_share_one_dial(tmp_path: Path, dialect: DialectName) -> None:
+    symbols = tuple(f"T{number}/USDT" for number in range(12))
+
+    async def scenario(session: ExchangeSession) -> None:
+        async with connected(session, *symbols) as (board, memories):
+            lines = board.connections
+            for symbol in symbols:
+                board.renew(symbol, "nothing comes")
+            await until(lambda: all(memories[symbol].restored == 2 for symbol in symbols), "all to be restored")
+            assert board.dials == 2 * lines
+
+    with serving(tmp_path, dialect=dialect, symbols=symbols, trades_per_s=1.0) as place:
+        place.play(scenario)
+
+
 def test_a_book_that_falls_silent_is_noticed_by_what_the_best_prices_say(tmp_path: Path) -> None:
     """Not on MEXC, whose best prices are those of the book."""
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from levibot.clock import boot_ns
 from levibot.exchange.session import ExchangeSession
@@ -119,6 +120,7 @@ class Switchboard:
         self._again: set[Line] = set()  # lines that take the place of something that failed
         self._replacements: list[Replacement] = []
         self._retire_ns: dict[Line, int] = {}  # when a line is replaced
+        self._refuges: WeakKeyDictionary[Line, Line] = WeakKeyDictionary()  # line → where those go that leave it
         self._lingering: dict[Line, int] = {}  # until when one stays that has been
         self._ending: set[asyncio.Task[None]] = set()
         self._frames_before = 0  # of lines that have ended
@@ -247,14 +249,22 @@ class Switchboard:
         old.remove(subscriber.symbol)
         self._drop_standby(subscriber.symbol)
         delay_s = subscriber.backoff.failed()
-        crowded = len(self._lines) >= self._most_lines()
-        line = self._line_with_room_for(subscriber.symbol) if crowded else None
+        line = self._refuge(old, subscriber.symbol)
         if line is None:
-            line = self._new_line(Backoff(), delay_s)
+            line = self._refuges[old] = self._new_line(Backoff(), delay_s)
             self._again.add(line)
         self._carry(subscriber, line)
         self._end_if_empty(old)
         self._tell.renewed(subscriber.symbol, reason)
+
+    def _refuge(self, old: Line, symbol: str) -> Line | None:
+        """A line for a symbol that leaves `old`: one that others who leave it await, or any if there are many."""
+        awaited = self._refuges.get(old)
+        if awaited in self._lines and awaited.connected_ns is None and awaited.has_room_for(symbol):
+            return awaited  # a line that is dead for all is left by all at once: one dial serves them
+        if len(self._lines) < self._most_lines():
+            return None
+        return next((line for line in self._lines if line is not old and line.has_room_for(symbol)), None)
 
     def _symbols_per_line(self) -> int:
         quirks = self._session.quirks
