@@ -299,8 +299,9 @@ def test_many_lines_that_carry_little_become_few(
 
     async def scenario(session: ExchangeSession) -> None:
         async with connected(session, *symbols) as (board, memories):
-            for symbol in symbols[1:]:
+            for lines, symbol in enumerate(symbols[1:], 2):
                 board.renew(symbol, "a test")
+                await until(lambda lines=lines: board.connections == lines, "a line of its own")  # type: ignore[misc]
             await until(lambda: board.connections == 6, "a line for each")
             await until(lambda: board.connections <= 2, "few lines", 15.0)  # one may have been too young
             assert [len(memories[symbol].lost) for symbol in symbols] == [0, 1, 1, 1, 1, 1]
