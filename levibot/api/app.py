@@ -47,6 +47,9 @@ Symbol = Annotated[
     str,
     Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.", examples=["BTC/USDT"]),
 ]
+SharedWorker = Annotated[
+    str, Path(description="`feed`, `broker`, `notifier` or a process of the pool.", examples=["feed"])
+]
 NewSymbol = Annotated[
     str,
     Path(
@@ -127,6 +130,10 @@ class _Routes:
         async def reset_all() -> Response:
             return _json({"ok": True, "status": "reset", **await operations.reset(None)})
 
+        async def restart_worker(worker: SharedWorker) -> Response:
+            await operations.restart_worker(worker)
+            return _json({"ok": True, "worker": worker, "status": "restarted"})
+
         reads(app, "/engines/status", all_engines, forms.StatusForm, summary="All engines and workers")
         reads(app, "/engines/status/{symbol:path}", one_engine, forms.EngineForm, 404, 422, summary="One engine")
         self._acts(
@@ -138,6 +145,15 @@ class _Routes:
             summary="Trade one more symbol until the next reload",
         )
         self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
+        self._acts(
+            "/workers/restart/{worker}",
+            restart_worker,
+            forms.WorkerCommandForm,
+            404,
+            409,
+            422,
+            summary="Restart a worker that serves all symbols",
+        )
         for verb, done in _DONE.items():
             errors = (404, 409, 422) if verb in _CONFLICTING else (404, 422)
             endpoint = _engine_command(operations, verb, done)

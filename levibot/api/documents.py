@@ -189,6 +189,14 @@ class CommandForm(_Form):
     status: Literal["started", "stopped", "restarted", "paused", "resumed", "added", "removed", "reset"]
 
 
+class WorkerCommandForm(_Form):
+    """A command to a worker that serves all symbols was carried out."""
+
+    ok: Literal[True]
+    worker: str
+    status: Literal["restarted"]
+
+
 class ResetForm(_Form):
     """All restart budgets were given back."""
 

@@ -68,6 +68,16 @@ class Operations(Protocol):
 
     async def restart(self, symbol: str) -> Document: ...
 
+    async def restart_worker(self, name: str) -> None:
+        """Restart a worker that serves all symbols, free of charge.
+
+        Raises
+        ------
+        UnknownSymbolError
+            If there is none of this name.
+        """
+        ...
+
     async def pause(self, symbol: str) -> Document: ...
 
     async def resume(self, symbol: str) -> Document: ...

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
 
 from levibot.api.client import ApiClient, ApiError, symbol_path
 from levibot.cli.app import NO_SUCH_SYMBOL, OK, report
+from levibot.cli.names import serves_all, worker_name
 from levibot.cli.target import Target, complete_symbol
 
+_INTERRUPTS = {
+    "feed": "no symbol has market data until it is back, in seconds; nothing is opened and no stop triggered",
+    "broker": "no order is carried out and no stop is triggered until it is back, in about a second; none is lost",
+    "inference": "predictions of this process; strategies that get none open nothing meanwhile",
+    "notifier": "alerts wait in the outbox until it is back, and are sent then",
+}
 _symbols = click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True, shell_complete=complete_symbol)
 
 
 def for_each(client: ApiClient, verb: str, symbols: Sequence[str]) -> int:
     """Carry out `verb` on each symbol, also if one is refused; the exit code."""
-    codes = [_carry_out(client, verb, symbol) for symbol in symbols]
+    return worst([_carry_out(client, verb, symbol) for symbol in symbols])
+
+
+def worst(codes: Sequence[int]) -> int:
+    """Exit code of several commands."""
     failed = [code for code in codes if code != OK]
     if not failed:
         return OK
@@ -35,11 +47,31 @@ def _carry_out(client: ApiClient, verb: str, symbol: str) -> int:
 
 
 @click.command()
-@_symbols
+@click.argument("names", metavar="SYMBOL...", nargs=-1, required=True, shell_complete=complete_symbol)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before what serves all symbols is restarted.")
 @click.pass_context
-def restart(context: click.Context, symbols: tuple[str, ...]) -> None:
-    """Restart engines. Costs nothing of their restart budget."""
-    context.exit(for_each(_client(context), "restart", symbols))
+def restart(context: click.Context, names: tuple[str, ...], yes: bool) -> None:
+    """Restart engines, or feed, broker, inference-0, notifier. Costs nothing of their restart budget."""
+    client = _client(context)
+    codes = []
+    for name in names:
+        worker = worker_name(name)
+        codes.append(
+            _restart_shared(client, worker, yes) if serves_all(worker) else for_each(client, "restart", [name])
+        )
+    context.exit(worst(codes))
+
+
+def _restart_shared(client: ApiClient, worker: str, yes: bool) -> int:
+    interrupts = f"restarting {worker} interrupts: {_INTERRUPTS[worker.partition('-')[0]]}"
+    if not yes and sys.stdin.isatty() and not click.confirm(f"{interrupts}. Go on?"):
+        return OK
+    try:
+        answer = client.post(f"/workers/restart/{worker}")
+    except ApiError as error:
+        return report(error)
+    click.echo(f"{answer['worker']} {answer['status']}")
+    return OK
 
 
 @click.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from levibot.cli.log_files import LogFiles, logged_workers
+from levibot.cli.names import worker_name
 from levibot.cli.target import Target, complete_symbol
 from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.symbols import on_disk, resolve
@@ -18,7 +18,6 @@ from levibot.symbols import on_disk, resolve
 _OTHERS = ("supervisor", "feed", "broker", "notifier")
 _ENGINE = "engine-"
 _POOL = "inference-"
-_PROCESS = "levi-"  # what a worker's name begins with in `ps`
 _LEVEL_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
 _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 
@@ -38,13 +37,19 @@ def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -
     shows it: levi-infer-0. Times are UTC.
     """
     directory = target.running().log_dir
-    files = LogFiles(directory, _worker_name(target, directory, worker))
-    for line in files.follow(lines) if follow else files.last(lines):
+    name = _worker_name(target, directory, worker)
+    files = LogFiles(directory, name)
+    shown = files.follow(lines) if follow else files.last(lines)
+    if not follow and lines and not shown:
+        others = sorted(logged_workers(directory) - {name})
+        have = f"logs that there are: {', '.join(map(_as_typed, others))}" if others else f"nor any in {directory}"
+        click.echo(f"no lines of {worker} yet; {have}", err=True)
+    for line in shown:
         _show(line, as_json)
 
 
 def _worker_name(target: Target, directory: Path, written: str) -> str:
-    name = re.sub("^infer-", _POOL, written.removeprefix(_PROCESS))
+    name = worker_name(written)
     if name in _OTHERS or name.startswith(_POOL):
         return name
     try:
@@ -66,6 +71,10 @@ def _engine_name(target: Target, directory: Path, written: str) -> str:
         except ConfigError:  # of a file that is no TOML the user was warned already
             configured = ()
         return _ENGINE + on_disk(resolve(written, dict.fromkeys([*logged, *configured])))
+
+
+def _as_typed(worker: str) -> str:
+    return _symbol(worker) if worker.startswith(_ENGINE) else worker
 
 
 def _symbol(worker: str) -> str:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.symbols import is_canonical, resolve
+
+_PROCESS = "levi-"  # what a worker's name begins with in `ps`
+_POOL = "inference-"
+_SHARED = re.compile(rf"feed|broker|notifier|{_POOL}\d+")
 
 
 def symbol_list(written: str | None, configured: tuple[str, ...]) -> list[str]:
@@ -36,6 +42,16 @@ def symbol_list(written: str | None, configured: tuple[str, ...]) -> list[str]:
     if not names:
         raise click.UsageError("--symbols names none; write them as BTC/USDT,ETH/USDT")
     return list(dict.fromkeys(names))
+
+
+def worker_name(written: str) -> str:
+    """Name of a worker that may be written as `ps` shows it, ``levi-infer-0``; a symbol stays as it is."""
+    return re.sub("^infer-", _POOL, written.removeprefix(_PROCESS))
+
+
+def serves_all(worker: str) -> bool:
+    """Whether this is the name of a worker that serves all symbols."""
+    return _SHARED.fullmatch(worker) is not None
 
 
 def exchange_name(name: str) -> str:

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from levibot.alerting.alerts import Alerts
+from levibot.api.operations import RefusedError
 from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
+from levibot.errors import UnknownSymbolError
 from levibot.market.states import FAILED
 from levibot.spec import WorkerKind, engine_name, inference_name
 from levibot.supervisor.health import StallGuard, judge
@@ -102,6 +104,24 @@ class Manager:
     def shared(self) -> list[Worker]:
         """The workers that serve all symbols."""
         return [worker for worker in self.workers.values() if worker.kind != "engine"]
+
+    async def restart_shared(self, name: str) -> None:
+        """Restart a worker that serves all symbols, for the operator: free of charge.
+
+        Raises
+        ------
+        UnknownSymbolError
+            If there is none of this name.
+        RefusedError
+            If it could not be started again, as the code has changed.
+        """
+        shared = {worker.name: worker for worker in self.shared}
+        if name not in shared:
+            raise UnknownSymbolError(f"no such worker: {name!r} (there are: {', '.join(shared)})")
+        if self._around is not None and self._around.code_changed():
+            changed = "the code on disk has changed since the daemon started"
+            raise RefusedError(f"{name} was not restarted: {changed}", "run `levibotctl upgrade`")
+        await shared[name].restart("operator")
 
     def add_engine(self, symbol: str) -> Worker:
         """Make the engine of `symbol`, stopped, with the paused state it was left in."""

@@ -101,6 +101,11 @@ class SupervisorOperations:
         await worker.restart("operator")
         return self._outcome(worker)
 
+    async def restart_worker(self, name: str) -> None:
+        """See `Operations`."""
+        self._check_open()
+        await self._daemon.manager.restart_shared(name)
+
     async def pause(self, symbol: str) -> Document:
         """See `Operations`."""
         return await self._set_paused(symbol, True)

@@ -19,7 +19,7 @@ from levibot.api.operations import AlreadySoError, ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.clock import wall_ms
 from levibot.config import ApiConfig
-from levibot.errors import ConfigError
+from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.observability.exposition import Exposition
 
 WITHOUT_TCP = ApiConfig(port=0)
@@ -118,6 +118,11 @@ class SmallDaemon:
     async def restart(self, symbol: str) -> dict[str, Any]:
         self.calls.append(f"restart {symbol}")
         return {}
+
+    async def restart_worker(self, name: str) -> None:
+        if name != "feed":
+            raise UnknownSymbolError(f"no such worker: {name!r} (there are: feed)")
+        self.calls.append(f"restart {name}")
 
     async def pause(self, symbol: str) -> dict[str, Any]:
         return self._set(symbol, "paused")

@@ -52,11 +52,13 @@ def test_engine_commands_answer_by_the_contract(client: ApiClient, daemon: Small
     assert daemon.states["BTC/USDT"] == "stopped"
     assert client.post("/engines/start/BTC/USDT") == {"ok": True, "symbol": "BTC/USDT", "status": "started"}
     assert client.post("/engines/restart/BTC/USDT")["status"] == "restarted"
+    assert client.post("/workers/restart/feed") == {"ok": True, "worker": "feed", "status": "restarted"}
+    assert refusal(lambda: client.post("/workers/restart/BTC")).code == 404
     assert client.post("/engines/pause/BTC/USDT")["status"] == "paused"
     assert client.post("/engines/resume/BTC/USDT")["status"] == "resumed"
     assert client.post("/engines/reset")["status"] == "reset"
     assert client.post("/engines/reset/ETHUSDT")["symbol"] == "ETH/USDT"
-    assert daemon.calls == ["restart BTC/USDT", "reset None", "reset ETH/USDT"]
+    assert daemon.calls == ["restart BTC/USDT", "restart feed", "reset None", "reset ETH/USDT"]
 
 
 def test_add_takes_only_the_canonical_form(client: ApiClient, daemon: SmallDaemon) -> None:

@@ -61,9 +61,17 @@ def test_a_log_outlives_its_symbol(place: Place, directory: Path) -> None:
     assert "event_1" in place.ctl("logs", "DOGE/USDT:USDT").stdout
 
 
-def test_a_symbol_without_a_log_yet_is_no_error(place: Place) -> None:
+def test_a_symbol_without_a_log_yet_is_no_error(place: Place, directory: Path) -> None:
     done = place.ctl("logs", "ETH/USDT")
     assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"no lines of ETH/USDT yet; nor any in {directory}\n"
+    for worker in ("feed", "engine-BTC-USDT"):
+        own = DailyFile(directory, worker, 30)
+        own.write("20260131", line(1))
+        own.close()
+    told = "no lines of ETH/USDT yet; logs that there are: BTC/USDT, feed\n"
+    assert place.ctl("logs", "ETH/USDT").stderr == told
+    assert place.ctl("logs", "BTC/USDT").stderr == ""
 
 
 @pytest.mark.parametrize(
