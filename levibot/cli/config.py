@@ -75,15 +75,13 @@ def load_checked(target: Target) -> LoadedConfig:
         If they are wrong, or name a strategy that cannot be made, or recordings or an exchange that are not there.
     """
     from levibot.config_file import load
+    from levibot.exchange.names import check_source
 
     loaded = load(target.config_path, os.environ)
     _check_strategies(loaded.config, loaded.path)
     if (path := loaded.config.feed.path) is not None and not path.exists():
         raise ConfigError(f"feed.path: {path} does not exist; correct it")
-    if loaded.config.feed.source == "ccxt":
-        from levibot.exchange.names import check_id, streamed_ids
-
-        check_id(loaded.config.exchange_id, streamed_ids())
+    check_source(loaded.config.feed.source, loaded.config.exchange_id)
     return loaded
 
 

@@ -7,7 +7,7 @@ import time
 import click
 
 from levibot.cli.config import load_checked
-from levibot.cli.readiness import wait_until_ready
+from levibot.cli.readiness import outcome, tell_failed_markets, wait_until_ready
 from levibot.cli.target import Target
 from levibot.errors import StopError
 
@@ -35,8 +35,9 @@ def upgrade(target: Target, timeout: float) -> None:
     def is_new(daemon: dict[str, float]) -> bool:
         return daemon["uptime_seconds"] < time.monotonic() - asked
 
-    wait_until_ready(target, is_new, lambda: None, timeout)
-    click.echo(f"all engines are ready after {time.monotonic() - asked:.2f} s")
+    document = wait_until_ready(target, is_new, lambda: None, timeout)
+    click.echo(outcome(document, time.monotonic() - asked))
+    tell_failed_markets(document)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""Waiting until every engine of a daemon is ready."""
+"""Waiting until every engine of a daemon is ready, or it is known that it will not be soon."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import click
+
 from levibot.api.client import ApiError, NotRunningError
 from levibot.cli.target import Target
 from levibot.errors import RetryError
+from levibot.market.states import FAILED, OPENING
 
 _POLL = 0.02
 _PATIENCE = 5.0  # times as long as an answer takes: asking must not slow down what is waited for
@@ -26,7 +29,7 @@ def wait_until_ready(
     check: Callable[[], None],
     timeout: float,
 ) -> dict[str, Any]:
-    """Poll until every engine that should run is ready; the status document then.
+    """Poll until every engine that should run is ready, but for those whose market failed; the document then.
 
     Parameters
     ----------
@@ -42,7 +45,7 @@ def wait_until_ready(
     Raises
     ------
     NotReadyError
-        If some engines are not ready in time; the text says which, and why.
+        If some engines are not ready in time, or no market at all was opened; the text says which, and why.
     """
     end = time.monotonic() + timeout
     document: dict[str, Any] | None = None
@@ -55,14 +58,31 @@ def wait_until_ready(
                 document = latest
                 missing = _not_ready(document)
                 progress.show(len(_wanted(document)) - len(missing), len(_wanted(document)))
-                if not missing:
+                if all(_market_failed(engine) for engine in missing):
+                    if missing and len(missing) == len(_wanted(document)):
+                        raise NotReadyError(_explain(missing))
                     return document
-                if all(_hopeless(engine, end - time.monotonic()) for engine in missing):
+                if all(_market_failed(engine) or _hopeless(engine, end - time.monotonic()) for engine in missing):
                     raise NotReadyError(_explain(missing))
             check()
             if time.monotonic() > end:
                 raise NotReadyError(_late(document, timeout))
             time.sleep(pause)
+
+
+def outcome(document: dict[str, Any], took: float) -> str:
+    """How many engines are ready, in words; `took` in seconds."""
+    missing, wanted = _not_ready(document), _wanted(document)
+    if not missing:
+        return f"all engines are ready after {took:.2f} s"
+    return f"{len(wanted) - len(missing)} of {len(wanted)} engines are ready after {took:.2f} s"
+
+
+def tell_failed_markets(document: dict[str, Any]) -> None:
+    """Say on standard error which engines wait for their market, and why; nothing if none does."""
+    missing = _not_ready(document)
+    if missing:
+        click.echo(f"Warning: {_explain(missing)}", err=True)
 
 
 def _ask(target: Target) -> dict[str, Any] | None:
@@ -82,7 +102,16 @@ def _wanted(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _not_ready(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [engine for engine in _wanted(document) if not engine["ready"]]
+    """One is not of use either whose market was not opened, whatever it says itself."""
+    return [
+        engine
+        for engine in _wanted(document)
+        if not engine["ready"] or engine["market"] == OPENING or _market_failed(engine)
+    ]
+
+
+def _market_failed(engine: dict[str, Any]) -> bool:
+    return (engine["market"] or "").startswith(FAILED)
 
 
 def _hopeless(engine: dict[str, Any], seconds: float) -> bool:
@@ -99,15 +128,32 @@ def _late(document: dict[str, Any] | None, timeout: float) -> str:
 
 def _explain(missing: list[dict[str, Any]]) -> str:
     lines = [f"{len(missing)} engine(s) not ready; the daemon runs on:"]
+    for why, symbols in _failures(missing).items():
+        lines.append(f"  {', '.join(symbols)}: market {why}")
     for engine in missing:
+        if _market_failed(engine):
+            continue
         reasons = [
             f"waits for {engine['waiting_for']}" if engine["waiting_for"] else "",
             engine["detail"] or "",
             f"last error: {engine['last_error']}" if engine["last_error"] else "",
         ]
         lines.append(f"  {engine['symbol']}: {'; '.join([engine['status'], *filter(None, reasons)])}")
-    lines.append(f"see `levibotctl logs {missing[0]['symbol']}`")
+    others = [engine["symbol"] for engine in missing if not _market_failed(engine)]
+    logs = [f"`levibotctl logs {others[0]}`"] if others else []
+    if len(others) < len(missing):
+        logs.append("`levibotctl logs feed`; `levibotctl doctor` finds out what is wrong")
+    lines.append(f"see {' and '.join(logs)}")
     return "\n".join(lines)
+
+
+def _failures(missing: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Symbols by the reason for which their market failed."""
+    found: dict[str, list[str]] = {}
+    for engine in missing:
+        if _market_failed(engine):
+            found.setdefault(engine["market"], []).append(engine["symbol"])
+    return found
 
 
 class _Progress:

@@ -12,7 +12,7 @@ import click
 
 from levibot.api.client import NotRunningError
 from levibot.cli.engines import for_each
-from levibot.cli.readiness import wait_until_ready
+from levibot.cli.readiness import outcome, tell_failed_markets, wait_until_ready
 from levibot.cli.target import Target, complete_symbol
 from levibot.errors import StopError
 from levibot.locations import make_private
@@ -40,7 +40,7 @@ def run(target: Target, table: bool | None) -> None:
 def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
     """Start the daemon in the background, or stopped engines.
 
-    Returns when every engine is ready, or says which is not and why.
+    Returns when every engine is ready, but for those whose market cannot be opened, or says which is not and why.
     """
     target: Target = context.obj
     if symbols:
@@ -79,7 +79,8 @@ def _start_daemon(target: Target, timeout: float) -> None:
     print_status(document)
     address = document["daemon"].get("api", {}).get("address")
     reached = f", HTTP on {address}" if address else ""
-    click.echo(f"all engines are ready after {took:.2f} s; the daemon runs as process {process.pid}{reached}")
+    click.echo(f"{outcome(document, took)}; the daemon runs as process {process.pid}{reached}")
+    tell_failed_markets(document)
 
 
 def _time_for_first_model(target: Target) -> float:
@@ -110,8 +111,10 @@ def _refuse_second(target: Target) -> None:
 
 def _last_words(target: Target, code: int, output: Path, offset: int) -> str:
     from levibot.config_file import load
+    from levibot.exchange.names import check_source
 
-    load(target.config_path, os.environ)  # a wrong configuration is the likeliest reason; this says so
+    config = load(target.config_path, os.environ).config  # what is wrong in it is the likeliest reason
+    check_source(config.feed.source, config.exchange_id)
     with output.open("rb") as stream:
         stream.seek(offset)
         lines = stream.read().decode(errors="replace").strip().splitlines()[-_LAST_LINES:]

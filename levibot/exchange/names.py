@@ -18,6 +18,18 @@ def streamed_ids() -> frozenset[str]:
     return frozenset(modules - {"__init__"})
 
 
+def check_source(source: str, exchange_id: str) -> None:
+    """Refuse to stream from an exchange that ccxt.pro does not stream; other sources need none.
+
+    Raises
+    ------
+    ConfigError
+        As `check_id`.
+    """
+    if source == "ccxt":
+        check_id(exchange_id, streamed_ids())
+
+
 def check_id(exchange_id: str, known: Collection[str]) -> None:
     """Refuse an id that is none of `known`.
 

@@ -39,12 +39,14 @@ def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> b
     # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
     from levibot.errors import LeviBotError
+    from levibot.exchange.names import check_source
     from levibot.supervisor import first_model
     from levibot.supervisor.daemon import Daemon
     from levibot.supervisor.lock import acquire
 
     try:
         loaded = load(config_path, os.environ)
+        check_source(loaded.config.feed.source, loaded.config.exchange_id)
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
         _become_subreaper()
         _allow_many_descriptors()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -97,6 +99,31 @@ def test_engine_commands(served: Place, daemon: SmallDaemon) -> None:
     assert served.ctl("reset", "BTC/USDT").stdout == "BTC/USDT reset\n"
     assert served.ctl("reset", "--all").returncode == 0
     assert daemon.calls == ["restart BTC/USDT", "reset BTC/USDT", "reset None"]
+
+
+def test_what_serves_all_symbols_is_restarted_by_its_name(served: Place, daemon: SmallDaemon) -> None:
+    done = served.ctl("restart", "feed", "levi-feed", "BTC/USDT")
+    assert (done.returncode, done.stdout) == (0, "feed restarted\nfeed restarted\nBTC/USDT restarted\n")
+    assert daemon.calls == ["restart feed", "restart feed", "restart BTC/USDT"]
+    done = served.ctl("restart", "inference-7")
+    assert done.returncode == 4
+    assert done.stderr.startswith("Error: no such worker: 'inference-7' (there are: feed)")
+
+
+@pytest.mark.parametrize(("typed", "restarted"), [("n", False), ("y", True)])
+def test_on_a_terminal_it_is_asked_first_and_told_what_it_interrupts(
+    served: Place, daemon: SmallDaemon, typed: str, restarted: bool
+) -> None:
+    terminal, ours = pty.openpty()
+    with subprocess.Popen(
+        served.command("restart", "feed"), stdin=ours, stdout=subprocess.PIPE, text=True, env=served.environ
+    ) as process:
+        os.write(terminal, f"{typed}\n".encode())
+        said, _ = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(terminal)
+    assert "restarting feed interrupts: no symbol has market data until it is back" in said
+    assert (process.returncode, daemon.calls) == (0, ["restart feed"] if restarted else [])
 
 
 def test_a_refused_symbol_does_not_keep_the_others_from_it(served: Place, daemon: SmallDaemon) -> None:
@@ -286,6 +313,12 @@ def test_config_check_knows_the_exchanges_of_ccxt(place: Place) -> None:
     done = place.ctl("config", "check")
     assert done.returncode == 1
     assert "[exchange] id = 'binanse': no such exchange; did you mean binance?" in done.stderr
+    for command in ("start", "run"):
+        done = place.ctl(command)
+        assert done.returncode == 1
+        assert done.stderr.endswith("[exchange] id = 'binanse': no such exchange; did you mean binance?\n")
+        assert done.stderr.count("\n") == 1
+    assert not list(place.data.glob("**/supervisor-*.jsonl")), "nothing was started"
 
 
 def test_config_check_finds_programs_and_files_that_cannot_work(place: Place) -> None:

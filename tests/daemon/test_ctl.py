@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive, daemon
+from tests.daemon.test_market_faults import candles
 from tests.deadline import wait_for
 
 CTL = str(Path(sys.executable).parent / "levibotctl")
@@ -91,6 +92,34 @@ def test_start_says_which_engine_is_not_ready_and_why(operator: Operator, switch
     assert operator.daemon.engine("ETH/USDT")["ready"], "the others trade"
 
 
+def replay(operator: Operator, *symbols: str) -> None:
+    """Play back candles that there are of BTC/USDT alone."""
+    folder = operator.daemon.folder / "candles"
+    candles(folder, "BTCUSDT")
+    operator.daemon.write_config(feed__source="replay", feed__path=str(folder), symbols=list(symbols))
+
+
+def test_start_returns_as_soon_as_nothing_but_failed_markets_is_waited_for(operator: Operator) -> None:
+    replay(operator, "BTC/USDT", "ETH/USDT", "XLM/USDT")
+    said = operator.types("start", "--timeout", "85")  # whose end would be a failure
+    assert "1 of 3 engines are ready after" in said
+    assert "2 engine(s) not ready; the daemon runs on:" in said
+    assert "ETH/USDT: market failed: " in said
+    assert "no data of ETH/USDT" in said
+    assert "see `levibotctl logs feed`; `levibotctl doctor`" in said
+    assert "all engines are ready" not in said
+
+
+def test_start_fails_where_no_market_could_be_opened_and_the_daemon_runs_on(operator: Operator) -> None:
+    replay(operator, "ETH/USDT", "XLM/USDT")
+    said = operator.types("start", "--timeout", "85", code=1)
+    assert "2 engine(s) not ready; the daemon runs on:" in said
+    assert "XLM/USDT: market failed: " in said
+    assert "no data of XLM/USDT" in said
+    assert "after 85 s" not in said
+    assert operator.daemon.worker("feed")["ready"]
+
+
 def test_start_repeats_why_the_daemon_could_not_run(operator: Operator) -> None:
     operator.daemon.config.write_text("[engine]\nstop_los = 0.1\n", encoding="utf-8")
     said = operator.types("start", code=1)
@@ -107,6 +136,9 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
     operator.types("start", "BTC/USDT")
     wait_for(lambda: operator.daemon.engine()["ready"], "BTC to be ready")
     operator.types("restart", "BTC/USDT")
+    feed = operator.daemon.worker("feed")["pid"]
+    assert operator.types("restart", "feed", "notifier", code=NO_SUCH_SYMBOL).startswith("feed restarted\n")
+    assert operator.daemon.wait_replaced("feed", feed)["restarts"] == 0, "an operator's restart is free"
     assert "next reload" in operator.types("add", "SOL/USDT")
     assert "next reload" in operator.types("remove", "SOL/USDT")
     operator.types("reset", "--all")
