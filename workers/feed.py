@@ -144,7 +144,7 @@ class FeedWorker(AsyncWorker):
             return FeedReport(0, {}, None, False)
         live, states = self._live, dict(markets.states)
         if live is not None:
-            states |= {symbol: feed.state for symbol, feed in live.feeds.items() if symbol in states}
+            states |= {symbol: feed.word for symbol, feed in live.feeds.items() if symbol in states}
         return FeedReport(
             self._publisher.published,
             states,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from levibot.errors import BackOffError, LeviBotError, RetryError
+from levibot.errors import BackOffError, ExchangeRefusedError, LeviBotError, RetryError
 from levibot.market.recording import Market
 from levibot.market.source import Source
 from levibot.market.states import AGAIN, ENDED, FAILED, LIVE, OPENING
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 15.0  # seconds between two attempts
+_REFUSED_DELAY = 600.0  # an exchange may list a market that it does not know now
 
 
 class Bootstrapper:
@@ -56,7 +57,9 @@ class Bootstrapper:
             self._drop(symbol)
         for symbol in wanted:
             state = self.states.get(symbol)
-            if state is None or (self._tasks[symbol].done() and state not in (LIVE, ENDED)):
+            if state is None or (state.startswith(FAILED) and not state.endswith(AGAIN)):
+                if (waiting := self._tasks.get(symbol)) is not None:
+                    waiting.cancel()
                 self.states[symbol] = OPENING
                 self._unattempted.add(symbol)
                 self._tasks[symbol] = asyncio.create_task(self._open(symbol))
@@ -89,6 +92,9 @@ class Bootstrapper:
                 self._fail(symbol, error, AGAIN)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)
+            except ExchangeRefusedError as error:
+                self._fail(symbol, error)
+                await asyncio.sleep(_REFUSED_DELAY)
             except Exception as error:  # noqa: BLE001  # whatever it is, the other symbols go on; reported
                 self._fail(symbol, error)
                 return

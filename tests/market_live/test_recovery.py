@@ -12,6 +12,7 @@ from levibot.config_market import ExchangeConfig
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.validation import PublicTrade
 from levibot.market.live import recovery as recovery_module
+from levibot.market.live.pauses import Refusals
 from levibot.market.live.recovery import Recovery
 from tests.market_live.driven import Driven, trade
 
@@ -33,7 +34,7 @@ def test_answers_that_are_of_no_use_are_not_asked_for_without_a_pause(
 
     async def scenario() -> None:
         session = ExchangeSession("binance", ExchangeConfig(), "feed", tmp_path)
-        recovery = Recovery(session, "BTC/USDT", one.feed, failed.append)
+        recovery = Recovery(session, "BTC/USDT", one.feed, Refusals(), failed.append)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.5):
                 await recovery.run()

@@ -13,11 +13,12 @@ import pytest
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.live import market_watch
 from levibot.market.live import source as source_module
 from levibot.market.live.source import LiveSource
 from levibot.market.path import Item, NewSpec, Quote, Recovered, Stale, TradeBatch
 from levibot.market.source import Step
-from levibot.market.states import LIVE
+from levibot.market.states import HALTED, LIVE
 from tests.exchange.settings import DialectName
 from tests.market_live.conftest import OTHER, SECONDS, SYMBOL, Place, serving, until
 
@@ -154,6 +155,48 @@ def test_a_halted_market_is_told_when_the_markets_are_read_again(stage: Stage) -
 
     stage.play(scenario)
     assert [item.spec.active for item in stage.of(NewSpec)] == [False]
+
+
+@pytest.mark.parametrize("fault", ["halted", "delisted"])
+def test_a_market_that_trades_no_more_is_noticed_asked_about_seldom_and_comes_back_by_itself(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(market_watch, "FROZEN_S", 1.0)
+    monkeypatch.setattr(market_watch, "LEAST_S", 0.5)
+
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL, OTHER)
+        feeds, exchange = stage.source.feeds, stage.place.exchange
+        exchange.arm(fault, symbol=SYMBOL)
+        await until(lambda: feeds[SYMBOL].word == HALTED, "the halt to be noticed")
+        assert feeds[OTHER].word == LIVE
+        asked = len(exchange.log.asked("GET *"))
+        await asyncio.sleep(3.0)
+        assert len(exchange.log.asked("GET *")) - asked < 20
+        exchange.clear()
+        await until(lambda: feeds[SYMBOL].word == LIVE, "its return")
+        quotes = len(stage.of(Quote))
+        await until(lambda: len(stage.of(Quote)) > quotes + 5, "quotes")
+
+    stage.play(scenario)
+    assert [item.spec.active for item in stage.of(NewSpec)] == [False, True]
+    assert not stage.of(Stale, OTHER)
+
+
+def test_a_market_that_was_listed_since_the_start_can_be_opened(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        stage.place.exchange.arm("delisted", symbol=SYMBOL)
+        await stage.begin(OTHER)
+        stage.place.exchange.clear()
+        with pytest.raises(ExchangeRefusedError, match=f"has no market {SYMBOL}"):
+            await stage.source.open(SYMBOL)  # the markets were read just now
+        monkeypatch.setattr(market_watch, "LEAST_S", 0.0)
+        await stage.begin(SYMBOL)
+
+    stage.play(scenario)
+    assert stage.of(Quote)
 
 
 def test_an_exchange_that_is_not_there_yet_is_tried_again_and_one_symbol_that_is_none_is_refused(

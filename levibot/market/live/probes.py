@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from levibot.clock import boot_ns
+from levibot.errors import ExchangeRefusedError
 from levibot.exchange.public import best_prices, newest_bars
 from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS
+from levibot.market.live.pauses import Refusals
 from levibot.market.live.symbol import SymbolFeed
 
 _LOOK_S = 0.2  # between two looks at who is silent
@@ -89,6 +91,8 @@ class Prober:
         The symbols that are streamed now; read anew at each look.
     stale_after_ns
         Silence that is borne; asked at half of it.
+    refusals
+        Symbols that are asked for seldom; those that are refused here join them.
     contradicted
         Called with a symbol whose streams lack what REST shows, and with what that is.
     failed
@@ -100,6 +104,7 @@ class Prober:
         session: ExchangeSession,
         feeds: Mapping[str, SymbolFeed],
         stale_after_ns: int,
+        refusals: Refusals,
         contradicted: Told,
         failed: Callable[[Exception], None],
     ) -> None:
@@ -108,6 +113,7 @@ class Prober:
         self._feeds = feeds
         self._after_ns = stale_after_ns // 2
         self._grace_s = stale_after_ns / 1e9 * _GRACE
+        self._refusals = refusals
         self._contradicted = contradicted
         self._failed = failed
         self._bars_asked_ns: dict[str, int] = {}
@@ -132,6 +138,12 @@ class Prober:
                     self._bars_asked_ns[symbol] = now_ns
                     tasks.create_task(self._ask_bars(symbol))
 
+    def _asked_about(self, now_ns: int) -> Iterator[tuple[str, SymbolFeed]]:
+        """Symbols with streams whose silence can be right, and which the exchange knows."""
+        for symbol, feed in self._feeds.items():
+            if feed.is_trusted and self._refusals.may_ask(symbol, now_ns):
+                yield symbol, feed
+
     # ------------------------------------------------------------------ best prices
 
     def _silent(self, now_ns: int) -> list[str]:
@@ -142,7 +154,7 @@ class Prober:
         """
         if now_ns - self._prices_asked_ns < self._after_ns // 2:
             return []
-        silences = {s: feed.quote_silence_ns(now_ns) for s, feed in self._feeds.items() if feed.is_trusted}
+        silences = {s: feed.quote_silence_ns(now_ns) for s, feed in self._asked_about(now_ns)}
         if not any(silence > self._after_ns for silence in silences.values()):
             return []
         return [symbol for symbol, silence in silences.items() if silence > self._after_ns // 2]
@@ -153,9 +165,14 @@ class Prober:
         try:
             async with asyncio.timeout(_ANSWER_S):
                 prices = await best_prices(self._session, symbols)
+        except ExchangeRefusedError as error:
+            await self._find_refused(symbols, error)
+            return
         except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
             self._failed(error)
             return
+        for symbol in symbols:
+            self._refusals.end(symbol)
         differing = {}
         for symbol in symbols:
             feed = self._feeds.get(symbol)
@@ -177,6 +194,15 @@ class Prober:
             else:
                 self._contradicted(symbol, f"prices: the exchange has {bid} / {ask}, the stream {_text(feed.top)}")
 
+    async def _find_refused(self, symbols: list[str], error: ExchangeRefusedError) -> None:
+        """One symbol that the exchange does not know must not hide the prices of the others."""
+        if len(symbols) > 1:
+            for symbol in symbols:
+                await self._ask_prices([symbol])
+            return
+        self._refusals.note(symbols[0], boot_ns())
+        self._failed(error)
+
     # ------------------------------------------------------------------ trades
 
     def _due_bars(self, now_ns: int) -> list[str]:
@@ -186,9 +212,8 @@ class Prober:
         again_ns = _SELDOM_NS if thrifty else self._after_ns
         due = [
             symbol
-            for symbol, feed in self._feeds.items()
-            if feed.is_trusted
-            and feed.trade_silence_ns(now_ns) > self._after_ns
+            for symbol, feed in self._asked_about(now_ns)
+            if feed.trade_silence_ns(now_ns) > self._after_ns
             and symbol not in self._bars_under_way
             and now_ns - self._bars_asked_ns.get(symbol, 0) > again_ns
         ]
@@ -198,6 +223,10 @@ class Prober:
     async def _ask_bars(self, symbol: str) -> None:
         try:
             await self._compare_volume(symbol)
+            self._refusals.end(symbol)
+        except ExchangeRefusedError as error:
+            self._refusals.note(symbol, boot_ns())
+            self._failed(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
             self._failed(error)
         finally:

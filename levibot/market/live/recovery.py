@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from levibot.clock import boot_ns
-from levibot.errors import BackOffError, LeviBotError
+from levibot.errors import BackOffError, ExchangeRefusedError, LeviBotError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
 from levibot.exchange.public import recent_trades
 from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.live.pauses import Refusals
 from levibot.market.live.symbol import SymbolFeed
 
 _LOOK_S = 0.1
@@ -37,16 +38,24 @@ class Recovery:
         Canonical.
     feed
         Says what is missing, and takes it.
+    refusals
+        Symbols that are asked for seldom; this one joins them when it is refused.
     failed
         Called with each attempt that failed, and why.
     """
 
     def __init__(
-        self, session: ExchangeSession, symbol: str, feed: SymbolFeed, failed: Callable[[Exception], None]
+        self,
+        session: ExchangeSession,
+        symbol: str,
+        feed: SymbolFeed,
+        refusals: Refusals,
+        failed: Callable[[Exception], None],
     ) -> None:
         self._session = session
         self._symbol = symbol
         self._feed = feed
+        self._refusals = refusals
         self._failed = failed
         self._delay_s = _FIRST_S
         self._checked_ms = 0  # when bars were last compared
@@ -60,8 +69,14 @@ class Recovery:
                 await self._attempt(step)
 
     async def _attempt(self, step: Callable[[], Awaitable[_Outcome]]) -> None:
+        if not self._refusals.may_ask(self._symbol, boot_ns()):
+            return
         try:
             outcome = await step()
+        except ExchangeRefusedError as error:
+            self._refusals.note(self._symbol, boot_ns())
+            self._failed(error)
+            return
         except LeviBotError as error:
             self._failed(error)
             await self._pause(_LONGEST_S if not isinstance(error, BackOffError) else 2 * _LONGEST_S)

@@ -16,7 +16,9 @@ from levibot.exchange.session import ExchangeSession, Listeners
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole, fill_gaps
 from levibot.market.live.clock_watch import ClockWatch
+from levibot.market.live.market_watch import MarketWatch
 from levibot.market.live.meter import MeteredReceiver
+from levibot.market.live.pauses import Refusals
 from levibot.market.live.probes import Prober
 from levibot.market.live.recovery import Recovery
 from levibot.market.live.switchboard import Listeners as LineListeners
@@ -32,6 +34,7 @@ Tell = Callable[[Level, str, dict[str, Any]], None]  # for the log: level, event
 
 _TURN_S = 0.02
 _CLOCK_S = 0.5
+_MARKETS_S = 0.5
 _STALL_NS = 200_000_000  # after such a pause, what lies in the sockets is read before a minute is closed
 _STANDSTILL_NS = 5_000_000_000  # after such a one, as of a machine that was suspended, connections may be dead
 _AFTER_MISTAKE_NS = 5_000_000_000
@@ -75,6 +78,8 @@ class LiveSource:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._parse = Histogram(PARSE_BOUNDS)
         self._trouble = ""
+        self._refusals = Refusals()
+        self._market_watch = MarketWatch(self.feeds, self._refusals)
         self._again_ns: dict[str, int] = {}  # when symbols have their turn again with which there was a mistake
 
     # ------------------------------------------------------------------ Source
@@ -103,6 +108,9 @@ class LiveSource:
             if not self._opened:
                 await self._session.open()
                 self._opened = True
+                self._market_watch.has_read(boot_ns())
+            if symbol not in self._session.markets and self._market_watch.may_read(boot_ns()):
+                await self._read_markets()  # it may have been listed since
         spec = self._session.spec(symbol)
         until_ms = closed_until_ms(self._session.exchange_ms())
         from_ms = until_ms - self._config.history_bars * MINUTE_MS
@@ -126,6 +134,7 @@ class LiveSource:
             boot_ns,
             self._session.exchange_ms,
         )
+        feed.trades_now = market.spec.active
         feed.begin(market.history)
         self.feeds[symbol] = feed
         if self._switchboard is None:
@@ -136,6 +145,7 @@ class LiveSource:
     def close(self, symbol: str) -> None:
         """Stream `symbol` no longer."""
         self._again_ns.pop(symbol, None)
+        self._refusals.end(symbol)
         if self.feeds.pop(symbol, None) is not None and self._switchboard is not None:
             self._switchboard.disconnect(symbol)
             self._tasks.pop(symbol).cancel()
@@ -146,11 +156,14 @@ class LiveSource:
         while not self._opened:
             await asyncio.sleep(_TURN_S)
         stale_after_ns = int(self._config.stale_after * 1e9)
-        self._prober = Prober(self._session, self.feeds, stale_after_ns, self._renew, self._on_probe_failed)
+        self._prober = Prober(
+            self._session, self.feeds, stale_after_ns, self._refusals, self._renew, self._on_probe_failed
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._turn())
             tasks.create_task(self._prober.run())
             tasks.create_task(self._watch_clock())
+            tasks.create_task(self._watch_markets())
 
     def heed(self, message: LockstepMessage) -> None:
         """An exchange waits for nobody."""
@@ -229,9 +242,24 @@ class LiveSource:
                     skew_ms = self._session.skew_ms
                     self._tell("warning", "clocks_compared", {"skew_ms": skew_ms, "before_ms": before_ms})
 
+    async def _watch_markets(self) -> None:
+        while True:
+            await asyncio.sleep(_MARKETS_S)
+            if self._market_watch.wants(boot_ns()):
+                try:
+                    await self._read_markets()
+                except LeviBotError as error:
+                    self._on_trouble("markets", error)
+
+    async def _read_markets(self) -> None:
+        self._market_watch.has_read(boot_ns())
+        await self._session.read_markets()
+
     async def _keep_whole(self, symbol: str, feed: SymbolFeed) -> None:
         """Recover for ever; whatever goes wrong with one symbol, the others go on."""
-        recovery = Recovery(self._session, symbol, feed, lambda error: self._on_recovery_failed(symbol, error))
+        recovery = Recovery(
+            self._session, symbol, feed, self._refusals, lambda error: self._on_recovery_failed(symbol, error)
+        )
         while True:
             try:
                 await recovery.run()
@@ -262,6 +290,9 @@ class LiveSource:
         for spec in specs:
             if spec.symbol in self.feeds:
                 self._tell("warning", "market_changed", {"symbol": spec.symbol, "active": spec.active})
+                self.feeds[spec.symbol].trades_now = spec.active
+                self._refusals.end(spec.symbol)
+                self._market_watch.changed(spec.symbol)
                 now_ms = self._session.exchange_ms()
                 self._emit(spec.symbol, now_ms, NewSpec(now_ms, spec))
 

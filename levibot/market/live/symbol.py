@@ -22,7 +22,7 @@ from levibot.market.live.probation import Probation
 from levibot.market.live.sequence import IdSequence
 from levibot.market.live.trade_log import TradeLog
 from levibot.market.path import Correction, Item, Quote, Recovered, Stale, TradeBatch
-from levibot.market.states import LIVE, OPENING, STALE
+from levibot.market.states import HALTED, LIVE, OPENING, STALE
 
 _SETTLE_MS = 300  # after the end of a minute, its last trades are still on their way; and as long as they take
 _LONGEST_SETTLE_MS = 2_000
@@ -59,6 +59,7 @@ class SymbolFeed:
     ) -> None:
         self.symbol = symbol
         self.state = OPENING
+        self.trades_now = True  # by its specification
         self._publish = publish
         self._clock = clock
         self._exchange_ms = exchange_ms
@@ -70,6 +71,7 @@ class SymbolFeed:
         self._freshness = Freshness(int(config.stale_after * 1e9), clock())
         self._probation = Probation(int(config.stale_after * 1e9))
         self._event_ms = 0
+        self.heard_ns = clock()  # when a stream last brought something
         self._first_ms: int | None = None  # the exchange's time when the streams were begun
         self.lag_ms: int | None = None  # newest frame: by the exchange's time, receipt less what it carries
         self._begins = 0
@@ -87,6 +89,7 @@ class SymbolFeed:
         new = self._take(trades, repeated=False)
         if new:  # a stream that only repeats itself is as good as silent
             self._freshness.hear_trade(received_ns)
+            self.heard_ns = received_ns
             self._coverage.resume(max(trade.event_ms for trade in new))
             self._note_lag(new[-1].event_ms, received_ns)
             self._announce(new, received_ns, backfilled=False)
@@ -97,6 +100,7 @@ class SymbolFeed:
             self._malformed += 1
             return
         self._note_lag(event_ms, received_ns)
+        self.heard_ns = received_ns
         self._freshness.hear_quote(received_ns, is_quote=True)
         self._send_prices()
 
@@ -109,6 +113,7 @@ class SymbolFeed:
             self._malformed += 1
             return
         self._note_lag(book.event_ms, received_ns)
+        self.heard_ns = received_ns
         self._freshness.hear_quote(received_ns, is_quote=found)
         self._send_prices()
 
@@ -147,6 +152,11 @@ class SymbolFeed:
             self._say(bar.close_ms, bar)
         self._send_prices()
         self._judge()
+
+    @property
+    def word(self) -> str:
+        """Its state as it is reported: of a market that does not trade, its data do not matter."""
+        return self.state if self.trades_now else HALTED
 
     # ------------------------------------------------------------------ what REST should bring
 
