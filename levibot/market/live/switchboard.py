@@ -15,6 +15,7 @@ from levibot.market.live.lines import Line
 from levibot.market.live.receiver import Receiver
 from levibot.market.live.replacement import LINGER_S, READY_S, Replacement
 from levibot.market.live.streams import Failure, SymbolStreams, streams_of
+from levibot.market.live.subscriber import Subscriber
 
 _CHECK_EVERY_S = 0.25
 _LIFE = (0.85, 0.95)  # of a connection's life, at which it is replaced; by chance, so that not all are at once
@@ -50,43 +51,6 @@ class Listeners:
     replaced: Callable[[Sequence[str]], None] = _ignore
 
 
-def _call(receive: Callable[..., None], *args: str) -> None:
-    """Tell a receiver; a mistake in it is reported, and concerns no other symbol."""
-    try:
-        receive(*args)
-    except Exception as error:  # noqa: BLE001  # ours: it counts as one
-        context = {"message": "a receiver of market data failed", "exception": error}
-        asyncio.get_running_loop().call_exception_handler(context)
-
-
-class _Subscriber:
-    """One symbol: who receives it, and where its streams are."""
-
-    def __init__(self, symbol: str, receiver: Receiver) -> None:
-        self.symbol = symbol
-        self.receiver = receiver
-        self.backoff = Backoff()
-        self.line: Line | None = None
-        self.streams: SymbolStreams | None = None
-        self.told_lost = False
-
-    def carry(self, line: Line, streams: SymbolStreams) -> None:
-        """Its streams are these now."""
-        self.line, self.streams = line, streams
-
-    def lose(self, reason: str) -> None:
-        """Tell, once until it is restored."""
-        if not self.told_lost:
-            self.told_lost = True
-            _call(self.receiver.on_lost, reason)
-
-    def restore(self) -> None:
-        """All its streams are subscribed."""
-        self.backoff.succeeded()
-        self.told_lost = False
-        _call(self.receiver.on_restored)
-
-
 class Switchboard:
     """Streams of many symbols, on as few lines as the exchange allows.
 
@@ -115,7 +79,7 @@ class Switchboard:
         self._session = session
         self._tell = tell or Listeners()
         self._budget = budget or DialBudget()
-        self._subscribers: dict[str, _Subscriber] = {}
+        self._subscribers: dict[str, Subscriber] = {}
         self._lines: list[Line] = []
         self._again: set[Line] = set()  # lines that take the place of something that failed
         self._replacements: list[Replacement] = []
@@ -141,7 +105,7 @@ class Switchboard:
     def connect(self, symbol: str, receiver: Receiver) -> None:
         """Subscribe to the streams of a symbol; `on_restored` tells when that is done, `on_lost` if it fails."""
         assert symbol not in self._subscribers, f"{symbol} is connected already"
-        subscriber = self._subscribers[symbol] = _Subscriber(symbol, receiver)
+        subscriber = self._subscribers[symbol] = Subscriber(symbol, receiver)
         line = self._line_with_room_for(symbol) or self._new_line(Backoff())
         self._carry(subscriber, line)
 
@@ -199,7 +163,7 @@ class Switchboard:
             self._drop_standby(streams.symbol)  # they were to replace others, which go on
             return
         if failure.malformed:
-            _call(subscriber.receiver.on_malformed, failure.reason)
+            subscriber.complain(failure.reason)
         self._renew(subscriber, failure.reason)
 
     def line_lost(self, line: Line, reason: str) -> None:
@@ -226,12 +190,12 @@ class Switchboard:
         self._lines.append(line)
         return line
 
-    def _carry(self, subscriber: _Subscriber, line: Line) -> None:
+    def _carry(self, subscriber: Subscriber, line: Line) -> None:
         streams = line.made(subscriber.symbol, subscriber.receiver, forwards=True)
         subscriber.carry(line, streams)
         line.add(streams)
 
-    def _parted(self, line: Line, homeless: list[_Subscriber]) -> list[list[_Subscriber]]:
+    def _parted(self, line: Line, homeless: list[Subscriber]) -> list[list[Subscriber]]:
         """Who are to share a line again; not all, if the frames of one may be what ends it again and again."""
         half = len(homeless) // 2
         suspicious = line.connected_ns is not None and line.backoff.failures >= _SUSPICIOUS
@@ -242,7 +206,7 @@ class Switchboard:
     def _line_with_room_for(self, symbol: str) -> Line | None:
         return next((line for line in self._lines if line.has_room_for(symbol)), None)
 
-    def _renew(self, subscriber: _Subscriber, reason: str) -> None:
+    def _renew(self, subscriber: Subscriber, reason: str) -> None:
         old = subscriber.line
         assert old is not None
         subscriber.lose(reason)
@@ -372,7 +336,7 @@ class Switchboard:
         if ready:
             self._tell.replaced(ready)
 
-    def _switch(self, subscriber: _Subscriber, line: Line, streams: SymbolStreams) -> None:
+    def _switch(self, subscriber: Subscriber, line: Line, streams: SymbolStreams) -> None:
         """Streams that waited are those of the symbol from now on."""
         subscriber.carry(line, streams)
         streams.activate()
@@ -385,7 +349,7 @@ class Switchboard:
             line.takes_more = True
             self._retire_ns[line] = now_ns + int(_AGAIN_S * _NS)
 
-    def _take_standby(self, subscriber: _Subscriber) -> bool:
+    def _take_standby(self, subscriber: Subscriber) -> bool:
         """Make do with streams that were to replace those which are lost now; False if there are none."""
         for replacement in self._replacements:
             streams = replacement.standby.pop(subscriber.symbol, None)
