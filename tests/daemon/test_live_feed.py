@@ -11,6 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from levibot.api.client import ApiError
 from tests.api.requests import free_port
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, live_settings
@@ -53,6 +54,15 @@ def source(daemon: DaemonUnderTest) -> dict[str, Any]:
 
 def alert(daemon: DaemonUnderTest, key: str) -> dict[str, Any] | None:
     return next((alert for alert in daemon.status()["alerts"] if alert["key"] == key), None)
+
+
+def ailment(daemon: DaemonUnderTest) -> str:
+    """What `/health` says is wrong; nothing if all is well."""
+    try:
+        daemon.api.get("/health")
+    except ApiError as error:
+        return str(error)
+    return ""
 
 
 def metric(port: int, name: str) -> float:
@@ -118,8 +128,11 @@ def test_markets_that_stay_stale_are_told_with_the_reason(
     message = alert(live, "stale_feed")["message"]  # type: ignore[index]
     assert message.startswith("no market data can be trusted: ")
     assert message.partition(": ")[2]
+    assert "no market data" in ailment(live)
     exchange.clear()
     live.wait(lambda: set(markets(live).values()) == {"live"}, "both markets to be live again", seconds=40)
+    live.wait(lambda: not alert(live, "stale_feed"), "the alert to be over soon", seconds=20)
+    assert not ailment(live)
     assert metric(port, "levi_feed_reconnects_total") >= 1
 
 
@@ -152,9 +165,11 @@ def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
     limit = 2 * daemon.settings["policy.engine.hang_after"]
     daemon.wait(lambda: daemon.engine(BTC)["uptime_seconds"] > limit + 2, "a long wait", seconds=30)
     assert markets(daemon)[BTC].startswith("failed: ")
+    assert "no market can be opened: " in ailment(daemon)
     exchange.clear()
     daemon.wait(lambda: set(markets(daemon).values()) == {"live"}, "both markets to be live", seconds=60)
     daemon.wait_ready()
+    daemon.wait(lambda: not ailment(daemon), "the daemon to be well", seconds=20)
     ticks = daemon.engine(BTC)["ticks"]
     daemon.wait(lambda: daemon.engine(BTC)["ticks"] > ticks + 20, "ticks", seconds=20)
     assert daemon.events("worker_condemned") == []
