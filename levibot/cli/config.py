@@ -16,6 +16,7 @@ from levibot.errors import ConfigError
 
 if TYPE_CHECKING:
     from levibot.config_file import LoadedConfig
+    from levibot.config_market import ExchangeConfig
 
 
 @click.group()
@@ -81,8 +82,23 @@ def load_checked(target: Target) -> LoadedConfig:
     _check_strategies(loaded.config, loaded.path)
     if (path := loaded.config.feed.path) is not None and not path.exists():
         raise ConfigError(f"feed.path: {path} does not exist; correct it")
-    check_source(loaded.config.feed.source, loaded.config.exchange_id)
+    try:
+        check_source(loaded.config.feed.source, loaded.config.exchange_id)
+        if loaded.config.feed.source == "ccxt":
+            _check_reach(loaded.config.exchange_id, loaded.config.exchange)
+    except ConfigError as error:
+        raise ConfigError(f"{loaded.path or 'environment'}: {error}") from error
     return loaded
+
+
+def _check_reach(exchange_id: str, exchange: ExchangeConfig) -> None:
+    """Try what only ccxt knows; loaded for it alone, since it takes half a second."""
+    if not exchange.sandbox and not exchange.urls:
+        return
+    from levibot.exchange.building import build
+    from levibot.exchange.quirks import quirks_of
+
+    build(exchange_id, exchange, quirks_of(exchange_id), swaps=False)
 
 
 def _symbols(count: int) -> str:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from levibot.cli.target import Target
-from levibot.errors import UnknownSymbolError
+from levibot.errors import ExchangeUnavailableError, UnknownSymbolError
+from levibot.locations import make_private
 
 if TYPE_CHECKING:
     from levibot.config import Config
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from levibot.market.download import Downloaded
 
 _DEFAULT = "mexc"
+_REMEDY = "look at this machine's network, [exchange.urls] and proxy, and at the exchange's status page"
 _PATIENCE_S = 3600.0  # a download waits for its turn as long as it takes
 
 
@@ -32,6 +34,7 @@ _PATIENCE_S = 3600.0  # a download waits for its turn as long as it takes
     help="Where the files go; default: candles/EXCHANGE below data_dir.",
 )
 @click.option("--exchange", help="Any that ccxt.pro knows; default: the configuration's, else mexc.")
+@click.option("--again", is_flag=True, help="Ask again for bars that the exchange did not have.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
 def download(
@@ -43,12 +46,14 @@ def download(
     until: str | None,
     folder: Path | None,
     exchange: str | None,
+    again: bool,
     as_json: bool,
 ) -> int:
     """Download one-minute candles, as Parquet by symbol and day.
 
-    What is there already is not fetched again, so a download that was stopped goes on where it was. No keys
-    are needed. It may run beside the daemon: it has a share of the rate limit of its own.
+    What is there already is not fetched again, so a download that was stopped goes on where it was; holes of
+    the last days are asked for again, older ones with --again. No keys are needed. It may run beside the
+    daemon: it has a share of the rate limit of its own.
     """
     from levibot.cli.download_view import print_result, progress
     from levibot.cli.names import exchange_name, symbol_list
@@ -62,7 +67,7 @@ def download(
     from_ms = parse_time(since, "--since")
     until_ms = None if until is None else parse_time(until, "--until")
     with progress(names, quiet=as_json) as (report, note):
-        results = asyncio.run(_run(config, name, folder, names, (from_ms, until_ms), report, note))
+        results = asyncio.run(_run(config, name, folder, names, (from_ms, until_ms), report, note, again=again))
     print_result(results, name, folder, as_json=as_json)
     return 1 if any(result.error for result in results) else 0
 
@@ -75,12 +80,15 @@ async def _run(
     span: tuple[int, int | None],
     report: Callable[[str, int, int], None],
     note: Callable[[str], None],
+    *,
+    again: bool,
 ) -> list[Downloaded]:
     from levibot.errors import ConfigError, ExchangeRefusedError
     from levibot.exchange.candles import closed_until_ms
     from levibot.exchange.session import ExchangeSession
     from levibot.market.download import Download
 
+    make_private(config.supervisor.data_dir)
     settings = _settings(config, exchange)
     state_dir = config.model_copy(update={"exchange": settings}).state_dir
     swaps = any(":" in symbol for symbol in symbols)
@@ -92,11 +100,13 @@ async def _run(
         end_ms = newest_ms if until_ms is None else min(until_ms, newest_ms)
         if end_ms <= from_ms:
             raise ConfigError("--since is not before --until, or lies in the future; correct one of them")
-        return await Download(session, folder, from_ms, end_ms, report, note).run(symbols)
+        return await Download(session, folder, from_ms, end_ms, report, note, again=again).run(symbols)
     except ExchangeRefusedError as error:
         if error.reason == "symbol":
             raise UnknownSymbolError(str(error)) from error
         raise
+    except ExchangeUnavailableError as error:
+        raise ExchangeUnavailableError(f"{error}; {_REMEDY}") from error
     finally:
         await session.close()
 

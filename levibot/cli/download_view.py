@@ -78,9 +78,15 @@ def print_result(results: Sequence[Downloaded], exchange: str, folder: Path, *, 
 
 def _print_gaps(result: Downloaded) -> None:
     for gap in result.gaps[:_GAPS_SHOWN]:
-        click.echo(
-            f"gap: {result.symbol} from {_time(gap.from_ms)}, {gap.missing:,} min: the exchange has no bars"
+        asked_ms = result.asked_ms.get(gap.from_ms)
+        why = (
+            "not asked for yet"
+            if asked_ms is None
+            else f"the exchange had no bars when asked on {_time(asked_ms)}"
         )
+        click.echo(f"gap: {result.symbol} from {_time(gap.from_ms)}, {gap.missing:,} min: {why}")
+    if result.asked_ms:
+        click.echo(f"gap: {result.symbol}: --again asks for them again; recent ones always are")
     if (more := len(result.gaps) - _GAPS_SHOWN) > 0:
         click.echo(f"gap: {result.symbol} and {more} more; --json lists them all")
 
@@ -104,13 +110,14 @@ def _document(result: Downloaded) -> dict[str, object]:
         "until": _time(result.until_ms),
         "new_days": result.fetched_days,
         "without_trades": result.without_trades,
-        "gaps": [_gap(gap) for gap in result.gaps],
+        "gaps": [_gap(gap, result.asked_ms.get(gap.from_ms)) for gap in result.gaps],
         "error": result.error or None,
     }
 
 
-def _gap(gap: Hole) -> dict[str, object]:
-    return {"from": _time(gap.from_ms), "minutes": gap.missing}
+def _gap(gap: Hole, asked_ms: int | None) -> dict[str, object]:
+    asked = None if asked_ms is None else _time(asked_ms)
+    return {"from": _time(gap.from_ms), "minutes": gap.missing, "asked": asked}
 
 
 def _time(ms: int) -> str:

@@ -107,7 +107,9 @@ def _judge_symbols(symbols: Iterable[str], session: ExchangeSession) -> Iterator
             if ":" in symbol:
                 remedy = f"only spot markets are streamed: write {symbol.partition(':')[0]}"
             else:
-                near = difflib.get_close_matches(symbol, session.markets, n=1)
+                base = symbol.partition("/")[0]  # another coin would be another trade, not a correction
+                same = [name for name in session.markets if name.partition("/")[0] == base and ":" not in name]
+                near = difflib.get_close_matches(symbol, same, n=1, cutoff=0.0)
                 remedy = f"did you mean {near[0]}? Correct symbols" if near else "correct symbols"
             yield Finding(f"symbol {symbol}", "fail", str(error), remedy)
             continue
@@ -147,7 +149,9 @@ async def _judge_rate(config: Config, session: ExchangeSession) -> Finding:
 def _failure(config: Config, error: LeviBotError | TimeoutError) -> Finding:
     text = str(error) or "no answer in time"
     if isinstance(error, StopError):
-        return Finding("exchange", "fail", text, "correct [exchange]: `levibotctl config check`")
+        return Finding(
+            "exchange", "fail", text, "correct [exchange]; `levibotctl config check` tells when it is right"
+        )
     if isinstance(error, CoolDownError):
         return _left_alone(config, text)
     if isinstance(error, ExchangeRefusedError | BackOffError):

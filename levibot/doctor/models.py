@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
 from levibot.errors import ModelError
-from levibot.ml.manifest import read_manifest, read_model
+from levibot.ml.manifest import Manifest, read_manifest, read_model
 from levibot.ml.store import ModelStore
 
 
@@ -20,14 +21,10 @@ def check_models(patient: Patient) -> Iterator[Finding]:
         yield Finding("model", "ok", "no inference pool is wanted")
         return
     try:
-        folder = ModelStore(config.models_dir).current(config.model_name)
+        store = ModelStore(config.models_dir)
+        folder = store.current(config.model_name)
         if folder is None:
-            yield Finding(
-                "model",
-                "warn",
-                f"there is none named {config.model_name}: no signal",
-                "train one: `levibotctl train`",
-            )
+            yield _without_model(config, store)
             return
         manifest = read_manifest(folder)
         read_model(folder, manifest)
@@ -35,3 +32,28 @@ def check_models(patient: Patient) -> Iterator[Finding]:
         yield Finding("model", "fail", str(error), "train another: `levibotctl train`")
         return
     yield Finding("model", "ok", f"{manifest.name}/{manifest.version}, {manifest.model_bytes:,} bytes")
+
+
+def _without_model(config: Config, store: ModelStore) -> Finding:
+    """What it means that no version serves: nothing, where nobody asks."""
+    if not any(map(config.asks_model, config.symbols)):
+        return Finding("model", "ok", "none serves, and no engine has the strategy ensemble, which asks one")
+    stored = store.versions(config.model_name)
+    if not stored:
+        found = f"there is none named {config.model_name}: no signal"
+        return Finding("model", "warn", found, "train one: `levibotctl train`")
+    manifest = read_manifest(store.folder / config.model_name / stored[-1])
+    why = f": {'; '.join(manifest.scores.missed)}" if manifest.scores.missed else ""
+    found = f"{config.model_name}/{stored[-1]} is stored but not promoted, so it gives no signal{why}"
+    remedy = f'let it serve all the same: `{_training(manifest)}`; or strategy = "sma_cross", which asks none'
+    return Finding("model", "warn", found, remedy)
+
+
+def _training(manifest: Manifest) -> str:
+    """The command that makes such a model again, and promotes it."""
+    label = manifest.label
+    return (
+        f"levibotctl train --symbols {','.join(manifest.symbols)} --exchange {manifest.exchange} "
+        f"--horizon {label.horizon_bars} --take-profit {label.take_profit:.6g} --stop-loss {label.stop_loss:.6g} "
+        f"--seed {manifest.seed} --promote"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -14,6 +15,7 @@ from levibot.exchange.names import check_id
 from levibot.exchange.quirks import Quirks
 
 _REQUEST_TIMEOUT_MS = 60_000  # the deadline of a call is what ends a request; this one only stops leaks
+_URLS_TOLD = 6
 
 
 def build(exchange_id: str, config: ExchangeConfig, quirks: Quirks, *, swaps: bool) -> Any:
@@ -77,9 +79,19 @@ def _set_url(exchange: Any, key: str, url: str) -> None:
     for parent in parents:
         table = table.get(parent) if isinstance(table, dict) else None
     if not isinstance(table, dict) or not isinstance(table.get(last), str):
-        known = ", ".join(sorted(_url_keys(exchange.urls["api"])))
-        raise ConfigError(f'[exchange.urls] "{key}": {exchange.id} has no such URL; it has {known}')
+        raise ConfigError(f'[exchange.urls] "{key}": {exchange.id} has no such URL; {_nearest_url(exchange, key)}')
     table[last] = url
+
+
+def _nearest_url(exchange: Any, key: str) -> str:
+    """Some have forty: those that are like it are told, else those of most use."""
+    known = sorted(_url_keys(exchange.urls["api"]))
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    below = [name for name in known if name.startswith(f"{key}.")] or known
+    others = ", and more" if len(below) > _URLS_TOLD else ""
+    return "it has " + ", ".join(f'"{name}"' for name in below[:_URLS_TOLD]) + others
 
 
 def _url_keys(table: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -37,6 +37,11 @@ _MARKETS_DEADLINE_S = 30.0  # thousands of markets in one answer
 _CLOCK_EVERY_S, _MARKETS_EVERY_S = 600.0, 3600.0
 _AGAIN_S = 30.0  # after a failed reading of clock or markets
 _PAUSES_S = (0.25, 1.0)  # between the attempts of `read`
+_ASKED: Mapping[WeightClass, str] = {  # what was sent, for people
+    "data": "asking {} for data",
+    "order": "sending an order to {}",
+    "protective": "asking {} to cancel, or about orders",
+}
 
 
 def _ignore(*_: object) -> None:
@@ -365,7 +370,7 @@ class ExchangeSession:
     # ------------------------------------------------------------------ failures
 
     def _react(self, error: Exception, weight_class: WeightClass) -> LeviBotError:
-        failure = translate(error, weight_class)
+        failure = translate(error, _ASKED[weight_class].format(self.id))
         if isinstance(failure, CoolDownError):
             self._begin_cool_down(None, str(failure))
             return CoolDownError(self.cool_down.reason, self.cool_down.remaining_s())

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -18,6 +18,13 @@ from levibot.symbols import on_disk
 
 DAY_MS = 1440 * MINUTE_MS
 _METADATA = "levibot"
+
+
+class _Stored(NamedTuple):
+    """What a file says of itself."""
+
+    complete_until_ms: int
+    asked_ms: int | None
 
 
 class CandleDays:
@@ -53,6 +60,21 @@ class CandleDays:
         ConfigError
             If the file holds candles of another exchange.
         """
+        stored = self._stored(day_ms)
+        return None if stored is None else stored.complete_until_ms
+
+    def asked_ms(self, day_ms: int) -> int | None:
+        """When the exchange was asked for a day, its own time; None: never, or nobody wrote it down.
+
+        Raises
+        ------
+        ConfigError
+            As `complete_until_ms`.
+        """
+        stored = self._stored(day_ms)
+        return None if stored is None else stored.asked_ms
+
+    def _stored(self, day_ms: int) -> _Stored | None:
         import polars
 
         path = self.path(day_ms)
@@ -61,16 +83,21 @@ class CandleDays:
         try:
             stored = orjson.loads(polars.read_parquet_metadata(path)[_METADATA])
             exchange, until_ms = stored["exchange"], stored["complete_until_ms"]
+            asked_ms = stored.get("asked_ms")
         except (polars.exceptions.PolarsError, orjson.JSONDecodeError, KeyError, TypeError):
             return None  # cut off, or somebody else's: it is fetched again
         if exchange != self._exchange:
             raise ConfigError(
                 f"{path} holds candles of {exchange}, not of {self._exchange}; name another folder with --folder"
             )
-        return until_ms if isinstance(until_ms, int) else None
+        if not isinstance(until_ms, int):
+            return None
+        return _Stored(until_ms, asked_ms if isinstance(asked_ms, int) else None)
 
-    def write(self, day_ms: int, candles: Sequence[Candle], until_ms: int) -> None:
-        """Replace the file of a day, whole or not at all.
+    def write(self, day_ms: int, candles: Sequence[Candle], until_ms: int, asked_ms: int) -> None:
+        """Replace the file of a day, whole or not at all. Stored bars that are not given again stay.
+
+        An exchange may tell of its newest bars only, or lack today what it had yesterday.
 
         Parameters
         ----------
@@ -80,6 +107,8 @@ class CandleDays:
             Of this day, oldest first.
         until_ms
             Up to when they are all that the exchange has.
+        asked_ms
+            When it was asked, the exchange's time.
 
         Raises
         ------
@@ -88,14 +117,32 @@ class CandleDays:
         """
         import polars
 
-        columns: dict[str, Any] = {name: [row[at] for row in candles] for at, name in enumerate(COLUMNS)}
+        bars = {row[0]: row for row in self._bars(day_ms)} | {row[0]: row for row in candles}
+        rows = [bars[open_ms] for open_ms in sorted(bars)]
+        columns: dict[str, Any] = {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
         schema = {name: polars.Int64 if name == "timestamp" else polars.Float64 for name in COLUMNS}
-        stored = {"exchange": self._exchange, "symbol": self._symbol, "complete_until_ms": until_ms}
+        stored = {
+            "exchange": self._exchange,
+            "symbol": self._symbol,
+            "complete_until_ms": until_ms,
+            "asked_ms": asked_ms,
+        }
         buffer = io.BytesIO()
         polars.DataFrame(columns, schema=schema).write_parquet(
             buffer, metadata={_METADATA: orjson.dumps(stored).decode()}
         )
         write_atomic(self.path(day_ms), buffer.getvalue())
+
+    def _bars(self, day_ms: int) -> list[tuple[Any, ...]]:
+        """What is stored of a day; nothing of a file that is not usable."""
+        import polars
+
+        if self._stored(day_ms) is None:
+            return []
+        try:
+            return polars.read_parquet(self.path(day_ms), columns=list(COLUMNS)).rows()
+        except polars.exceptions.PolarsError:
+            return []
 
     def times(self, from_ms: int, until_ms: int) -> Iterator[tuple[int, float]]:
         """Opening time and volume of each stored bar in a span, oldest first."""
@@ -105,3 +152,8 @@ class CandleDays:
             if (path := self.path(day_ms)).is_file():
                 frame = polars.read_parquet(path, columns=["timestamp", "volume"])
                 yield from ((ms, volume) for ms, volume in frame.iter_rows() if from_ms <= ms < until_ms)
+
+    def has_holes(self, day_ms: int, until_ms: int) -> bool:
+        """Whether fewer bars of a day are stored than there are minutes until `until_ms`."""
+        end_ms = min(day_ms + DAY_MS, until_ms)
+        return sum(1 for _ in self.times(day_ms, end_ms)) < (end_ms - day_ms) // MINUTE_MS

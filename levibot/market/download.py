@@ -21,6 +21,7 @@ Note = Callable[[str], None]
 _AT_ONE_TIME = 4  # symbols
 _ATTEMPTS = 8  # without a single new day in between
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
+_SETTLED_MS = 2 * DAY_MS  # after a day's end: what an exchange lacks then, it hardly ever adds
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Downloaded:
     until_ms: int = 0
     without_trades: int = 0  # bars with no volume
     gaps: list[Hole] = field(default_factory=list)
+    asked_ms: dict[int, int] = field(default_factory=dict)  # by beginning of a gap; absent: not asked yet
     error: str = ""  # why it is not complete
 
 
@@ -52,6 +54,9 @@ class Download:
         Called with each day that is done.
     note
         Called with what delays it, for people.
+    again
+        Whether days with holes are fetched again however old they are. Else only those are that were last asked
+        for so soon after their end that the exchange may have added to them since.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Download:
         progress: Progress,
         note: Note,
         first_pause_s: float = _FIRST_PAUSE_S,
+        *,
+        again: bool = False,
     ) -> None:
         self._session = session
         self._folder = folder
@@ -71,6 +78,8 @@ class Download:
         self._progress = progress
         self._note = note
         self._first_pause_s = first_pause_s
+        self._again = again
+        self._begun_ms = session.exchange_ms()
         self._slots = asyncio.Semaphore(_AT_ONE_TIME)
 
     async def run(self, symbols: Sequence[str]) -> list[Downloaded]:
@@ -125,7 +134,7 @@ class Download:
         done = total - len(missing)
         for first_ms, end_ms in _runs(missing, self._until_ms):
             async for day_ms, candles, until_ms in self._days(symbol, first_ms, end_ms):
-                await asyncio.to_thread(days.write, day_ms, candles, until_ms)
+                await asyncio.to_thread(days.write, day_ms, candles, until_ms, self._session.exchange_ms())
                 result.fetched_days += 1
                 done += 1
                 self._progress(symbol, done, total)
@@ -134,9 +143,15 @@ class Download:
         missing = []
         for day_ms in range(self._from_ms, self._until_ms, DAY_MS):
             complete_ms = days.complete_until_ms(day_ms)
-            if complete_ms is None or complete_ms < min(day_ms + DAY_MS, self._until_ms):
+            short = complete_ms is None or complete_ms < min(day_ms + DAY_MS, self._until_ms)
+            if short or self._may_have_more(days, day_ms):
                 missing.append(day_ms)
         return missing
+
+    def _may_have_more(self, days: CandleDays, day_ms: int) -> bool:
+        """Whether a day has holes that the exchange may have filled since it was asked."""
+        settled_ms = self._begun_ms if self._again else min(self._begun_ms, day_ms + DAY_MS + _SETTLED_MS)
+        return (days.asked_ms(day_ms) or 0) < settled_ms and days.has_holes(day_ms, self._until_ms)
 
     async def _days(
         self, symbol: str, from_ms: int, until_ms: int
@@ -171,9 +186,16 @@ def _count(days: CandleDays, result: Downloaded, from_ms: int, until_ms: int) ->
         if expected is None:
             result.from_ms = open_ms
         elif open_ms > expected:
-            result.gaps.append(Hole(expected, (open_ms - expected) // MINUTE_MS, False))
+            _add_gap(days, result, expected, open_ms)
         expected = open_ms + MINUTE_MS
         result.bars += 1
         result.without_trades += volume == 0
     if expected is not None and expected < until_ms:
-        result.gaps.append(Hole(expected, (until_ms - expected) // MINUTE_MS, False))
+        _add_gap(days, result, expected, until_ms)
+
+
+def _add_gap(days: CandleDays, result: Downloaded, from_ms: int, until_ms: int) -> None:
+    result.gaps.append(Hole(from_ms, (until_ms - from_ms) // MINUTE_MS, False))
+    asked_ms = days.asked_ms(from_ms // DAY_MS * DAY_MS)
+    if asked_ms is not None:
+        result.asked_ms[from_ms] = asked_ms

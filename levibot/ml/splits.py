@@ -84,10 +84,11 @@ def label_rows(histories: Sequence[History], label: Label) -> Rows:
     return joined.take(np.argsort(joined.open_ms, kind="stable"))
 
 
-def split(rows: Rows, begins: Boundaries) -> Split:
+def split(rows: Rows, begins: Boundaries, label: Label) -> Split:
     """Divide rows; those whose label looks into a later span are purged (López de Prado 2018, chapter 7).
 
-    An embargo is not needed: no span is followed by one that is fitted on.
+    An embargo is not needed: no span is followed by one that is fitted on. `label` is what the rows were labelled
+    by; an error tells it, since what is too far can only be mended by who knows how far it is.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def split(rows: Rows, begins: Boundaries) -> Split:
         rows.take(rows.open_ms >= test_ms),
     )
     for name, span in zip(divided._fields, divided, strict=True):
-        _check_span(name, span)
+        _check_span(name, span, label)
     return divided
 
 
@@ -128,15 +129,17 @@ def stretches(rows: Rows, horizon_bars: int) -> NDArray[np.int64]:
     return numbers
 
 
-def _check_span(name: str, span: Rows) -> None:
+def _check_span(name: str, span: Rows, label: Label) -> None:
     count, positives = len(span.labels), int(span.labels.sum())
+    barriers = f"+{label.take_profit:.2%} or -{label.stop_loss:.2%} within {label.horizon_bars} bars"
     if count < _LEAST_ROWS:
         raise TrainingError(
-            f"the {name} span has {count} rows whose price touches a barrier, expected {_LEAST_ROWS} or more; "
-            "give more candles, nearer barriers or a longer horizon"
+            f"the {name} span has {count} rows whose price touches a barrier, {barriers}, expected {_LEAST_ROWS} "
+            "or more; give more candles, nearer barriers (--take-profit, --stop-loss) or a longer --horizon"
         )
     if positives in (0, count):
         found = "rises" if positives else "falls"
         raise TrainingError(
-            f"the {name} span has only {found}, expected both; give more candles or nearer barriers"
+            f"the {name} span has only {found} ({barriers}), expected both; give more candles, or nearer barriers "
+            "(--take-profit, --stop-loss)"
         )

@@ -103,7 +103,7 @@ def train(
     progress("labelling", 0, None)
     begins = boundaries(histories)
     label = choose_label(plan, histories, begins.validation_ms)
-    spans = split(label_rows(histories, label), begins)
+    spans = split(label_rows(histories, label), begins, label)
     booster, params = fit(spans, plan, progress)
     text = booster.model_to_string(num_iteration=booster.best_iteration).encode()
     probabilities = booster.predict(spans.test.features, num_iteration=booster.best_iteration, num_threads=1)

@@ -312,13 +312,30 @@ def test_config_check_knows_the_exchanges_of_ccxt(place: Place) -> None:
     place.config.write_text('[exchange]\nid = "binanse"\n[feed]\nsource = "ccxt"')
     done = place.ctl("config", "check")
     assert done.returncode == 1
-    assert "[exchange] id = 'binanse': no such exchange; did you mean binance?" in done.stderr
+    assert f"{place.config}: [exchange] id = 'binanse': no such exchange; did you mean binance?" in done.stderr
     for command in ("start", "run"):
         done = place.ctl(command)
         assert done.returncode == 1
         assert done.stderr.endswith("[exchange] id = 'binanse': no such exchange; did you mean binance?\n")
         assert done.stderr.count("\n") == 1
     assert not list(place.data.glob("**/supervisor-*.jsonl")), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("sandbox = true", "[exchange] sandbox: mexc has none; set it to false"),
+        ('[exchange.urls]\n"spot.pubic" = "http://127.0.0.1:9"', 'did you mean "spot.public"?'),
+    ],
+)
+def test_config_check_tries_what_only_ccxt_knows(place: Place, settings: str, words: str) -> None:
+    place.config.write_text(f'[feed]\nsource = "ccxt"\n[exchange]\n{settings}\n')
+    done = place.ctl("config", "check")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"{place.config}: [exchange" in done.stderr
+    assert words in done.stderr
+    place.config.write_text('[feed]\nsource = "ccxt"\n[exchange]\nid = "binance"\nsandbox = true\n')
+    assert place.ctl("config", "check").returncode == 0
 
 
 def test_config_check_finds_programs_and_files_that_cannot_work(place: Place) -> None:

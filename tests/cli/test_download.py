@@ -45,18 +45,20 @@ def test_it_downloads_what_the_configuration_names_and_reports_the_gap(
     assert done.returncode == 0, done.stderr
     folder = place.data / "candles" / "mexc"
     assert polars.read_parquet(folder / "BTC-USDT" / "*.parquet").height == 6 * 1440 - 80
-    assert "gap: BTC/USDT from 2023-03-24T12:40Z, 80 min: the exchange has no bars" in done.stdout
+    assert "gap: BTC/USDT from 2023-03-24T12:40Z, 80 min: the exchange had no bars when asked on 20" in done.stdout
     assert "8,560" in done.stdout
+    assert place.data.stat().st_mode & 0o777 == 0o700, "as the daemon makes it"
     assert f"{folder}: set [feed] path to it" in done.stdout
     assert "BTC/USDT: 6 of 6 days" in done.stderr
     again = json.loads(place.ctl("download", *SPAN, "--json").stdout)
+    asked = again["symbols"]["BTC/USDT"]["gaps"][0]["asked"]
     assert again["symbols"]["BTC/USDT"] == {
         "bars": 8560,
         "from": "2023-03-20T00:00Z",
         "until": "2023-03-26T00:00Z",
         "new_days": 0,
         "without_trades": 72,
-        "gaps": [{"from": "2023-03-24T12:40Z", "minutes": 80}],
+        "gaps": [{"from": "2023-03-24T12:40Z", "minutes": 80, "asked": asked}],
         "error": None,
     }
 
@@ -99,5 +101,22 @@ def test_an_exchange_that_is_down_is_an_error_of_one_line(place: Place, exchange
     exchange.arm("status", "GET /api/v3/exchangeInfo", status=503)
     down = place.ctl("download", *SPAN)
     assert down.returncode == 1
-    assert down.stderr.startswith("Error: data: ExchangeNotAvailable: mexc GET http")
+    assert down.stderr.startswith("Error: asking mexc for data: ExchangeNotAvailable: mexc GET http")
+    assert "; look at this machine's network, [exchange.urls] and proxy" in down.stderr
     assert down.stderr.count("\n") == 1
+
+
+def test_without_a_network_the_reason_is_told(place: Place) -> None:
+    urls = '"spot.public" = "http://127.0.0.1:9"\n"spot.private" = "http://127.0.0.1:9"\n'
+    place.config.write_text(f"{place.config.read_text()}[exchange.urls]\n{urls}")
+    down = place.ctl("download", *SPAN)
+    assert (down.returncode, down.stderr.count("\n")) == (1, 1)
+    assert "Cannot connect to host 127.0.0.1:9 [" in down.stderr
+
+
+def test_again_asks_for_old_holes(place: Place, exchange: RunningExchange) -> None:
+    place.ctl("download", *SPAN)
+    assert (
+        json.loads(place.ctl("download", *SPAN, "--again", "--json").stdout)["symbols"]["BTC/USDT"]["new_days"]
+        == 1
+    )

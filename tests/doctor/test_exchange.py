@@ -53,10 +53,11 @@ def test_all_is_well(exchange: RunningExchange, ask: Asked) -> None:
 
 
 def test_symbols_that_are_no_markets_are_named_with_the_nearest(exchange: RunningExchange, ask: Asked) -> None:
-    found = ask(reach(exchange), symbols=["BTC/USDT", "ETH/USD", "BTC/USDT:USDT"])
+    found = ask(reach(exchange), symbols=["BTC/USDT", "ETH/USD", "XTH/USDT", "BTC/USDT:USDT"])
     assert "symbols" not in found
     assert found["symbol ETH/USD"].level == "fail"
     assert "did you mean ETH/USDT?" in found["symbol ETH/USD"].remedy
+    assert found["symbol XTH/USDT"].remedy == "correct symbols", "another coin is no correction"
     assert found["symbol BTC/USDT:USDT"].remedy == "only spot markets are streamed: write BTC/USDT"
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
+from levibot.cli.train import train
 from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
 from levibot.doctor.models import check_models
@@ -24,7 +27,21 @@ def test_no_model_is_told_and_no_pool_needs_none(tmp_path: Path) -> None:
     assert check(tmp_path).level == "warn"
     assert "levibotctl train" in check(tmp_path).remedy
     assert check(tmp_path, processes=0, strategy="sma_cross").level == "ok"
+    assert check(tmp_path, strategy="sma_cross").level == "ok"
     assert check(tmp_path, processes=0).level == "warn"
+
+
+def test_a_model_that_is_not_promoted_is_told_with_the_command_that_promotes_it(tmp_path: Path) -> None:
+    stored = ModelStore(tmp_path).save(manifest(), b"tree\n")
+    found = check(tmp_path)
+    assert found.level == "warn"
+    assert f"{stored.name}/{stored.version} is stored but not promoted" in found.found
+    command = re.search(r"`levibotctl (train .* --promote)`", found.remedy)
+    assert command is not None
+    options = train.make_context("train", shlex.split(command[1])[1:]).params
+    assert options["take_profit"] == stored.label.take_profit
+    assert (options["horizon"], options["promote"]) == (stored.label.horizon_bars, True)
+    assert check(tmp_path, strategy="sma_cross").level == "ok"
 
 
 def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> None:

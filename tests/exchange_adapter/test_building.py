@@ -48,10 +48,21 @@ def test_urls_are_dotted_keys() -> None:
     assert made("binance").urls["api"]["public"].startswith("https://")  # of one object, not of all
 
 
-@pytest.mark.parametrize("key", ["ws", "nope.spot", "public.more", "pubic"])
-def test_a_url_that_the_exchange_does_not_have_is_named(key: str) -> None:
-    with pytest.raises(ConfigError, match=r"has no such URL; it has .*ws\.spot"):
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("ws", 'it has "ws.'),
+        ("zzz", 'it has "'),
+        ("ws.spt", 'did you mean "ws.spot"?'),
+        ("public.more", 'did you mean "public"?'),
+        ("pubic", 'did you mean "public"?'),
+    ],
+)
+def test_a_url_that_the_exchange_does_not_have_is_named_with_the_nearest(key: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
         made("binance", urls={key: "http://127.0.0.1:1"})
+    assert f'"{key}": binance has no such URL; {hint}' in str(refused.value)
+    assert len(str(refused.value)) < 250
 
 
 def test_options_win_over_ours_and_are_merged() -> None:

@@ -41,7 +41,9 @@ class Site:
         self.notes: list[str] = []
         self.progress: list[tuple[str, int, int]] = []
 
-    def download(self, from_ms: int = MARCH_20, until_ms: int = MARCH_26, symbol: str = SYMBOL) -> Downloaded:
+    def download(
+        self, from_ms: int = MARCH_20, until_ms: int = MARCH_26, symbol: str = SYMBOL, *, again: bool = False
+    ) -> Downloaded:
         async def act() -> list[Downloaded]:
             place = self.exchange.connection()
             config = ExchangeConfig(id=place.id, urls=dict(place.urls), requests_per_minute=60_000)
@@ -50,7 +52,14 @@ class Site:
                 await session.open()
                 report = lambda *step: self.progress.append(step)  # noqa: E731
                 job = Download(
-                    session, self.folder / "candles", from_ms, until_ms, report, self.notes.append, 0.01
+                    session,
+                    self.folder / "candles",
+                    from_ms,
+                    until_ms,
+                    report,
+                    self.notes.append,
+                    0.01,
+                    again=again,
                 )
                 return await job.run([symbol])
             finally:
@@ -104,6 +113,23 @@ def test_what_is_there_is_not_fetched_again(site: Site) -> None:
     assert site.asked() == asked
     assert (again.fetched_days, again.bars, again.gaps) == (0, 6 * 1440 - 80, [OUTAGE])
     assert {path: path.stat().st_mtime_ns for path in site.days.folder.iterdir()} == files
+
+
+def test_old_holes_are_asked_for_again_if_told_to_and_recent_ones_always(site: Site) -> None:
+    first = site.download()
+    outage_day = OUTAGE.from_ms // DAY_MS * DAY_MS
+    again = site.download(again=True)
+    assert (again.fetched_days, again.gaps) == (1, [OUTAGE])
+    assert again.asked_ms[OUTAGE.from_ms] > first.asked_ms[OUTAGE.from_ms]
+    assert site.stored() == site.truth()
+
+    hour = range(MARCH_20 + 60 * MINUTE_MS, MARCH_20 + 120 * MINUTE_MS, MINUTE_MS)
+    whole = [bar for bar in site.truth() if bar.open_ms < MARCH_20 + DAY_MS]
+    site.days.path(MARCH_20).unlink()
+    site.days.write(MARCH_20, [b for b in whole if b.open_ms not in hour], MARCH_20 + DAY_MS, MARCH_20 + DAY_MS)
+    assert site.download().gaps == [OUTAGE], "it was asked for just after the day, and the exchange has them now"
+    assert site.stored() == site.truth()
+    assert site.days.asked_ms(outage_day) == again.asked_ms[OUTAGE.from_ms]
 
 
 def test_a_download_that_was_stopped_goes_on_where_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

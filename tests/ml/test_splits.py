@@ -62,7 +62,7 @@ def test_rows_of_all_symbols_are_in_order_of_time_each_with_its_own_label() -> N
 def assert_no_leak(both: list[History], label: Label) -> None:
     begins = boundaries(both)
     rows = label_rows(both, label)
-    spans = split(rows, begins)
+    spans = split(rows, begins, label)
     assert spans.train.until_ms.max() <= begins.validation_ms <= spans.validation.open_ms.min()
     assert spans.validation.until_ms.max() <= begins.test_ms <= spans.test.open_ms.min()
     kept = sum(len(span.labels) for span in spans)
@@ -95,7 +95,7 @@ def test_the_spans_are_three_fixed_shares_of_the_time() -> None:
     assert begins.validation_ms == pytest.approx(first + 0.6 * (last - first), abs=MINUTE_MS)
     assert begins.test_ms == pytest.approx(first + 0.8 * (last - first), abs=MINUTE_MS)
     assert begins.validation_ms % MINUTE_MS == 0
-    part = describe(split(label_rows(both, LABEL), begins).test)
+    part = describe(split(label_rows(both, LABEL), begins, LABEL).test)
     assert part.from_ms >= begins.test_ms
     assert part.from_utc.startswith("2025-01-0")
     assert 0.3 < part.positives < 0.7
@@ -105,13 +105,15 @@ def test_too_little_to_learn_from_is_told_with_a_remedy() -> None:
     with pytest.raises(TrainingError, match=r"no bar has features.*more candles"):
         boundaries([read_history(walk(WINDOW - 1), lambda _more: None)])
     both = histories(400)
-    with pytest.raises(TrainingError, match=r"span has .* rows .* expected 200 or more; give more candles"):
-        split(label_rows(both, LABEL), boundaries(both))
+    few = r"span has .* rows .* barrier, \+0.40% or -0.40% within 30 bars, expected 200 or more; .*--take-profit"
+    with pytest.raises(TrainingError, match=few):
+        split(label_rows(both, LABEL), boundaries(both), LABEL)
     rows = label_rows(histories(), LABEL)
     only = rows.take(rows.labels == 1)
     begins = Boundaries(int(only.open_ms[len(only.labels) // 3]), int(only.open_ms[2 * len(only.labels) // 3]))
-    with pytest.raises(TrainingError, match="train span has only rises, expected both"):
-        split(only, begins)
+    one_class = r"train span has only rises \(\+0.40% or .*\), expected both; .*--stop-loss"
+    with pytest.raises(TrainingError, match=one_class):
+        split(only, begins, LABEL)
     assert only.features.shape[1] == len(FEATURES)
 
 

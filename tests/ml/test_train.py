@@ -173,7 +173,8 @@ def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
     histories = [read_history(items, lambda _more: None) for items in found.by_symbol.values()]
     begins = boundaries(histories)
     plan = replace(PLAN, name="lightgbm-binance", exchange="binance", horizon_bars=60)
-    spans = split(label_rows(histories, choose_label(plan, histories, begins.validation_ms)), begins)
+    label = choose_label(plan, histories, begins.validation_ms)
+    spans = split(label_rows(histories, label), begins, label)
     booster, _ = fit(spans, plan, silent)
     honest = auc(spans.test.labels, booster.predict(spans.test.features))
     assert 0.4 < honest < 0.7, "more would be too good to be true"
