@@ -28,12 +28,15 @@ class Condition:
         The check: what is wrong, given the facts and whether it is told already; None: that is not known, and
         what was found before neither begins nor ends. A finding whose key is the bare name stands for all
         others of the condition.
+    surely_over
+        Whether it is known that what a key tells of is over: what a life before raised needs no patience then.
     """
 
     name: str
     after: float
     calm: float
     find: Callable[[Facts, bool], Iterable[Finding] | None]
+    surely_over: Callable[[Facts, str], bool] = lambda _facts, _key: False
 
 
 def _waiting_engines(facts: Facts, _told: bool) -> Iterable[Finding]:
@@ -185,9 +188,9 @@ def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
 
 
 CONDITIONS = (
-    Condition("stale_feed", after=3.0, calm=5.0, find=market.stale_markets),
-    Condition("market_failed", after=3.0, calm=5.0, find=market.failed_markets),
-    Condition("market_halted", after=3.0, calm=5.0, find=market.halted_markets),
+    Condition("stale_feed", after=3.0, calm=5.0, find=market.stale_markets, surely_over=market.are_live),
+    Condition("market_failed", after=3.0, calm=5.0, find=market.failed_markets, surely_over=market.are_live),
+    Condition("market_halted", after=3.0, calm=5.0, find=market.halted_markets, surely_over=market.are_live),
     Condition("cool_down", after=0.0, calm=10.0, find=market.cool_down),
     Condition("recorder", after=0.0, calm=60.0, find=market.recorder),
     Condition("engine_waiting", after=60.0, calm=5.0, find=_waiting_engines),

@@ -126,6 +126,14 @@ def halted_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
             )
 
 
+def are_live(facts: Facts, key: str) -> bool:
+    """Whether a live source says that the markets are live that an alert of this key tells of."""
+    symbol = key.partition(":")[2]
+    symbols = [symbol] if symbol else list(facts.market_ages)
+    states = {facts.market_reasons.get(symbol) for symbol in symbols}
+    return facts.live_source and states == {LIVE}
+
+
 def blindness(facts: Facts) -> str:
     """Why the daemon is of no use as it sees no market, or not one that it has a position in; empty: it sees.
 

@@ -66,12 +66,13 @@ class Watch:
             # While one finding stands for all, none of the others is over.
             keys = [condition.name] if condition.name in found else {*found, *self._keys_of(condition)}
             for key in keys:
-                self._follow(condition, key, found.get(key), now)
+                sure = key not in found and condition.surely_over(facts, key)
+                self._follow(condition, key, found.get(key), now, sure=sure)
 
     def _keys_of(self, condition: Condition) -> list[str]:
         return [key for key in self._tracks if _name(key) == condition.name]
 
-    def _follow(self, condition: Condition, key: str, finding: Finding | None, now: float) -> None:
+    def _follow(self, condition: Condition, key: str, finding: Finding | None, now: float, *, sure: bool) -> None:
         track = self._tracks.setdefault(key, _Track(now, finding is not None, False, condition.calm))
         if track.holds != (finding is not None):
             track.holds, track.since = finding is not None, now
@@ -81,7 +82,7 @@ class Watch:
         if finding is None:
             if not track.told:
                 del self._tracks[key]
-            elif lasted >= track.calm:
+            elif lasted >= (condition.calm if sure else track.calm):
                 del self._tracks[key]
                 self._severities.pop(key, None)
                 self._clear(key)

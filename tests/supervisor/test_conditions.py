@@ -403,6 +403,26 @@ def test_what_a_life_before_raised_ends_only_when_it_is_known_to_be_over() -> No
     assert not conditions.owns("y")
 
 
+@pytest.mark.parametrize("key", ["stale_feed", "stale_feed:BTC/USDT", "market_failed:BTC/USDT"])
+@pytest.mark.parametrize(("state", "over"), [("live", True), ("opening", False), (None, False)])
+def test_what_a_life_before_told_of_a_market_ends_when_it_is_known_to_be_live(
+    key: str, state: str | None, over: bool
+) -> None:
+    listener = Listener()
+    conditions = Watch(listener.raise_alert, listener.clear, [key])
+    facts = Facts(
+        live_source=True,
+        market_ages={"BTC/USDT": 1.0},
+        market_limits=MARKETS,
+        market_reasons={"BTC/USDT": state} if state else {},
+    )
+    for second in range(5):
+        conditions.look(facts, second)
+    assert listener.said == []
+    conditions.look(facts, 5)
+    assert listener.said == ([(key, "over")] if over else [])
+
+
 def test_what_is_not_known_neither_begins_nor_ends() -> None:
     listener = Listener()
     conditions = Watch(listener.raise_alert, listener.clear, [])
