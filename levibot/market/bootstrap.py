@@ -88,6 +88,9 @@ class Bootstrapper:
             try:
                 async with self._turns:
                     market = await self._source.open(symbol)
+                self.states[symbol] = LIVE
+                self._unattempted.discard(symbol)
+                self._opened(symbol, market)
             except (RetryError, BackOffError, OSError) as error:
                 self._fail(symbol, error, AGAIN)
                 await asyncio.sleep(delay)
@@ -99,9 +102,6 @@ class Bootstrapper:
                 self._fail(symbol, error)
                 return
             else:
-                self.states[symbol] = LIVE
-                self._unattempted.discard(symbol)
-                self._opened(symbol, market)
                 return
 
     def _fail(self, symbol: str, error: Exception, after: str = "") -> None:
