@@ -72,14 +72,14 @@ def failed_markets(facts: Facts, _told: bool) -> Iterable[Finding]:
     if len(failed) == len(facts.market_ages) > 1 and one_cause:
         symbol, why = next(iter(failed.items()))
         text = f"no market can be opened: {why.removesuffix(AGAIN)}"
-        yield Finding("market_failed", severity, text, _remedy(symbol, why))
+        yield Finding("market_failed", severity, text, _remedy(facts, symbol, why))
         return
     for symbol, why in failed.items():
         yield Finding(
             f"market_failed:{symbol}",
             "critical" if symbol in facts.held else "warning",
             f"the market of {symbol} cannot be opened: {why.removesuffix(AGAIN)}",
-            _remedy(symbol, why),
+            _remedy(facts, symbol, why),
         )
 
 
@@ -95,7 +95,7 @@ def _is_about_settings(why: str) -> bool:
     return why.startswith("[exchange")
 
 
-def _remedy(symbol: str, why: str) -> str:
+def _remedy(facts: Facts, symbol: str, why: str) -> str:
     """What helps against this cause."""
     if why.endswith(AGAIN):
         return (
@@ -104,6 +104,11 @@ def _remedy(symbol: str, why: str) -> str:
     if _is_about_settings(why):
         return (
             "correct it in the configuration; `levibotctl config check` tries it, `levibotctl upgrade` applies it"
+        )
+    if facts.live_source:
+        return (
+            "correct symbols in the configuration and `levibotctl reload`; `levibotctl doctor` names the nearest; "
+            "a market that the exchange has again is taken up by itself, and until then its engine waits"
         )
     return (
         f"mend what it names, then `levibotctl remove {symbol}` and `levibotctl add {symbol}`; "

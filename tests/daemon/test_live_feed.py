@@ -174,3 +174,21 @@ def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
     daemon.wait(lambda: daemon.engine(BTC)["ticks"] > ticks + 20, "ticks", seconds=20)
     assert daemon.events("worker_condemned") == []
     assert all(engine["restarts"] == 0 for engine in daemon.status()["engines"])
+
+
+@ONE_DIALECT
+def test_a_market_that_the_exchange_does_not_trade_is_told_until_it_does(
+    make_daemon: MakeDaemon, exchange: RunningExchange
+) -> None:
+    exchange.arm("halted", symbol=BTC)
+    daemon = make_daemon(**live_settings(exchange), **{"policy.feed.hang_after": 15.0})
+    daemon.start(ready=False)
+    daemon.wait(lambda: markets(daemon) == {BTC: "halted", ETH: "live"}, "the halt to be noticed", seconds=30)
+    told = daemon.wait(lambda: alert(daemon, f"market_halted:{BTC}"), "the alert", seconds=20)
+    assert told["message"].startswith(f"{exchange.dialect} does not trade {BTC} now")
+    assert alert(daemon, f"stale_feed:{BTC}") is None
+    assert not ailment(daemon), "the other market is live"
+    exchange.clear()
+    daemon.post("/workers/restart/feed")  # reads the markets at once
+    daemon.wait(lambda: markets(daemon)[BTC] == "live", "trade again", seconds=30)
+    daemon.wait(lambda: not alert(daemon, f"market_halted:{BTC}"), "the alert to be over", seconds=20)

@@ -243,6 +243,12 @@ def test_a_failure_of_the_settings_is_mended_there() -> None:
     assert "levibotctl add" not in remedy
 
 
+def test_a_market_that_an_exchange_does_not_have_is_corrected_in_the_symbols() -> None:
+    ages, reason = {"BTC/USDT": 1.0}, "failed: mexc has no market BTC/USDT; remove it from symbols"
+    facts = Facts(market_ages=ages, market_limits=MARKETS, market_reasons={"BTC/USDT": reason}, live_source=True)
+    assert only(facts).remedy.startswith("correct symbols in the configuration and `levibotctl reload`")
+
+
 LIVE_AGES = {"BTC/USDT": 1.0, "ETH/USDT": 1.0}
 
 
