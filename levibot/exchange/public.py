@@ -79,6 +79,21 @@ async def newest_bars(session: ExchangeSession, symbol: str, from_ms: int) -> li
     )
 
 
+async def knock(session: ExchangeSession) -> None:
+    """Ask the lightest question that the exchange knows; then the session's `reach` tells whether it answers.
+
+    Raises
+    ------
+    RetryError, BackOffError
+        If it does not, or may not be asked.
+    """
+    if session.exchange.has.get("fetchTime"):
+        await session.call("data", lambda exchange: exchange.fetch_time())
+    else:
+        symbol = next(iter(session.markets))
+        await session.call("data", lambda exchange: exchange.fetch_order_book(symbol, _PROBE_LEVELS))
+
+
 async def _top(session: ExchangeSession, symbol: str) -> tuple[float, float] | None:
     book = await session.read(
         lambda exchange: exchange.fetch_order_book(symbol, _PROBE_LEVELS),

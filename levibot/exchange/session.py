@@ -15,6 +15,7 @@ from levibot.errors import (
     DataStoreError,
     ExchangeClockError,
     ExchangeRefusedError,
+    ExchangeUnavailableError,
     LeviBotError,
     RetryError,
 )
@@ -27,6 +28,7 @@ from levibot.exchange.guard import PERMIT, Permit, Watcher
 from levibot.exchange.loop_errors import LoopErrors
 from levibot.exchange.markets import merge, read_markets
 from levibot.exchange.quirks import Quirks, quirks_of
+from levibot.exchange.reach import Reach
 from levibot.exchange.server_clock import ServerClock
 from levibot.exchange.validation import read_time
 
@@ -119,6 +121,7 @@ class ExchangeSession:
         self.cool_down = CoolDown(state_dir / FILE)
         self._state_dir = state_dir
         self._buckets: BucketFile | None = None
+        self.reach = Reach()
         self.markets: Mapping[str, MarketSpec] = {}
         self._clock = ServerClock(lambda: self.call("data", _fetch_time))
         self._config = config
@@ -250,6 +253,11 @@ class ExchangeSession:
             raise ExchangeRefusedError("symbol", why)
         return found
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether it makes sense to ask for what can wait: it answers, and no cool-down forbids it."""
+        return not self.reach.is_lost and not self.cool_down.remaining_s()
+
     # ------------------------------------------------------------------ requests
 
     async def call(
@@ -288,6 +296,7 @@ class ExchangeSession:
                     PERMIT.reset(permit)
         except Exception as error:
             raise self._react(error, weight_class) from error
+        self.reach.answered()
         self.cool_down.relax()
         return result
 
@@ -314,6 +323,8 @@ class ExchangeSession:
             try:
                 return check(await self.call("data", request, deadline_s))
             except RetryError:
+                if self.reach.is_lost:
+                    raise
                 await asyncio.sleep(pause_s)
         return check(await self.call("data", request, deadline_s))
 
@@ -374,6 +385,10 @@ class ExchangeSession:
         if isinstance(failure, CoolDownError):
             self._begin_cool_down(None, str(failure))
             return CoolDownError(self.cool_down.reason, self.cool_down.remaining_s())
+        if isinstance(failure, ExchangeUnavailableError):
+            self.reach.unanswered(str(failure))
+        elif isinstance(failure, ExchangeRefusedError):
+            self.reach.answered()
         if isinstance(failure, ExchangeClockError):
             _spawn(self._measure_after_refusal(), self._passing)
         return failure

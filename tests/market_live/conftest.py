@@ -32,6 +32,7 @@ class Memory:
         self.books: list[BookSnapshot] = []
         self.malformed: list[str] = []
         self.lost: list[str] = []
+        self.still_lost: list[str] = []
         self.restored = 0
         self.told: list[str] = []  # lost and restored, in order
 
@@ -55,6 +56,9 @@ class Memory:
     def on_lost(self, reason: str) -> None:
         self.lost.append(reason)
         self.told.append("lost")
+
+    def on_still_lost(self, reason: str) -> None:
+        self.still_lost.append(reason)
 
     def on_restored(self) -> None:
         self.restored += 1

@@ -13,7 +13,7 @@ import pytest
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.market.bars import MINUTE_MS, Candle
-from levibot.market.live import market_watch
+from levibot.market.live import backoff, market_watch
 from levibot.market.live import source as source_module
 from levibot.market.live.source import LiveSource
 from levibot.market.path import Item, NewSpec, Quote, Recovered, Stale, TradeBatch
@@ -49,6 +49,16 @@ class Stage:
     def probes(self) -> int:
         report = self.source.report()
         return report.probes if report is not None else 0
+
+    @property
+    def trouble(self) -> str:
+        report = self.source.report()
+        return report.trouble if report is not None else ""
+
+    @property
+    def cool_down_s(self) -> float:
+        report = self.source.report()
+        return report.cool_down_s if report is not None else 0.0
 
     @property
     def skew_ms(self) -> int:
@@ -163,18 +173,19 @@ def test_a_market_that_trades_no_more_is_noticed_asked_about_seldom_and_comes_ba
 ) -> None:
     monkeypatch.setattr(market_watch, "FROZEN_S", 1.0)
     monkeypatch.setattr(market_watch, "LEAST_S", 0.5)
+    monkeypatch.setattr(market_watch, "_GONE_S", 1.0)
 
     async def scenario(stage: Stage) -> None:
         await stage.begin(SYMBOL, OTHER)
         feeds, exchange = stage.source.feeds, stage.place.exchange
         exchange.arm(fault, symbol=SYMBOL)
-        await until(lambda: feeds[SYMBOL].word == HALTED, "the halt to be noticed")
+        await until(lambda: feeds[SYMBOL].word == HALTED, "the halt to be noticed", 15.0)
         assert feeds[OTHER].word == LIVE
         asked = len(exchange.log.asked("GET *"))
         await asyncio.sleep(3.0)
         assert len(exchange.log.asked("GET *")) - asked < 20
         exchange.clear()
-        await until(lambda: feeds[SYMBOL].word == LIVE, "its return")
+        await until(lambda: feeds[SYMBOL].word == LIVE, "its return", 15.0)
         quotes = len(stage.of(Quote))
         await until(lambda: len(stage.of(Quote)) > quotes + 5, "quotes")
 
@@ -259,6 +270,59 @@ def test_after_a_standstill_every_connection_is_begun_anew_before_a_bar_is_close
     stage.play(scenario)
     assert "stood still" in stage.of(Stale)[0].reason
     _assert_whole(stage)
+
+
+def test_an_exchange_that_is_back_is_dialled_at_once_and_its_absence_is_told_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL, OTHER)
+        await until(lambda: len(stage.of(TradeBatch)) > 20, "trades")
+        monkeypatch.setattr(backoff, "FIRST_S", 120.0)
+        monkeypatch.setattr(backoff, "LONGEST_S", 120.0)
+        stage.place.exchange.arm("refuse")
+        stage.place.exchange.drop_connections()
+        await until(lambda: stage.trouble, "the trouble to be told")
+        assert "connection refused by 127.0.0.1" in stage.trouble
+        await asyncio.sleep(2.0)
+        stage.place.exchange.clear()
+        await until(lambda: all(feed.state == LIVE for feed in stage.source.feeds.values()), "recovery")
+        assert not stage.trouble
+
+    stage.play(scenario)
+    told = [event for event, _ in stage.told]
+    assert [told.count(event) for event in ("exchange_lost", "exchange_answers", "line_lost")] == [1, 1, 1]
+    assert not {"stream_contradicted", "probe_failed", "recovery_waits"}.intersection(told)
+    _assert_whole(stage)
+
+
+def test_a_market_is_stale_for_the_reason_that_the_newest_dial_gives(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL)
+        stage.place.exchange.arm("refuse")
+        stage.place.exchange.drop_connections()
+        await until(lambda: "connection refused by 127.0.0.1" in stage.source.feeds[SYMBOL].state, "the refusal")
+        stage.place.exchange.clear()
+        await until(lambda: stage.source.feeds[SYMBOL].state == LIVE, "recovery")
+
+    stage.play(scenario)
+    assert len(stage.of(Stale)) == 1
+
+
+def test_nothing_is_asked_during_a_cool_down(stage: Stage) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.begin(SYMBOL)
+        exchange = stage.place.exchange
+        exchange.arm("status", "GET *", status=429, retry_after=30)
+        exchange.drop_connections()
+        await until(lambda: stage.cool_down_s > 0, "the cool-down")
+        asked = len(exchange.log.asked("GET *"))
+        await asyncio.sleep(3.0)
+        assert len(exchange.log.asked("GET *")) == asked
+
+    stage.play(scenario)
+    told = [event for event, _ in stage.told]
+    assert max(told.count(event) for event in ("probe_failed", "recovery_waits")) <= 1
 
 
 def test_a_mistake_with_one_symbol_makes_it_stale_and_leaves_the_others_alone(

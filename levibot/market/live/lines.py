@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
@@ -89,6 +90,7 @@ class Line:
         self._carried: set[str] = set()  # symbols that were ever subscribed on it
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended = False
+        self._hurry = asyncio.Event()
         self._start = asyncio.create_task(self._dial())
         self._start.add_done_callback(self._dialled)
 
@@ -119,6 +121,10 @@ class Line:
         streams = self.streams.pop(symbol, None)
         if streams is not None:
             self._tasks.update(streams.stop())
+
+    def hasten(self) -> None:
+        """Dial now, if that is still to come, and as far as the budget of dials allows."""
+        self._hurry.set()
 
     def check(self, now_ns: int) -> None:
         """Look for what did not come in time."""
@@ -155,7 +161,9 @@ class Line:
     # ------------------------------------------------------------------ connecting
 
     async def _dial(self) -> None:
-        await asyncio.sleep(self._delay_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._delay_s):
+                await self._hurry.wait()
         await self._budget.take()
         if self._ended:
             return

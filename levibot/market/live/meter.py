@@ -48,6 +48,10 @@ class MeteredReceiver:
         """See `Receiver`."""
         self._receiver.on_lost(reason)
 
+    def on_still_lost(self, reason: str) -> None:
+        """See `Receiver`."""
+        self._receiver.on_still_lost(reason)
+
     def on_restored(self) -> None:
         """See `Receiver`."""
         self._receiver.on_restored()

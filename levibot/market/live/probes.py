@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from levibot.clock import boot_ns
-from levibot.errors import ExchangeRefusedError
+from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
 from levibot.exchange.public import best_prices, newest_bars
 from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS
@@ -23,6 +23,7 @@ from levibot.market.live.symbol import SymbolFeed
 _LOOK_S = 0.2  # between two looks at who is silent
 _GRACE = 0.2  # part of the silence that is borne: the stream has it to bring what REST, often ahead, has shown
 _ANSWER_S = 3.0  # a probe that takes longer says nothing
+_SLOW = f"a probe was not answered within {_ANSWER_S:g} s"
 _BARS_AT_ONCE = 4
 _THRIFT = 0.5  # part of the rate limit's share above which trades are asked about seldom
 _SELDOM_NS = 15_000_000_000
@@ -128,6 +129,8 @@ class Prober:
             prices: asyncio.Task[None] | None = None
             while True:
                 await asyncio.sleep(_LOOK_S)
+                if not self._session.may_ask:
+                    continue
                 now_ns = boot_ns()
                 silent = self._silent(now_ns)
                 if silent and (prices is None or prices.done()):
@@ -169,7 +172,7 @@ class Prober:
             await self._find_refused(symbols, error)
             return
         except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
-            self._failed(error)
+            self._fail(error)
             return
         for symbol in symbols:
             self._refusals.end(symbol)
@@ -203,6 +206,12 @@ class Prober:
         self._refusals.note(symbols[0], boot_ns())
         self._failed(error)
 
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, TimeoutError):  # ours, before the session's own deadline
+            self._session.reach.unanswered(_SLOW)
+            error = ExchangeUnavailableError(_SLOW)
+        self._failed(error)
+
     # ------------------------------------------------------------------ trades
 
     def _due_bars(self, now_ns: int) -> list[str]:
@@ -228,7 +237,7 @@ class Prober:
             self._refusals.note(symbol, boot_ns())
             self._failed(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, other questions go on; told
-            self._failed(error)
+            self._fail(error)
         finally:
             self._bars_under_way.discard(symbol)
 

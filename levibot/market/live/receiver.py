@@ -34,6 +34,10 @@ class Receiver(Protocol):
         """The streams are interrupted, or cannot be trusted: from now on something may be missing."""
         ...
 
+    def on_still_lost(self, reason: str) -> None:
+        """They could not be begun again, for this reason; told between `on_lost` and `on_restored`."""
+        ...
+
     def on_restored(self) -> None:
         """The streams are subscribed again on an open connection; what came before this has a gap behind it."""
         ...

@@ -69,7 +69,7 @@ class Recovery:
                 await self._attempt(step)
 
     async def _attempt(self, step: Callable[[], Awaitable[_Outcome]]) -> None:
-        if not self._refusals.may_ask(self._symbol, boot_ns()):
+        if not self._session.may_ask or not self._refusals.may_ask(self._symbol, boot_ns()):
             return
         try:
             outcome = await step()

@@ -10,10 +10,11 @@ from typing import Any, Literal
 from levibot.bus.messages import PARSE_BOUNDS, LiveReport, MarketSpec
 from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
-from levibot.errors import LeviBotError
+from levibot.errors import BackOffError, LeviBotError, RetryError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
 from levibot.exchange.session import ExchangeSession, Listeners
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.complaints import Complaints
 from levibot.market.gaps import Hole, fill_gaps
 from levibot.market.live.clock_watch import ClockWatch
 from levibot.market.live.market_watch import MarketWatch
@@ -21,9 +22,11 @@ from levibot.market.live.meter import MeteredReceiver
 from levibot.market.live.pauses import Refusals
 from levibot.market.live.probes import Prober
 from levibot.market.live.recovery import Recovery
+from levibot.market.live.scout import Scout
 from levibot.market.live.switchboard import Listeners as LineListeners
 from levibot.market.live.switchboard import Switchboard
 from levibot.market.live.symbol import SymbolFeed
+from levibot.market.live.troubles import Troubles
 from levibot.market.path import Item, NewSpec
 from levibot.market.recording import Market
 from levibot.market.source import LockstepMessage, Publish
@@ -34,6 +37,7 @@ Tell = Callable[[Level, str, dict[str, Any]], None]  # for the log: level, event
 
 _TURN_S = 0.02
 _CLOCK_S = 0.5
+_WAITING = ("session_trouble", "probe_failed", "recovery_waits")  # events that an exchange which is away causes
 _MARKETS_S = 0.5
 _STALL_NS = 200_000_000  # after such a pause, what lies in the sockets is read before a minute is closed
 _STANDSTILL_NS = 5_000_000_000  # after such a one, as of a machine that was suspended, connections may be dead
@@ -77,7 +81,8 @@ class LiveSource:
         self._prober: Prober | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._parse = Histogram(PARSE_BOUNDS)
-        self._trouble = ""
+        self._troubles = Troubles()
+        self._complaints = Complaints()
         self._refusals = Refusals()
         self._market_watch = MarketWatch(self.feeds, self._refusals)
         self._again_ns: dict[str, int] = {}  # when symbols have their turn again with which there was a mistake
@@ -164,6 +169,7 @@ class LiveSource:
             tasks.create_task(self._prober.run())
             tasks.create_task(self._watch_clock())
             tasks.create_task(self._watch_markets())
+            tasks.create_task(self._make_scout().run())
 
     def heed(self, message: LockstepMessage) -> None:
         """An exchange waits for nobody."""
@@ -200,7 +206,7 @@ class LiveSource:
             cool_down_s=cool_down_s,
             cool_down_reason=session.cool_down.reason if cool_down_s else "",
             skew_ms=session.skew_ms,
-            trouble=self._trouble,
+            trouble=session.reach.cause if session.reach.is_lost else self._troubles.newest,
         )
 
     # ------------------------------------------------------------------ inside
@@ -232,7 +238,7 @@ class LiveSource:
         watch = ClockWatch()
         while True:
             await asyncio.sleep(_CLOCK_S)
-            if watch.suspects([feed.lag_ms for feed in self.feeds.values()], boot_ns()):
+            if self._session.may_ask and watch.suspects([feed.lag_ms for feed in self.feeds.values()], boot_ns()):
                 before_ms = self._session.skew_ms
                 try:
                     await self._session.measure_clock()
@@ -245,7 +251,7 @@ class LiveSource:
     async def _watch_markets(self) -> None:
         while True:
             await asyncio.sleep(_MARKETS_S)
-            if self._market_watch.wants(boot_ns()):
+            if self._session.may_ask and self._market_watch.wants(boot_ns()):
                 try:
                     await self._read_markets()
                 except LeviBotError as error:
@@ -280,11 +286,34 @@ class LiveSource:
     def _line_listeners(self) -> LineListeners:
         tell = self._tell
         return LineListeners(
-            dialled=lambda symbols: tell("info", "line_dialled", {"symbols": list(symbols)}),
-            lost=lambda symbols, why: tell("warning", "line_lost", {"symbols": list(symbols), "reason": why}),
+            dialled=self._on_line_dialled,
+            lost=self._on_line_lost,
             renewed=lambda symbol, why: tell("warning", "streams_renewed", {"symbol": symbol, "reason": why}),
             replaced=lambda symbols: tell("info", "line_replaced", {"symbols": list(symbols)}),
         )
+
+    def _on_line_dialled(self, symbols: Sequence[str]) -> None:
+        if not self._session.reach.is_lost:
+            self._tell("info", "line_dialled", {"symbols": list(symbols)})
+
+    def _on_line_lost(self, symbols: Sequence[str], why: str) -> None:
+        if not self._session.reach.is_lost or self._complaints.is_news("line_lost", why):
+            self._tell("warning", "line_lost", {"symbols": list(symbols), "reason": why})
+
+    def _make_scout(self) -> Scout:
+        def lost(cause: str) -> None:
+            self._tell("warning", "exchange_lost", {"reason": cause})
+
+        return Scout(self._session, self.feeds, self._refusals, lost, self._on_returned)
+
+    def _on_returned(self) -> None:
+        """What failed for want of an answer works now, and who waits to dial need not."""
+        self._tell("info", "exchange_answers", {})
+        self._troubles.end()
+        for event in (*_WAITING, "line_lost"):
+            self._complaints.end(event)
+        if self._switchboard is not None:
+            self._switchboard.hasten()
 
     def _on_markets(self, specs: Sequence[MarketSpec]) -> None:
         for spec in specs:
@@ -307,5 +336,8 @@ class LiveSource:
 
     def _note(self, event: str, fields: dict[str, Any], error: Exception) -> None:
         text = str(error) or type(error).__name__
-        self._trouble = f"{event.replace('_', ' ')}: {text}"
-        self._tell("warning", event, {**fields, "error": text})
+        self._troubles.note(f"{event.replace('_', ' ')}: {text}")
+        # What makes all wait has one cause, and names no symbol.
+        about = event if isinstance(error, RetryError | BackOffError) else f"{event} {fields}"
+        if self._complaints.is_news(about, text):
+            self._tell("warning", event, {**fields, "error": text})

@@ -35,8 +35,10 @@ class Subscriber:
         self.line, self.streams = line, streams
 
     def lose(self, reason: str) -> None:
-        """Tell, once until it is restored."""
-        if not self.told_lost:
+        """Tell, once until it is restored; after that only why it is lost still."""
+        if self.told_lost:
+            _tell(self.receiver.on_still_lost, reason)
+        else:
             self.told_lost = True
             _tell(self.receiver.on_lost, reason)
 

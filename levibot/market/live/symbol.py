@@ -127,6 +127,11 @@ class SymbolFeed:
         self._coverage.lose(self._log.newest_ms, self._exchange_ms(), self._clock())
         self._judge()
 
+    def on_still_lost(self, reason: str) -> None:
+        """As `Receiver`."""
+        self._freshness.lose(reason)
+        self._judge()
+
     def on_restored(self) -> None:
         """As `Receiver`."""
         now_ms, now_ns = self._exchange_ms(), self._clock()
