@@ -498,3 +498,12 @@ def test_a_trade_that_requests_never_show_does_not_keep_it_stale_for_ever() -> N
     one.rest(trade(1, -500))
     assert not one.feed.wants_trades
     assert one.feed.state == "live"
+
+
+def test_from_the_first_trade_of_a_stream_on_all_are_told_though_other_streams_are_not_there_yet() -> None:
+    one = Driven()
+    one.go(1_000)
+    one.trades(trade(7, 900))
+    one.go(1_500)
+    one.live(trade(6, 800), trade(7, 900), trade(8, 1_200))
+    assert one.ids == ["7", "8"]

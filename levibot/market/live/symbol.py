@@ -72,7 +72,7 @@ class SymbolFeed:
         self._probation = Probation(int(config.stale_after * 1e9))
         self._event_ms = 0
         self.heard_ns = clock()  # when a stream last brought something
-        self._first_ms: int | None = None  # the exchange's time when the streams were begun
+        self._first_ms: int | None = None  # the exchange's time from which all trades are to be told
         self.lag_ms: int | None = None  # newest frame: by the exchange's time, receipt less what it carries
         self._begins = 0
         self._trades = self._stales = self._malformed = 0
@@ -88,6 +88,8 @@ class SymbolFeed:
         """As `Receiver`."""
         new = self._take(trades, repeated=False)
         if new:  # a stream that only repeats itself is as good as silent
+            if self._first_ms is None:  # it may begin before the other streams, and from here on all is news
+                self._first_ms = min(trade.event_ms for trade in new)
             self._freshness.hear_trade(received_ns)
             self.heard_ns = received_ns
             self._coverage.resume(max(trade.event_ms for trade in new))
@@ -138,9 +140,10 @@ class SymbolFeed:
         self._begins += 1
         self._freshness.restore(now_ns)
         self._coverage.listen(self._log.newest_ms, now_ms, now_ns)
+        if self._begins == 1:
+            self._log.begin(now_ms)
         if self._first_ms is None:
             self._first_ms = now_ms
-            self._log.begin(now_ms)
         self._judge()
 
     # ------------------------------------------------------------------ time passes
