@@ -31,7 +31,7 @@ M = TypeVar("M", Tick, Trades, Book)
 HZ = 30
 SYMBOLS = tuple(PRICES)[:15]
 SECONDS = 600.0 if LONG else 30.0
-WARM_UP_S = 5.0
+WARM_UP_S = 135.0 if LONG else 5.0  # two minutes of trades are kept, to tell those that come twice
 SAMPLE_S = 1.0 if LONG else 0.5
 
 
