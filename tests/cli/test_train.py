@@ -106,7 +106,11 @@ def test_a_live_exchange_is_trained_on_what_was_downloaded_of_it(place: Place) -
         ("--take-profit 1", 2, "1.0 is not in the range 0<x<1"),
         ("--until soon", 1, "--until = 'soon': expected a UTC time"),
         ("--exchange ../x", 1, "--exchange = '../x': expected lower-case letters"),
-        ("--days 1 --take-profit 0.4 --stop-loss 0.4", 1, "nearer barriers or a longer horizon"),
+        (
+            "--days 1 --take-profit 0.4 --stop-loss 0.4",
+            1,
+            "nearer barriers (--take-profit, --stop-loss) or a longer",
+        ),
     ],
 )
 def test_a_wrong_option_is_told(place: Place, arguments: str, code: int, found: str) -> None:

@@ -141,10 +141,10 @@ def test_a_reload_of_how_the_exchange_is_reached_restarts_the_feed_alone(
     live: DaemonUnderTest, exchange: RunningExchange, port: int
 ) -> None:
     before, frames = live.worker_pids(), source(live)["frames"]
-    live.write_config(exchange__feed_share=0.3, exchange__sandbox=True)
+    live.write_config(exchange__feed_share=0.3, exchange__account="other")
     report = live.post("/daemon/reload")
     assert report["restarted"] == ["feed"]
-    assert "but for exchange.sandbox: these apply after `levibotctl upgrade`" in report["message"]
+    assert "but for exchange.account: these apply after `levibotctl upgrade`" in report["message"]
     live.wait_replaced("feed", before["feed"])
     live.wait(lambda: set(markets(live).values()) == {"live"}, "both markets to be live again", seconds=30)
     after = live.worker_pids()

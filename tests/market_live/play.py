@@ -105,7 +105,7 @@ def _signs(report: FeedReport) -> dict[str, int]:
     """Counts that grow when a live source notices something."""
     if report.live is None:
         return {}
-    names = ("duplicates", "stales", "gaps", "missed", "renewals", "malformed")
+    names = ("duplicates", "stales", "gaps", "missed", "corrections", "renewals", "malformed")
     signs = {name: sum(getattr(h, name) for h in report.live.markets.values()) for name in names}
     return {**signs, "reconnects": report.live.reconnects, "cool-down": int(report.live.cool_down_s > 0)}
 

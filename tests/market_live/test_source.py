@@ -350,7 +350,7 @@ def _assert_whole(stage: Stage) -> None:
     if all(ids):
         assert len(ids) == len(set(ids))
         truth = [str(trade.id) for trade in stage.place.exchange.journal.trades[SYMBOL]]
-        first = truth.index(ids[0])
+        first = min(truth.index(one) for one in ids)  # what was read later may be older than what came first
         assert set(ids) == set(truth[first : first + len(ids)])
     bars = [bar.open_ms for bar in stage.of(Candle)]
     assert bars == sorted(set(bars))
