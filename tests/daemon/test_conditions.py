@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,13 @@ def test_too_little_room_on_the_disk_is_told(make_daemon: MakeDaemon) -> None:
 def test_a_loss_beyond_the_days_limit_stops_trading_and_is_told(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"engine.strategy": f"{FAULTS}:Long", "risk.daily_loss": 0.0001})
     daemon.start()
-    daemon.wait(lambda: "daily_stop" in standing(daemon), "the daily stop to be told", seconds=30)
-    assert daemon.api.get("/risk/summary")["global_stop"]
-    assert "%" in standing(daemon)["daily_stop"]
-    assert any("`levibotctl reset-day`" in alert["remedy"] for alert in daemon.status()["alerts"])
+
+    def told() -> dict[str, Any] | None:
+        """The alert, while the stop is in force: days of this market are short."""
+        alerts = daemon.status()["alerts"]
+        stops = daemon.api.get("/risk/summary")["global_stop"]
+        return next((alert for alert in alerts if stops and "daily_stop" in alert["key"]), None)
+
+    alert: dict[str, Any] = daemon.wait(told, "the daily stop to be told", seconds=30)
+    assert "%" in alert["message"]
+    assert "`levibotctl reset-day`" in alert["remedy"]

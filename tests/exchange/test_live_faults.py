@@ -58,9 +58,9 @@ def test_a_delayed_frame_is_late_and_the_next_one_overtakes_it(served: Served) -
         fault = served.exchange.arm("delay", trades_of(served, SYMBOL), delay_ms=400, times=1)
         while not fault.struck:
             await client.watch_trades(SYMBOL)
-        for _ in range(15):
+        while (times := [trade["timestamp"] for trade in client.trades[SYMBOL]]) == sorted(times):
             await client.watch_trades(SYMBOL)
-        return [trade["timestamp"] for trade in client.trades[SYMBOL]]
+        return times
 
     times = served.play(scenario)
     assert times != sorted(times)
@@ -88,14 +88,14 @@ def test_missing_depth_is_an_error_on_binance_and_a_wrong_book_on_mexc(served: S
                 await follow(client, 10)
             return
         assert await compare(client)
-        moved = client.orderbooks[SYMBOL]["bids"][0][0] * 0.00015
-        served.exchange.arm("drop_frame", "STREAM *depth*", symbol=SYMBOL)
-        state = served.exchange.exchange.market.symbols[SYMBOL]
-        before = state.book.best("buy")[0]
-        while abs(float(state.book.best("buy")[0] - before)) < moved:
-            await asyncio.sleep(0.01)
-        served.exchange.clear()
-        assert not await compare(client), "ccxt compares no versions: levels that are gone stay for good"
+        while await compare(client):  # what was missed may be said again by chance
+            moved = client.orderbooks[SYMBOL]["bids"][0][0] * 0.00015
+            served.exchange.arm("drop_frame", "STREAM *depth*", symbol=SYMBOL)
+            state = served.exchange.exchange.market.symbols[SYMBOL]
+            before = state.book.best("buy")[0]
+            while abs(float(state.book.best("buy")[0] - before)) < moved:
+                await asyncio.sleep(0.01)
+            served.exchange.clear()
 
     served.play(scenario)
 

@@ -19,7 +19,7 @@ from tests.exchange.settings import DialectName, Settings
 
 T = TypeVar("T")
 SYMBOL, OTHER = "BTC/USDT", "ETH/USDT"
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class Memory:

@@ -17,7 +17,6 @@ class Feed:
     """What the watch sees of a symbol."""
 
     heard_ns: int = 0
-    is_trusted: bool = True
     trades_now: bool = True
 
 
@@ -39,8 +38,8 @@ def test_a_symbol_that_freezes_is_looked_after_at_once_and_then_more_and_more_se
     assert found == [60, 120, 240, 480, 960, 1920, 3840]
 
 
-def test_lost_streams_are_no_reason_and_a_refusal_is_one() -> None:
-    feeds: Any = {"BTC/USDT": Feed(is_trusted=False)}
+def test_a_symbol_that_is_refused_is_looked_after_though_it_was_heard_of() -> None:
+    feeds: Any = {"BTC/USDT": Feed(heard_ns=4_000 * _NS)}
     refusals = Refusals()
     watch = MarketWatch(feeds, refusals)
     assert readings(watch, range(100, 300)) == []

@@ -62,5 +62,6 @@ class MarketWatch:
         pause = self._pauses.get(symbol)
         if pause is not None and not pause.is_over(now_ns):
             return False
-        is_frozen = feed.is_trusted and now_ns - feed.heard_ns > FROZEN_S * _NS
+        # also where its streams are lost: those of a market that is gone cannot be subscribed again
+        is_frozen = now_ns - feed.heard_ns > FROZEN_S * _NS
         return is_frozen or symbol in self._refused or not feed.trades_now
