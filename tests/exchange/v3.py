@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from typing import Any
 
 from tests.exchange import v3_format
@@ -37,8 +38,8 @@ class PublicV3(Dialect):
             for path, answer in answers.items()
         }
 
-    def exchange_info(self, call: Call) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def exchange_info(self, call: Call) -> Any: ...
 
     def depth(self, call: Call) -> Any:
         state = self.state(call)

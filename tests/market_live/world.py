@@ -13,16 +13,14 @@ import zmq
 
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import Bar, Stop
-from levibot.bus.sockets import ipc
-from levibot.config import LoggingConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
-from levibot.spec import Endpoints, WorkerSpec
 from tests.deadline import wait_for
 from tests.exchange.connect import Connection
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import Settings
 from tests.market_live.fast_clock import Pace, run_feed
 from tests.market_live.listener import Listener
+from tests.workers.feed_host import feed_spec
 
 SPEED = 20.0  # market seconds for each second: a minute passes in three
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -81,24 +79,14 @@ class FeedHouse:
     ) -> None:
         self.symbols = symbols
         self.process: multiprocess.Process | None = None
-        names = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
-        endpoints = Endpoints(**{name: ipc(folder / name) for name in names})
-        self.spec = WorkerSpec(
-            kind="feed",
-            worker="feed",
-            incarnation=1,
-            supervisor_epoch=1,
-            instance="test",
-            endpoints=endpoints,
-            state_dir=folder / "state",
-            log_dir=folder / "logs",
-            heartbeat_interval=0.05,
-            logging=LoggingConfig(),
-            symbols=symbols,
-            feed=FeedConfig(**{"source": "ccxt", **feed}),
+        self.spec = feed_spec(
+            folder,
+            symbols,
+            FeedConfig(**{"source": "ccxt", **feed}),
             exchange=ExchangeConfig(**{"id": place.id, "urls": dict(place.urls), **places}),
             exchange_id=place.id,
         )
+        endpoints = self.spec.endpoints
         self._folder = folder
         self._pace = pace
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

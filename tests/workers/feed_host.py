@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import multiprocess
 import zmq
@@ -98,27 +99,33 @@ class Receiver:
         return [item for item in self.received if isinstance(item, kind) and item.symbol == symbol]
 
 
+def feed_spec(directory: Path, symbols: tuple[str, ...], feed: FeedConfig, **more: Any) -> WorkerSpec:
+    """What a feed worker is told at its start, all its sockets and files below `directory`."""
+    names = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
+    return WorkerSpec(
+        kind="feed",
+        worker="feed",
+        incarnation=1,
+        supervisor_epoch=1,
+        instance="test",
+        endpoints=Endpoints(**{name: ipc(directory / name) for name in names}),
+        state_dir=directory / "state",
+        log_dir=directory / "logs",
+        heartbeat_interval=0.05,
+        logging=LoggingConfig(),
+        symbols=symbols,
+        lockstep=feed.lockstep,
+        feed=feed,
+        **more,
+    )
+
+
 class FeedHost:
     """Stands in for the supervisor around one feed worker."""
 
     def __init__(self, directory: Path, symbols: tuple[str, ...], feed: FeedConfig) -> None:
-        names = ("publishers", "subscribers", "feed", "broker", "risk", "heartbeat", "control")
-        endpoints = Endpoints(**{name: ipc(directory / name) for name in names})
-        self.spec = WorkerSpec(
-            kind="feed",
-            worker="feed",
-            incarnation=1,
-            supervisor_epoch=1,
-            instance="test",
-            endpoints=endpoints,
-            state_dir=directory / "state",
-            log_dir=directory / "logs",
-            heartbeat_interval=0.05,
-            logging=LoggingConfig(),
-            symbols=symbols,
-            lockstep=feed.lockstep,
-            feed=feed,
-        )
+        self.spec = feed_spec(directory, symbols, feed)
+        endpoints = self.spec.endpoints
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._forwarder = Forwarder(endpoints.publishers, endpoints.subscribers)
         self._heartbeat = make_socket(self.context, zmq.PULL, bind=endpoints.heartbeat)

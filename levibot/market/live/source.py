@@ -13,9 +13,9 @@ from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import BackOffError, LeviBotError, RetryError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
 from levibot.exchange.session import ExchangeSession, Listeners
-from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.bars import MINUTE_MS
 from levibot.market.complaints import Complaints
-from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.gaps import fill_gaps
 from levibot.market.live.clock_watch import ClockWatch
 from levibot.market.live.market_watch import MarketWatch
 from levibot.market.live.meter import MeteredReceiver
@@ -28,7 +28,7 @@ from levibot.market.live.switchboard import Switchboard
 from levibot.market.live.symbol import SymbolFeed
 from levibot.market.live.troubles import Troubles
 from levibot.market.path import Item, NewSpec
-from levibot.market.recording import Market
+from levibot.market.recording import Market, Opening, split
 from levibot.market.source import LockstepMessage, Publish
 from levibot.observability.histogram import Histogram
 
@@ -120,14 +120,9 @@ class LiveSource:
         until_ms = closed_until_ms(self._session.exchange_ms())
         from_ms = until_ms - self._config.history_bars * MINUTE_MS
         candles = await fetch_candles(self._session, symbol, from_ms, until_ms)
-        history: list[Candle] = []
-        holes: list[Hole] = []
-        for item in fill_gaps(candles, self._config.max_gap_minutes):
-            if isinstance(item, Hole):
-                holes.append(item)
-            else:
-                history.append(item)
-        return Market(spec, history[-self._config.history_bars :], holes, iter(()))
+        opening = Opening(until_ms, self._config.history_bars, self._config.max_gap_minutes, None)
+        history, holes, _ = split(fill_gaps(candles, opening.max_gap_minutes), opening)
+        return Market(spec, history, holes, iter(()))
 
     def begin(self, symbol: str, market: Market) -> None:
         """Stream `symbol` from now on."""

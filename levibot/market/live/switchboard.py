@@ -233,7 +233,7 @@ class Switchboard:
             return awaited  # a line that is dead for all is left by all at once: one dial serves them
         if len(self._lines) < self._most_lines():
             return None
-        return next((line for line in self._lines if line is not old and line.has_room_for(symbol)), None)
+        return self._line_with_room_for(symbol)
 
     def _symbols_per_line(self) -> int:
         quirks = self._session.quirks
