@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from levibot.config_base import Fraction, Seconds, Section
+from levibot.config_execution import LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
+from levibot.config_risk import RiskConfig
 from levibot.symbols import is_canonical, on_disk
 
 
@@ -38,7 +39,6 @@ _HOST = re.compile(r"[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f]*(:[0-9A-Fa-f.]*){2,}(%\w+)?\
 HostName = Annotated[str, AfterValidator(_check_host)]
 SymbolName = Annotated[str, AfterValidator(_check_symbol)]
 SymbolNames = Annotated[tuple[SymbolName, ...], Field(min_length=1), AfterValidator(_check_distinct)]
-Money = Annotated[Decimal, Field(ge=0)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -120,27 +120,6 @@ class SupervisorConfig(Section):
     )
 
 
-class PaperConfig(Section):
-    """The paper exchange."""
-
-    cash: Money = Field(Decimal(10_000), description="Paper money at the first start, in the quote asset.")
-    spread: Fraction = Field(0.0002, description="Assumed spread where the feed has none, as a fraction.")
-    slippage: Fraction = Field(0.0001, description="Added against every market order, as a fraction.")
-    stale_after: Seconds = Field(30.0, description="No entry is filled on a price older than this.")
-
-
-class RiskConfig(Section):
-    """Limits over the whole portfolio."""
-
-    position_cap: Fraction = Field(0.2, description="Largest position, as a fraction of equity.")
-    max_positions: Annotated[int, Field(gt=0)] = Field(5, description="Open positions at one time.")
-    grant_life: Seconds = Field(2.0, description="Seconds until a grant dies.")
-    daily_loss: Fraction = Field(0.03, description="Loss of the UTC day at which trading is HALTED.")
-    mark_max_age: Seconds = Field(
-        30.0, description="An open position without a price this young: equity unknown, REDUCING."
-    )
-
-
 class InferenceConfig(Section):
     """The shared pool of processes that answer engines with a model's probability."""
 
@@ -172,6 +151,9 @@ class EngineConfig(Section):
     )
     take_profit: Annotated[float, Field(ge=0, lt=10)] = Field(
         0.04, description="Target beyond the entry, as a fraction; 0: none."
+    )
+    trailing_stop: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Distance of a stop that follows the price, as a fraction of the entry; 0: none."
     )
     market_max_age: Seconds = Field(30.0, description="No entry on market data older than this.")
     record_inputs: bool = Field(False, description="Write every input of the decision core to a recording.")
@@ -240,11 +222,12 @@ class Config(Section):
     symbols: SymbolNames = Field(
         ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT"), description="Symbols to trade."
     )
-    mode: Literal["paper"] = Field("paper", description="Paper money.")
+    mode: Literal["paper", "live"] = Field("paper", description="Paper money, or real money.")
     supervisor: SupervisorConfig = Field(default_factory=SupervisorConfig)
     exchange: ExchangeConfig = Field(default_factory=ExchangeConfig)
     feed: FeedConfig = Field(default_factory=FeedConfig)
     paper: PaperConfig = Field(default_factory=PaperConfig)
+    live: LiveConfig = Field(default_factory=LiveConfig)
     risk: RiskConfig = Field(default_factory=RiskConfig)
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
@@ -286,6 +269,8 @@ class Config(Section):
     @property
     def disclosure(self) -> str:
         """What kind of market and money this is, for people, who must never mistake it."""
+        if self.mode == "live":
+            return f"LIVE prices of {self.exchange_id}{' (sandbox)' if self.exchange.sandbox else ''}, REAL MONEY"
         if self.feed.source == "simulated":
             return "SIMULATED market (seeded, with a planted pattern), paper money"
         if self.feed.source == "ccxt":

@@ -154,5 +154,9 @@ class ExchangeRefusedError(GiveUpError):
         self.reason = reason
 
 
+class OrderGoneError(GiveUpError):
+    """The exchange says that it has no such open order: filled, cancelled, or never arrived; ask which."""
+
+
 class LaunchError(RetryError):
     """A worker process could not be started in time."""

@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from levibot.config import (
-    AlertsConfig,
-    EngineConfig,
-    InferenceConfig,
-    LoggingConfig,
-    PaperConfig,
-)
+from levibot.config import AlertsConfig, EngineConfig, InferenceConfig, LoggingConfig
 from levibot.config_base import Section
+from levibot.config_execution import PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.symbols import on_disk
 

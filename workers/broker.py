@@ -19,7 +19,7 @@ from levibot.bus.messages import (
 )
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
-from levibot.config import PaperConfig
+from levibot.config_execution import PaperConfig
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.books import Books
 from levibot.execution.broker import Broker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from levibot.bus.messages import (
     BarCorrected,
+    FundingPaid,
     MarketEvent,
     MarketGap,
     MarketStale,
@@ -13,8 +14,11 @@ from levibot.bus.messages import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderSent,
     OrderSubmitted,
+    OrderTriggered,
     OrderUnknown,
+    OrderUpdated,
     SpecChanged,
 )
 from levibot.engine.commands import Level, Note
@@ -28,6 +32,10 @@ _NAMES = {
     OrderCancelled: "order_cancelled",
     OrderDenied: "order_denied",
     OrderRejected: "order_rejected",
+    OrderSent: "order_sent",
+    OrderTriggered: "order_triggered",
+    OrderUpdated: "order_updated",
+    FundingPaid: "funding_paid",
     OrderUnknown: "order_unknown",
 }
 
@@ -43,6 +51,12 @@ def order_note(item: OrderChanged, role: str) -> Note:
             fields |= {"side": intent.side, "kind": intent.kind, "quantity": str(intent.quantity)}
         case OrderDenied(reason=reason) | OrderRejected(reason=reason) | OrderCancelled(reason=reason):
             fields["reason"] = reason[:300]
+        case OrderTriggered(price=price):
+            fields["price"] = str(price)
+        case OrderUpdated(quantity=quantity, trigger_price=trigger):
+            fields |= {"quantity": str(quantity), "trigger_price": str(trigger)}
+        case FundingPaid(amount=amount):
+            fields["amount"] = str(amount)
         case OrderUnknown(reason=reason):
             fields["reason"] = reason[:300]
     level: Level = "warning" if isinstance(event, OrderUnknown | OrderRejected) else "info"

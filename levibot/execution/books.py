@@ -1,4 +1,4 @@
-"""The paper exchange's books: cash, positions, orders and every event, durable.
+"""The broker's books: cash, positions, orders and every event, durable; of paper money or of real.
 
 Memory mirrors the database. A transaction that fails is rolled back there, and memory is loaded anew:
 what a reader sees is always the last commit.
@@ -15,9 +15,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
     Fill,
+    FundingPaid,
+    FundsKind,
+    FundsMoved,
     Intent,
     OrderAccepted,
     OrderCancelled,
@@ -26,7 +31,11 @@ from levibot.bus.messages import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderSent,
     OrderSubmitted,
+    OrderTriggered,
+    OrderUnknown,
+    OrderUpdated,
     Position,
     Role,
 )
@@ -35,7 +44,7 @@ from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageEr
 from levibot.execution.books_schema import MIGRATIONS
 from levibot.execution.ids import ClientId, new_generation
 from levibot.execution.orders import TERMINAL_STATES, OrderState, next_state
-from levibot.execution.position import ZERO, after_fill, cash_flow, flat
+from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, flat
 from levibot.execution.store import Store
 
 
@@ -51,6 +60,8 @@ class Order:
         Quote asset set aside for it.
     oco
         Orders with the same text, if there is one, cancel each other.
+    exchange_id
+        The exchange's name of it; empty: it has none yet, or the order rests in the broker.
     trigger, limit
         Prices as floats, to be compared with market data.
     """
@@ -60,10 +71,19 @@ class Order:
     filled: Decimal = ZERO
     reserved: Decimal = ZERO
     oco: str = ""
+    exchange_id: str = ""
     trigger: float = 0.0
     limit: float = 0.0
 
     def __post_init__(self) -> None:
+        self._cache_prices()
+
+    def change(self, **terms: Any) -> None:
+        """Let it rest with other terms: fields of its intent."""
+        self.intent = msgspec.structs.replace(self.intent, **terms)
+        self._cache_prices()
+
+    def _cache_prices(self) -> None:
         self.trigger = float(self.intent.trigger_price or 0)
         self.limit = float(self.intent.limit_price or 0)
 
@@ -74,7 +94,7 @@ class Order:
 
 
 class Books:
-    """Durable state of one paper account.
+    """Durable state of one account.
 
     Parameters
     ----------
@@ -114,14 +134,15 @@ class Books:
             for symbol, symbol_seq, *money in self._store.rows("SELECT * FROM positions"):
                 self.positions[symbol] = Position(symbol, *map(Decimal, money))
                 self.symbol_seq[symbol] = symbol_seq
+            rows = self._store.rows("SELECT * FROM balances")
+            self.balances: dict[str, Decimal] = {asset: Decimal(amount) for asset, amount in rows}
             self.open: dict[str, Order] = {}
             self.resting: dict[str, dict[str, Order]] = {}
             query = "SELECT * FROM orders INDEXED BY open_orders WHERE open = 1 ORDER BY rowid"
             for row in self._store.rows(query):
-                client_id, symbol, state, _, filled, reserved, oco, intent = row
-                order = Order(
-                    self._decode_intent(intent), OrderState(state), Decimal(filled), Decimal(reserved), oco
-                )
+                client_id, symbol, state, _, filled, reserved, oco, intent, exchange_id = row
+                money = Decimal(filled), Decimal(reserved)
+                order = Order(self._decode_intent(intent), OrderState(state), *money, oco, exchange_id)
                 self.open[client_id] = self.resting.setdefault(symbol, {})[client_id] = order
             self.counts = Counter(dict(self._store.rows("SELECT state, COUNT(*) FROM orders GROUP BY state")))
         except (MalformedMessageError, InvalidOperation, ValueError) as error:
@@ -189,6 +210,14 @@ class Books:
         """Tell whether this id was found unknown at a reconciliation, so that it may never arrive."""
         return bool(self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id))
 
+    def has_fill(self, symbol: str, fill_id: str) -> bool:
+        """Tell whether a fill of this id is counted in."""
+        return bool(self._store.rows("SELECT 1 FROM fills WHERE symbol = ? AND fill_id = ?", symbol, fill_id))
+
+    def has_transfer(self, reference: str) -> bool:
+        """Tell whether a deposit or withdrawal of this id is counted in."""
+        return bool(self._store.rows("SELECT 1 FROM transfers WHERE reference = ?", reference))
+
     def events_since(self, seq: int) -> list[OrderEvent]:
         """Events of the account after `seq`, oldest first."""
         return self._decoded("SELECT body FROM events WHERE seq > ? ORDER BY seq", seq)
@@ -236,7 +265,7 @@ class Books:
         """
         order = Order(resting, oco=oco)
         self._execute(
-            "INSERT INTO orders VALUES (?, ?, ?, 1, '0', '0', ?, ?)",
+            "INSERT INTO orders VALUES (?, ?, ?, 1, '0', '0', ?, ?, '')",
             (intent.client_id, intent.symbol, order.state, oco, encode(resting)),
         )
         self.counts[order.state] += 1
@@ -245,10 +274,36 @@ class Books:
         self._record(order, OrderSubmitted, intent=intent)
         return order
 
-    def accept(self, order: Order, reserved: Decimal = ZERO) -> None:
-        """The exchange has taken the order, and set `reserved` of the cash aside."""
-        order.reserved = reserved
-        self._record(order, OrderAccepted, exchange_id=f"paper-{self.seq + 1}")
+    def send(self, order: Order, quantity: Decimal) -> None:
+        """The order is posted next, with this quantity: after the commit the exchange may have it."""
+        order.change(quantity=order.filled + quantity)
+        self._save_terms(order)
+        self._record(order, OrderSent, quantity=quantity)
+
+    def accept(self, order: Order, reserved: Decimal = ZERO, exchange_id: str = "") -> None:
+        """The order rests, and sets `reserved` of the cash aside.
+
+        Parameters
+        ----------
+        exchange_id
+            The exchange's name of it; empty: it rests in the broker.
+        """
+        order.reserved, order.exchange_id = reserved, exchange_id
+        self._record(order, OrderAccepted, exchange_id=exchange_id)
+
+    def update(self, order: Order, quantity: Decimal, trigger_price: Decimal | None) -> None:
+        """The order rests with another quantity, of which what is filled is part, and another trigger."""
+        order.change(quantity=quantity, trigger_price=trigger_price)
+        self._save_terms(order)
+        self._record(order, OrderUpdated, quantity=quantity, trigger_price=trigger_price)
+
+    def trigger(self, order: Order, price: Decimal) -> None:
+        """`price` has reached an order that rests in the broker."""
+        self._record(order, OrderTriggered, price=price)
+
+    def doubt(self, order: Order, reason: str) -> None:
+        """Nobody knows whether the exchange has the order."""
+        self._record(order, OrderUnknown, reason=reason)
 
     def deny(self, order: Order, reason: str) -> None:
         """The order is refused before it reaches the exchange."""
@@ -263,33 +318,71 @@ class Books:
         self._record(order, OrderCancelled, reason=reason)
 
     def fill(self, order: Order, fill: Fill) -> None:
-        """Cash and position change hands."""
+        """Cash and position change hands; a fill id counts once.
+
+        Raises
+        ------
+        sqlite3.IntegrityError
+            If it is counted in already: ask `has_fill` first.
+        """
         intent = order.intent
+        self._execute("INSERT INTO fills VALUES (?, ?, ?)", (intent.symbol, fill.fill_id, intent.client_id))
+        if fill.fee and fill.fee_asset not in (self.quote, base_of(intent.symbol)):
+            self._add_balance(fill.fee_asset, -fill.fee)
         order.filled += fill.quantity
         self.cash += cash_flow(intent.side, fill, self.quote)
         self.positions[intent.symbol] = after_fill(self.position(intent.symbol), intent.side, fill)
         self._record(order, OrderPartiallyFilled if order.remaining > 0 else OrderFilled, fill=fill)
 
+    def pay_funding(self, symbol: str, amount: Decimal, rate: Decimal, mark_price: Decimal) -> None:
+        """Funding of a swap position; `amount` is what the quote balance gains."""
+        self.cash += amount
+        position = self.position(symbol)
+        realized = position.realized_pnl + amount
+        self.positions[symbol] = msgspec.structs.replace(position, realized_pnl=realized)
+        self._append(symbol, "", FundingPaid, amount=amount, rate=rate, mark_price=mark_price)
+        self._save_position(symbol)
+
+    def move_funds(self, asset: str, amount: Decimal, kind: FundsKind, why: str) -> None:
+        """A balance changed without an order; `why` is the id of the transfer, or an explanation."""
+        if kind in ("deposit", "withdrawal"):
+            self._execute("INSERT INTO transfers VALUES (?)", (why,))
+        if asset == self.quote:
+            self.cash += amount
+        else:
+            self._add_balance(asset, amount)
+        self._append("", "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
+
+    def _add_balance(self, asset: str, amount: Decimal) -> None:
+        self.balances[asset] = self.balances.get(asset, ZERO) + amount
+        self._execute("INSERT OR REPLACE INTO balances VALUES (?, ?)", (asset, str(self.balances[asset])))
+
     def _record(self, order: Order, kind: type[Any], **fields: Any) -> None:
-        intent = order.intent
-        symbol_seq = self.symbol_seq.get(intent.symbol, 0) + 1
-        event: OrderEvent = kind(
+        event = self._append(order.intent.symbol, order.intent.client_id, kind, **fields)
+        self._advance(order, event)
+        self._save_position(order.intent.symbol)
+
+    def _append(self, symbol: str, client_id: str, event_type: type[Any], **fields: Any) -> OrderEvent:
+        symbol_seq = self.symbol_seq.get(symbol, 0) + 1
+        event: OrderEvent = event_type(
             seq=self.seq + 1,
             symbol_seq=symbol_seq,
-            symbol=intent.symbol,
-            client_id=intent.client_id,
+            symbol=symbol,
+            client_id=client_id,
             event_ms=self.event_ms,
             recorded_ms=wall_ms(),
             **fields,
         )
         self.seq = event.seq
-        self.symbol_seq[intent.symbol] = symbol_seq
-        self._execute(
-            "INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, event.symbol, symbol_seq, encode(event))
-        )
-        self._advance(order, event)
-        self._save_position(intent.symbol)
+        self.symbol_seq[symbol] = symbol_seq
+        self._execute("INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, symbol, symbol_seq, encode(event)))
         self._events.append(event)
+        return event
+
+    def _save_terms(self, order: Order) -> None:
+        self._execute(
+            "UPDATE orders SET intent = ? WHERE client_id = ?", (encode(order.intent), order.intent.client_id)
+        )
 
     def _advance(self, order: Order, event: OrderEvent) -> None:
         self.counts[order.state] -= 1
@@ -300,8 +393,15 @@ class Books:
             order.reserved = ZERO
             del self.open[event.client_id], self.resting[event.symbol][event.client_id]
         self._execute(
-            "UPDATE orders SET state = ?, open = ?, filled = ?, reserved = ? WHERE client_id = ?",
-            (order.state, int(is_open), str(order.filled), str(order.reserved), event.client_id),
+            "UPDATE orders SET state = ?, open = ?, filled = ?, reserved = ?, exchange_id = ? WHERE client_id = ?",
+            (
+                order.state,
+                int(is_open),
+                str(order.filled),
+                str(order.reserved),
+                order.exchange_id,
+                event.client_id,
+            ),
         )
 
     def _save_position(self, symbol: str) -> None:

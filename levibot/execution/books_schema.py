@@ -1,4 +1,4 @@
-"""Schema of the paper exchange's database."""
+"""Schema of the broker's database."""
 
 from __future__ import annotations
 
@@ -56,5 +56,18 @@ MIGRATIONS = (
         BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
         """,
         "CREATE TABLE tombstones (client_id TEXT PRIMARY KEY) STRICT",
+    ),
+    (
+        "ALTER TABLE orders ADD COLUMN exchange_id TEXT NOT NULL DEFAULT ''",
+        """
+        CREATE TABLE fills (
+            symbol TEXT NOT NULL,
+            fill_id TEXT NOT NULL,
+            client_id TEXT NOT NULL,
+            PRIMARY KEY (symbol, fill_id)
+        ) STRICT
+        """,
+        "CREATE TABLE balances (asset TEXT PRIMARY KEY, amount TEXT NOT NULL) STRICT",
+        "CREATE TABLE transfers (reference TEXT PRIMARY KEY) STRICT",
     ),
 )

@@ -13,6 +13,8 @@ from levibot.bus.messages import (
     BrokerReport,
     BrokerRequest,
     CancelOrder,
+    FlattenPositions,
+    FlattenReport,
     Intent,
     MarketSpec,
     NotReady,
@@ -21,14 +23,17 @@ from levibot.bus.messages import (
     OrderEvents,
     Reconciled,
     ReconcileRequest,
+    RiskState,
+    SetTradingState,
     SubmitOrder,
     Tick,
+    TradingStateReport,
 )
 from levibot.clock import boot_ns, wall_ms
 from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
-from levibot.execution.books import Books
+from levibot.execution.books import Books, Order
 from levibot.execution.checks import may_open_risk
-from levibot.execution.paper import PaperExchange
+from levibot.execution.venue import Venue
 from levibot.spec import engine_name
 
 Send = Callable[[bytes, BrokerReply], bool]
@@ -48,7 +53,7 @@ class _Held:
 
 
 class Broker:
-    """Wires requests, prices and followers to the paper exchange.
+    """Wires requests, prices and followers to a venue: the paper exchange or a real one.
 
     Parameters
     ----------
@@ -70,7 +75,7 @@ class Broker:
     def __init__(
         self,
         books: Books,
-        exchange: PaperExchange,
+        exchange: Venue,
         send: Send,
         symbols: tuple[str, ...],
         report_failure: Callable[[str], None],
@@ -81,6 +86,8 @@ class Broker:
         self._fail = report_failure
         self.wanted = set(symbols)
         self.paused = False
+        self._trading_state: RiskState = "ACTIVE"
+        self._state_reason = ""
         self._held: dict[str, _Held] = {}
         self._disk_retry_ns = 0
         self._account_followers: set[bytes] = set()
@@ -105,7 +112,7 @@ class Broker:
         if newest is not None and tick.epoch == newest.epoch and tick.seq <= newest.seq:
             return
         if not self._disk_retry_ns or boot_ns() >= self._disk_retry_ns:
-            self._survive(lambda: self._publish(self._exchange.on_tick(tick)))
+            self._survive(lambda: self.publish(self._exchange.on_tick(tick)))
         else:
             self._exchange.note(tick)
         if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
@@ -114,6 +121,8 @@ class Broker:
     def on_timer(self) -> None:
         """Deal with intents that have waited long enough."""
         now = boot_ns()
+        if not self._disk_retry_ns:
+            self._survive(lambda: self.publish(self._exchange.on_timer()))
         for held in list(self._held.values()):
             if now < held.deadline_ns or held.intent.client_id not in self._held:
                 continue
@@ -127,7 +136,7 @@ class Broker:
                 self._resume(symbol)
 
     def _resume(self, symbol: str) -> None:
-        self._survive(lambda: self._publish(self._exchange.resume(symbol)))
+        self._survive(lambda: self.publish(self._exchange.resume(symbol)))
 
     # ------------------------------------------------------------------ requests
 
@@ -143,7 +152,11 @@ class Broker:
             self._answer(sender, request)
         self._arrive(orders)
 
-    def _answer(self, sender: bytes, request: CancelOrder | ReconcileRequest | AccountRequest) -> None:
+    def _answer(
+        self,
+        sender: bytes,
+        request: CancelOrder | ReconcileRequest | AccountRequest | SetTradingState | FlattenPositions,
+    ) -> None:
         match request:
             case CancelOrder(symbol, client_id):
                 self._cancel(symbol, client_id)
@@ -151,6 +164,26 @@ class Broker:
                 self._reconcile(sender, request)
             case AccountRequest():
                 self._account(sender, request)
+            case SetTradingState():
+                self._set_trading_state(sender, request)
+            case FlattenPositions(request_id=request_id, symbols=symbols):
+                waiting = symbols or [name for name, held in self._books.positions.items() if held.quantity]
+                self._send(sender, FlattenReport(request_id, dict.fromkeys(waiting, "not begun"), {}))
+
+    def _set_trading_state(self, sender: bytes, request: SetTradingState) -> None:
+        """Bar new risk before the entries that rest are cancelled, so that none slips in between."""
+        self._trading_state, self._state_reason = request.state, request.reason
+        if request.state != "ACTIVE":
+            for client_id, held in list(self._held.items()):
+                if may_open_risk(held.intent):
+                    self._cancel(held.intent.symbol, client_id)
+            for order in self._entries():
+                self._cancel(order.intent.symbol, order.intent.client_id)
+        left = [order.intent.client_id for order in self._entries()]
+        self._send(sender, TradingStateReport(request.request_id, request.state, left))
+
+    def _entries(self) -> list[Order]:
+        return [order for order in self._books.open.values() if may_open_risk(order.intent)]
 
     def report(self, refused: int) -> BrokerReport:
         """The broker's part of a heartbeat."""
@@ -180,7 +213,7 @@ class Broker:
         except Exception:  # noqa: BLE001 -- whatever it was: the order at fault will say it again, alone
             self._exchange.give_grants_back(intents)
             return False
-        self._publish(events)
+        self.publish(events)
         return True
 
     def _submit_one_by_one(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
@@ -212,7 +245,7 @@ class Broker:
     def _submit(self, sender: bytes, intent: Intent, *, denied: str | None = None, wait: bool = False) -> None:
         entry = may_open_risk(intent)
         denied = denied or self._barred(intent)
-        failure = self._survive(lambda: self._publish(self._exchange.submit(intent, denied=denied, wait=wait)))
+        failure = self._survive(lambda: self.publish(self._exchange.submit(intent, denied=denied, wait=wait)))
         if failure is None:
             return
         if entry:
@@ -221,20 +254,25 @@ class Broker:
             self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _RETRY_NS)
 
     def _barred(self, intent: Intent) -> str | None:
-        return "the broker is paused: no new risk" if self.paused and may_open_risk(intent) else None
+        if not may_open_risk(intent):
+            return None
+        if self._trading_state != "ACTIVE":
+            return f"trading is {self._trading_state}: {self._state_reason}"
+        return "the broker is paused: no new risk" if self.paused else None
 
     def _cancel(self, symbol: str, client_id: str) -> None:
         held = self._held.pop(client_id, None)
         if held is not None:
             self._submit(held.sender, held.intent, denied="cancelled before it was placed")
             return
-        self._survive(lambda: self._publish(self._exchange.cancel(symbol, client_id)))
+        self._survive(lambda: self.publish(self._exchange.cancel(symbol, client_id)))
 
     def _reconcile(self, sender: bytes, request: ReconcileRequest) -> None:
         symbol, books = request.symbol, self._books
         self.wanted.add(symbol)
-        if not self._exchange.has_market(symbol):
-            self._send(sender, NotReady(request.request_id, "waiting for market"))
+        unready = self._exchange.unready(symbol)
+        if unready:
+            self._send(sender, NotReady(request.request_id, unready))
             return
         unknown = [
             client_id
@@ -275,6 +313,7 @@ class Broker:
                     quote=books.quote,
                     positions=list(books.positions.values()),
                     open_orders=[order.intent for order in books.open.values()],
+                    balances=dict(books.balances),
                 ),
             )
             return
@@ -284,12 +323,14 @@ class Broker:
 
     # ------------------------------------------------------------------ events out
 
-    def _publish(self, events: list[OrderEvent]) -> None:
+    def publish(self, events: list[OrderEvent]) -> None:
+        """Send events to whom they concern: the engine of each symbol, and who follows the account."""
         if not events:
             return
         by_symbol: defaultdict[str, list[OrderEvent]] = defaultdict(list)
         for event in events:
             by_symbol[event.symbol].append(event)
+        by_symbol.pop("", None)  # of the account, no engine's
         for symbol, own in by_symbol.items():
             # By its name, an engine that was there before this broker started gets its events too.
             followers = {engine_name(symbol).encode()}

@@ -10,10 +10,12 @@ from levibot.bus.messages import (
     BrokerReply,
     BrokerRequest,
     CancelOrder,
+    FlattenPositions,
     Intent,
     NotReady,
     OrderEvents,
     ReconcileRequest,
+    SetTradingState,
     SubmitOrder,
 )
 from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
@@ -46,6 +48,10 @@ def _problem(request: BrokerRequest) -> str | None:
             return _of_names(symbol, ids) or _of_sequence(since)
         case AccountRequest(since=since):
             return _of_sequence(since or 0)
+        case SetTradingState():
+            return None
+        case FlattenPositions(symbols=symbols):
+            return next(filter(None, (_of_names(symbol, []) for symbol in symbols)), None)
 
 
 def _of_names(symbol: str, client_ids: list[str]) -> str | None:
@@ -104,7 +110,7 @@ class ClosedGate:
         match request:
             case SubmitOrder(intent):
                 self._send(sender, OrderEvents([unnumbered_denial(intent, self.reason)]))
-            case ReconcileRequest(request_id=request_id) | AccountRequest(request_id=request_id):
-                self._send(sender, NotReady(request_id, self.reason))
             case CancelOrder():
                 return
+            case _:
+                self._send(sender, NotReady(request.request_id, self.reason))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
+    FundingPaid,
     Intent,
     OrderEvent,
     OrderFilled,
@@ -310,6 +311,9 @@ class Ledger:
             change.orders[intent.client_id] = _OpenOrder(intent, OrderState.INTENT)
 
     def _advance(self, connection: sqlite3.Connection, change: _Change, event: OrderEvent) -> None:
+        if isinstance(event, FundingPaid):
+            change.state = change.state.after_funding(event.amount)
+            return
         order = change.orders.get(event.client_id)
         if isinstance(event, OrderPartiallyFilled | OrderFilled):
             intent = order.intent if order else self._closed_intent(connection, event.client_id)

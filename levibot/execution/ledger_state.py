@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from levibot.bus.messages import Fill, Position, Side
 from levibot.execution.ids import new_generation
 from levibot.execution.position import after_fill, unrealized_pnl
@@ -106,6 +108,11 @@ class LedgerState:
             trade_count=self.trade_count + opened,
             last_pnl=position.realized_pnl + unrealized_pnl(position, fill.price),
         )
+
+    def after_funding(self, amount: Decimal) -> LedgerState:
+        """State with funding counted in; `amount` is what the quote balance gained."""
+        position = msgspec.structs.replace(self.position, realized_pnl=self.position.realized_pnl + amount)
+        return replace(self, position=position, last_pnl=self.last_pnl + amount)
 
 
 def seed(connection: sqlite3.Connection, symbol: str, instance: str) -> None:

@@ -13,8 +13,11 @@ from levibot.bus.messages import (
     OrderMessage,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderSent,
     OrderSubmitted,
+    OrderTriggered,
     OrderUnknown,
+    OrderUpdated,
 )
 from levibot.errors import GiveUpError
 
@@ -23,8 +26,10 @@ class OrderState(StrEnum):
     """Where an order stands."""
 
     INTENT = "INTENT"  # journaled by the engine; nobody else need know of it
-    SUBMITTED = "SUBMITTED"  # journaled by the broker
-    ACCEPTED = "ACCEPTED"
+    SUBMITTED = "SUBMITTED"  # journaled by the broker; no exchange knows of it
+    SENT = "SENT"  # journaled as sent: an exchange may have it
+    ACCEPTED = "ACCEPTED"  # rests on the exchange, or in the broker
+    TRIGGERED = "TRIGGERED"  # rested in the broker, its price was reached; not sent yet
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
     FILLED = "FILLED"
     CANCELLED = "CANCELLED"
@@ -48,13 +53,20 @@ _FILLS: dict[type[OrderMessage], OrderState] = {
 TRANSITIONS: dict[OrderState, dict[type[OrderMessage], OrderState]] = {
     _S.INTENT: {OrderSubmitted: _S.SUBMITTED, OrderDenied: _S.DENIED},
     _S.SUBMITTED: {
-        **_FILLS,  # an exchange may report the fill before the acceptance
+        **_FILLS,  # a paper exchange may fill at once
+        OrderSent: _S.SENT,
         OrderAccepted: _S.ACCEPTED,
         OrderDenied: _S.DENIED,
         OrderRejected: _S.REJECTED,
     },
-    _S.ACCEPTED: _FILLS,
-    _S.PARTIALLY_FILLED: _FILLS,
+    _S.SENT: {
+        **_FILLS,  # an exchange may report the fill before the acceptance
+        OrderAccepted: _S.ACCEPTED,
+        OrderRejected: _S.REJECTED,
+    },
+    _S.ACCEPTED: {**_FILLS, OrderTriggered: _S.TRIGGERED, OrderUpdated: _S.ACCEPTED},
+    _S.TRIGGERED: {**_FILLS, OrderSent: _S.SENT, OrderDenied: _S.DENIED},
+    _S.PARTIALLY_FILLED: {**_FILLS, OrderUpdated: _S.PARTIALLY_FILLED},
     _S.UNKNOWN: {**_FILLS, OrderAccepted: _S.ACCEPTED, OrderRejected: _S.REJECTED},
     _S.FILLED: {},
     _S.CANCELLED: {},

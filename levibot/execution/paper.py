@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from levibot.bus.messages import Fill, Intent, MarketSpec, OrderEvent, Role, Tick
 from levibot.clock import boot_ns
-from levibot.config import PaperConfig
+from levibot.config_execution import PaperConfig
 from levibot.execution.books import Books, Order
 from levibot.execution.checks import (
     Situation,
@@ -58,6 +58,10 @@ class PaperExchange:
     def has_market(self, symbol: str) -> bool:
         """Tell whether the rules of the market are known."""
         return symbol in self._markets
+
+    def unready(self, symbol: str) -> str:
+        """Why nothing can be said of `symbol` yet; empty: it can."""
+        return "" if symbol in self._markets else "waiting for market"
 
     def newest(self, symbol: str) -> Tick | None:
         """Newest price update of a symbol."""
@@ -131,6 +135,10 @@ class PaperExchange:
         if not resting or not any(_triggered(order, tick) for order in resting.values()):
             return []
         return self._trade(tick.symbol)
+
+    def on_timer(self) -> list[OrderEvent]:
+        """Nothing happens here by time alone."""
+        return []
 
     def resume(self, symbol: str) -> list[OrderEvent]:
         """Fill what the newest price triggers; for when the market's rules have become known."""

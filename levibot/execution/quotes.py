@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from levibot.bus.messages import MarketSpec, Side, Tick
-from levibot.config import PaperConfig
+from levibot.config_execution import PaperConfig
 from levibot.execution.precision import ceil_to, floor_to
 
 

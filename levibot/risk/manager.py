@@ -22,7 +22,7 @@ from levibot.bus.messages import (
     RiskState,
     Tick,
 )
-from levibot.config import RiskConfig
+from levibot.config_risk import RiskConfig
 from levibot.execution.grants import sign_grant
 from levibot.execution.position import ZERO, signed
 from levibot.execution.precision import floor_to

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from levibot.config import RiskConfig
+from levibot.config_risk import RiskConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+import msgspec
+
 from levibot.bus.messages import (
     TERMINAL,
     AccountSnapshot,
+    FundingPaid,
+    FundsMoved,
     Intent,
     OrderEvent,
     OrderFilled,
@@ -84,6 +88,10 @@ class Portfolio:
             self._orders[event.client_id] = _Order(event.intent, event.intent.quantity)
         elif isinstance(event, OrderPartiallyFilled | OrderFilled):
             self._fill(event)
+        elif isinstance(event, FundingPaid):
+            self._fund(event)
+        elif isinstance(event, FundsMoved) and event.asset == self.quote:
+            self.cash += event.amount
         if isinstance(event, TERMINAL):
             self._orders.pop(event.client_id, None)
         self.seq = event.seq
@@ -101,6 +109,13 @@ class Portfolio:
             self.positions[event.symbol] = held
         else:
             self.positions.pop(event.symbol, None)
+
+    def _fund(self, event: FundingPaid) -> None:
+        self.cash += event.amount
+        held = self.positions.get(event.symbol)
+        if held is not None:
+            realized = held.realized_pnl + event.amount
+            self.positions[event.symbol] = msgspec.structs.replace(held, realized_pnl=realized)
 
     def mark(self, tick: Tick) -> None:
         """Take the newest price of a symbol."""

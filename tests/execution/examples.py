@@ -9,7 +9,7 @@ from typing import Any
 
 from levibot.bus.messages import Grant, Intent, MarketSpec, Side, Tick
 from levibot.clock import boot_ns
-from levibot.config import PaperConfig
+from levibot.config_execution import PaperConfig
 from levibot.execution.books import Books
 from levibot.execution.grants import GrantBook, sign_grant
 from levibot.execution.paper import PaperExchange

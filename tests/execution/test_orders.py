@@ -17,8 +17,11 @@ from levibot.bus.messages import (
     OrderFilled,
     OrderPartiallyFilled,
     OrderRejected,
+    OrderSent,
     OrderSubmitted,
+    OrderTriggered,
     OrderUnknown,
+    OrderUpdated,
 )
 from levibot.execution.orders import TERMINAL_STATES, IllegalTransitionError, OrderState, next_state
 from tests.execution.examples import entry
@@ -34,6 +37,9 @@ _BASE: dict[str, Any] = {
 _FILL = Fill("f", Decimal(1), Decimal(1), Decimal(0), "USDT", "taker")
 _EVENTS: dict[str, Any] = {
     "submitted": OrderSubmitted(**_BASE, intent=entry("1")),
+    "sent": OrderSent(**_BASE, quantity=Decimal(1)),
+    "updated": OrderUpdated(**_BASE, quantity=Decimal(1), trigger_price=Decimal(1)),
+    "triggered": OrderTriggered(**_BASE, price=Decimal(1)),
     "accepted": OrderAccepted(**_BASE, exchange_id="x"),
     "partial": OrderPartiallyFilled(**_BASE, fill=_FILL),
     "filled": OrderFilled(**_BASE, fill=_FILL),
@@ -45,6 +51,7 @@ _EVENTS: dict[str, Any] = {
 _TABLE = """
 INTENT            submitted  SUBMITTED
 INTENT            denied     DENIED
+SUBMITTED         sent       SENT
 SUBMITTED         accepted   ACCEPTED
 SUBMITTED         partial    PARTIALLY_FILLED
 SUBMITTED         filled     FILLED
@@ -52,11 +59,26 @@ SUBMITTED         cancelled  CANCELLED
 SUBMITTED         denied     DENIED
 SUBMITTED         rejected   REJECTED
 SUBMITTED         unknown    UNKNOWN
+SENT              accepted   ACCEPTED
+SENT              partial    PARTIALLY_FILLED
+SENT              filled     FILLED
+SENT              cancelled  CANCELLED
+SENT              rejected   REJECTED
+SENT              unknown    UNKNOWN
+TRIGGERED         sent       SENT
+TRIGGERED         partial    PARTIALLY_FILLED
+TRIGGERED         filled     FILLED
+TRIGGERED         cancelled  CANCELLED
+TRIGGERED         denied     DENIED
+TRIGGERED         unknown    UNKNOWN
+ACCEPTED          triggered  TRIGGERED
+ACCEPTED          updated    ACCEPTED
 ACCEPTED          partial    PARTIALLY_FILLED
 ACCEPTED          filled     FILLED
 ACCEPTED          cancelled  CANCELLED
 ACCEPTED          unknown    UNKNOWN
 PARTIALLY_FILLED  partial    PARTIALLY_FILLED
+PARTIALLY_FILLED  updated    PARTIALLY_FILLED
 PARTIALLY_FILLED  filled     FILLED
 PARTIALLY_FILLED  cancelled  CANCELLED
 PARTIALLY_FILLED  unknown    UNKNOWN

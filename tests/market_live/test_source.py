@@ -292,7 +292,9 @@ def test_an_exchange_that_is_back_is_dialled_at_once_and_its_absence_is_told_onc
     stage.play(scenario)
     told = [event for event, _ in stage.told]
     assert [told.count(event) for event in ("exchange_lost", "exchange_answers", "line_lost")] == [1, 1, 1]
-    assert not {"stream_contradicted", "probe_failed", "recovery_waits"}.intersection(told)
+    assert "stream_contradicted" not in told
+    # What was asked before the absence was known may have said so, once.
+    assert all(told.count(event) <= 1 for event in ("probe_failed", "recovery_waits"))
     _assert_whole(stage)
 
 

@@ -22,7 +22,7 @@ from levibot.bus.messages import (
     Side,
     Tick,
 )
-from levibot.config import RiskConfig
+from levibot.config_risk import RiskConfig
 from levibot.risk.manager import RiskManager
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"

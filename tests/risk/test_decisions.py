@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from levibot.bus.messages import Grant, RiskAnswer, RiskRefused
-from levibot.config import RiskConfig
+from levibot.config_risk import RiskConfig
 from levibot.execution.grants import GrantBook
 from tests.execution.examples import market
 from tests.risk.market import BTC, EPOCH, ETH, KEY, SECOND, Desk, intent, position

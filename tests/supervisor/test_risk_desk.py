@@ -37,7 +37,7 @@ from levibot.bus.messages import (
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
 from levibot.clock import boot_ns
-from levibot.config import RiskConfig
+from levibot.config_risk import RiskConfig
 from levibot.market import board
 from levibot.risk.manager import RiskManager
 from levibot.spec import Endpoints

@@ -38,7 +38,8 @@ from levibot.bus.messages import (
     WorkerMessage,
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
-from levibot.config import LoggingConfig, PaperConfig
+from levibot.config import LoggingConfig
+from levibot.config_execution import PaperConfig
 from levibot.spec import Endpoints, WorkerSpec
 from tests.deadline import wait_for
 from tests.execution.examples import EPOCH, KEY, SYMBOL, D, market, tick

@@ -25,7 +25,9 @@ from levibot.bus.messages import (
     RiskRequest,
     Tick,
 )
-from levibot.config import EngineConfig, PaperConfig, RiskConfig
+from levibot.config import EngineConfig
+from levibot.config_execution import PaperConfig
+from levibot.config_risk import RiskConfig
 from levibot.engine import inputs
 from levibot.engine.commands import AskRisk, CancelIntent, SendIntent
 from levibot.engine.core import DecisionCore

@@ -9,6 +9,7 @@ import msgspec
 
 Side = Literal["buy", "sell"]
 OrderKind = Literal["market", "limit", "stop", "take_profit", "trailing_stop"]
+TimeInForce = Literal["gtc", "ioc"]
 Role = Literal["entry", "exit", "stop", "take_profit", "emergency"]
 RiskState = Literal["ACTIVE", "REDUCING", "HALTED"]
 

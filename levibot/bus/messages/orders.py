@@ -5,8 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from levibot.bus.messages.base import Message, MoneyMessage, OrderKind, Role, Side
+import msgspec
+
+from levibot.bus.messages.base import Message, MoneyMessage, OrderKind, RiskState, Role, Side, TimeInForce
 from levibot.bus.messages.risk import Grant
+
+FundsKind = Literal["opening", "deposit", "withdrawal", "correction"]
 
 
 class Intent(MoneyMessage, frozen=True):
@@ -30,6 +34,9 @@ class Intent(MoneyMessage, frozen=True):
     market_seq: int = 0  # newest tick that the engine had seen; the broker fills on none older
     grant: Grant | None = None
     market_epoch: int = 0  # of that tick
+    time_in_force: TimeInForce = "gtc"  # of a limit order; "ioc": what does not fill at once is cancelled
+    oco: str = ""  # orders of the symbol with the same text cancel each other once one is filled
+    trailing_stop: Decimal | None = None  # price distance of a trailing stop that the broker places for each fill
 
 
 class Fill(MoneyMessage, frozen=True):
@@ -58,8 +65,30 @@ class OrderSubmitted(OrderMessage, frozen=True, tag=True):
     intent: Intent
 
 
+class OrderSent(OrderMessage, frozen=True, tag=True):
+    """Journaled before the order is posted to an exchange: from now on it may exist there.
+
+    `quantity` is what is posted: a sale on spot sells what is left after fees and other fills.
+    """
+
+    quantity: Decimal
+
+
 class OrderAccepted(OrderMessage, frozen=True, tag=True):
-    exchange_id: str
+    exchange_id: str  # empty: it rests in the broker, which watches the price
+
+
+class OrderUpdated(OrderMessage, frozen=True, tag=True):
+    """A resting order has other terms: a trailing stop has moved, a stop was sized to a fill."""
+
+    quantity: Decimal
+    trigger_price: Decimal | None
+
+
+class OrderTriggered(OrderMessage, frozen=True, tag=True):
+    """The price has reached a stop or target that rests in the broker; it is sent next."""
+
+    price: Decimal
 
 
 class OrderPartiallyFilled(OrderMessage, frozen=True, tag=True):
@@ -92,15 +121,37 @@ class OrderUnknown(OrderMessage, frozen=True, tag=True):
     reason: str
 
 
+class FundingPaid(OrderMessage, frozen=True, tag=True):
+    """Funding of a swap position; `client_id` is empty."""
+
+    amount: Decimal  # what the quote balance gained
+    rate: Decimal
+    mark_price: Decimal
+
+
+class FundsMoved(OrderMessage, frozen=True, tag=True):
+    """A balance changed, and no order of ours did it; `symbol` and `client_id` are empty."""
+
+    asset: str
+    amount: Decimal  # signed
+    kind: FundsKind
+    reference: str  # the exchange's id of the transfer, or an explanation
+
+
 OrderEvent = (
     OrderSubmitted
+    | OrderSent
     | OrderAccepted
+    | OrderUpdated
+    | OrderTriggered
     | OrderPartiallyFilled
     | OrderFilled
     | OrderCancelled
     | OrderDenied
     | OrderRejected
     | OrderUnknown
+    | FundingPaid
+    | FundsMoved
 )
 TERMINAL = (OrderFilled, OrderCancelled, OrderDenied, OrderRejected)
 
@@ -143,7 +194,30 @@ class AccountRequest(Message, frozen=True, tag=True):
     since: int | None
 
 
-BrokerRequest = SubmitOrder | CancelOrder | ReconcileRequest | AccountRequest
+class SetTradingState(Message, frozen=True, tag=True):
+    """The supervisor's word on new risk, told at each change and to each new broker.
+
+    Anything but ACTIVE: no entry is taken, and those that rest are cancelled; stops and targets stay.
+    Answered with `TradingStateReport`; to be sent again until that says that no entry is left.
+    """
+
+    request_id: int
+    state: RiskState
+    reason: str
+
+
+class FlattenPositions(Message, frozen=True, tag=True):
+    """Close positions with reduce-only limit IOC orders, priced from a fresh book in a widening collar.
+
+    Answered with `FlattenReport` at once; to be sent again, harmlessly, until nothing is left.
+    """
+
+    request_id: int
+    symbols: list[str]  # empty: all
+    reason: str
+
+
+BrokerRequest = SubmitOrder | CancelOrder | ReconcileRequest | AccountRequest | SetTradingState | FlattenPositions
 
 
 class Reconciled(Message, frozen=True, tag=True):
@@ -170,6 +244,19 @@ class AccountSnapshot(MoneyMessage, frozen=True, tag=True):
     quote: str
     positions: list[Position]
     open_orders: list[Intent]
+    balances: dict[str, Decimal] = msgspec.field(default_factory=dict)  # other assets that fees were paid in
+
+
+class TradingStateReport(Message, frozen=True, tag=True):
+    request_id: int
+    state: RiskState  # that is in force
+    entries_left: list[str]  # client ids of entries that are not cancelled yet
+
+
+class FlattenReport(Message, frozen=True, tag=True):
+    request_id: int
+    left: dict[str, str]  # symbol → what hinders, or which attempt is under way; empty: all is closed
+    dust: dict[str, str]  # symbol → quantity that is too small to be sold
 
 
 class OrderEvents(Message, frozen=True, tag=True):
@@ -178,4 +265,4 @@ class OrderEvents(Message, frozen=True, tag=True):
     events: list[OrderEvent]
 
 
-BrokerReply = Reconciled | NotReady | AccountSnapshot | OrderEvents
+BrokerReply = Reconciled | NotReady | AccountSnapshot | OrderEvents | TradingStateReport | FlattenReport

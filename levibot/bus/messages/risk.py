@@ -21,6 +21,8 @@ class RiskRequest(MoneyMessage, frozen=True, tag=True):
     event_ms: int
     market_seq: int = 0  # sequence number of the newest tick that the engine had seen
     market_epoch: int = 0  # its epoch
+    stop_loss: float | None = None  # distance of the stop that the entry will have, as a fraction of `price`
+    take_profit: float | None = None  # of its target; None: it has none
 
 
 class Grant(MoneyMessage, frozen=True, tag=True):
