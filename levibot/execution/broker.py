@@ -14,7 +14,6 @@ from levibot.bus.messages import (
     BrokerRequest,
     CancelOrder,
     FlattenPositions,
-    FlattenReport,
     Intent,
     MarketSpec,
     NotReady,
@@ -33,6 +32,7 @@ from levibot.clock import boot_ns, wall_ms
 from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
 from levibot.execution.books import Books, Order
 from levibot.execution.checks import may_open_risk
+from levibot.execution.flatten import Flattener
 from levibot.execution.venue import Venue
 from levibot.spec import engine_name
 
@@ -92,6 +92,7 @@ class Broker:
         self._disk_retry_ns = 0
         self._account_followers: set[bytes] = set()
         self._followers: dict[bytes, str] = {}
+        self._flattener = Flattener(books, exchange, self._submit_own, self._cancel)
 
     # ------------------------------------------------------------------ markets
 
@@ -104,6 +105,7 @@ class Broker:
     def set_market(self, market: MarketSpec, stale: str = "") -> None:
         """Learn the rules of a market, and why its prices cannot be trusted; empty: they can."""
         self._exchange.set_market(market, stale)
+        self._flattener.set_market(market, stale)
         self._resume(market.symbol)
 
     def on_tick(self, tick: Tick) -> None:
@@ -123,6 +125,7 @@ class Broker:
         now = boot_ns()
         if not self._disk_retry_ns:
             self._survive(lambda: self.publish(self._exchange.on_timer()))
+            self._flattener.on_timer()
         for held in list(self._held.values()):
             if now < held.deadline_ns or held.intent.client_id not in self._held:
                 continue
@@ -166,9 +169,8 @@ class Broker:
                 self._account(sender, request)
             case SetTradingState():
                 self._set_trading_state(sender, request)
-            case FlattenPositions(request_id=request_id, symbols=symbols):
-                waiting = symbols or [name for name, held in self._books.positions.items() if held.quantity]
-                self._send(sender, FlattenReport(request_id, dict.fromkeys(waiting, "not begun"), {}))
+            case FlattenPositions():
+                self._send(sender, self._flattener.ask(request))
 
     def _set_trading_state(self, sender: bytes, request: SetTradingState) -> None:
         """Bar new risk before the entries that rest are cancelled, so that none slips in between."""
@@ -253,11 +255,16 @@ class Broker:
         else:
             self._held[intent.client_id] = _Held(sender, intent, boot_ns() + _RETRY_NS)
 
+    def _submit_own(self, intent: Intent) -> str | None:
+        return self._survive(lambda: self.publish(self._exchange.submit(intent)))
+
     def _barred(self, intent: Intent) -> str | None:
         if not may_open_risk(intent):
             return None
         if self._trading_state != "ACTIVE":
             return f"trading is {self._trading_state}: {self._state_reason}"
+        if self._flattener.closes(intent.symbol):
+            return "the position is being closed"
         return "the broker is paused: no new risk" if self.paused else None
 
     def _cancel(self, symbol: str, client_id: str) -> None:
@@ -327,6 +334,7 @@ class Broker:
         """Send events to whom they concern: the engine of each symbol, and who follows the account."""
         if not events:
             return
+        self._flattener.heed(events)
         by_symbol: defaultdict[str, list[OrderEvent]] = defaultdict(list)
         for event in events:
             by_symbol[event.symbol].append(event)
