@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
 from pathlib import Path
@@ -19,7 +18,6 @@ from levibot.bus.messages import (
     RiskAnswer,
     RiskRefused,
     RiskRequest,
-    RiskState,
     Tick,
 )
 from levibot.config_risk import RiskConfig
@@ -30,21 +28,16 @@ from levibot.risk.memory import DAY_MS, RiskMemory, Valuation
 from levibot.risk.policy import RiskPolicy
 from levibot.risk.portfolio import AccountBehindError, Portfolio
 from levibot.risk.reservations import Reservations
+from levibot.risk.stops import AUTOMATIC, Audit, RiskStatus, Stops
 
-KILL_SWITCH, DAILY_STOP = "kill_switch", "daily_stop"
 _STALE_MARK = "stale_mark"
 _QUANTITY_STEP = Decimal("1e-12")
 _PRICE_DIGITS = 18  # before the point; nothing is traded at more
 _COST_RESERVE = Decimal("1.005")  # of an entry: fee and slippage come on top of its notional
 
 
-@dataclass(frozen=True, slots=True)
-class RiskStatus:
-    """State of the portfolio, why, and since when (Unix ms)."""
-
-    state: RiskState
-    reason: str
-    since_ms: int
+def _unheard(_action: str, _who: str, _reason: str) -> None:
+    """Nobody keeps an audit."""
 
 
 class _RefusedError(Exception):
@@ -58,10 +51,8 @@ class _RefusedError(Exception):
 class RiskManager:
     """Positions from the broker, prices from the feed, grants to the engines. It owns no socket.
 
-    ACTIVE grants; REDUCING and HALTED refuse, so that positions can only shrink. REDUCING follows
-    conditions and ends with them. HALTED follows latches: kill switch and daily stop hold over restarts,
-    and only the daily stop clears by itself, when the next UTC day of event time begins. HALTED closes no
-    position by itself: exits and protective orders go on as they are.
+    ACTIVE grants; REDUCING and HALTED refuse, so that positions can only shrink (see `Stops`). Neither
+    closes a position by itself: exits and protective orders go on as they are.
 
     Parameters
     ----------
@@ -75,6 +66,8 @@ class RiskManager:
         ``risk.json``. A damaged one is set aside, and the kill switch is then on: whether it was is lost.
     wall_ms
         Unix time in milliseconds, for stamps that people read.
+    audit
+        Told of each latch that is set or cleared: what, who, why.
 
     Raises
     ------
@@ -91,6 +84,7 @@ class RiskManager:
         supervisor_epoch: int,
         path: Path,
         wall_ms: Callable[[], int] = clock.wall_ms,
+        audit: Audit = _unheard,
     ) -> None:
         self.policy = RiskPolicy.of(config)
         self.portfolio = Portfolio()
@@ -100,16 +94,19 @@ class RiskManager:
         self.memory = RiskMemory(path, wall_ms)
         self._key = key
         self._epoch = supervisor_epoch
-        self._wall_ms = wall_ms
+        self.stops = Stops(self.memory, wall_ms, audit)
         self._reservations = Reservations()
-        self._conditions: dict[str, str] = {}
         self._closed: dict[str, tuple[str, str]] = {}  # markets in which nothing can be opened: why
         self._following = False  # the broker's account is known, and no event of it is missing
         self._event_ms: int | None = None
-        self.status = RiskStatus("ACTIVE", "", wall_ms())
         if self.memory.set_aside:
-            self.engage_kill_switch(f"{path.name} was damaged, it is now {self.memory.set_aside.name}")
-        self._update_status()
+            damage = f"{path.name} was damaged, it is now {self.memory.set_aside.name}"
+            self.stops.engage_kill_switch(damage, AUTOMATIC)
+
+    @property
+    def status(self) -> RiskStatus:
+        """ACTIVE, REDUCING or HALTED, why, and since when."""
+        return self.stops.status
 
     # ------------------------------------------------------------------ what happens
 
@@ -121,7 +118,7 @@ class RiskManager:
         if self._event_ms is None or tick.event_ms > self._event_ms:
             self._event_ms = tick.event_ms
             if self.memory.begin_day(tick.event_ms // DAY_MS):
-                self._unlatch(DAILY_STOP)
+                self.stops.resume_day("a new UTC day")
         self.portfolio.mark(tick)
         if tick.symbol in self.portfolio.positions:
             self._value(now_ns)
@@ -165,26 +162,10 @@ class RiskManager:
         """The broker is gone: no grant until its next snapshot."""
         self._following = False
 
-    def set_condition(self, name: str, active: bool, reason: str = "") -> None:
-        """Begin or end a condition that keeps the portfolio REDUCING, such as an unstable feed."""
-        if active:
-            self._conditions[name] = reason
-        else:
-            self._conditions.pop(name, None)
-        self._update_status()
-
-    def engage_kill_switch(self, reason: str) -> None:
-        """HALTED until the operator releases it, over restarts too."""
-        self._latch(KILL_SWITCH, reason)
-
-    def release_kill_switch(self) -> None:
-        """Undo `engage_kill_switch`; harmless if it is not engaged."""
-        self._unlatch(KILL_SWITCH)
-
-    def reset_day(self, now_ns: int) -> None:
+    def reset_day(self, reason: str, who: str, now_ns: int) -> None:
         """The operator's wish: clear the daily stop and count the day's loss from the equity of now."""
         self.memory.forget_day()
-        self._unlatch(DAILY_STOP)
+        self.stops.resume_day(reason, who)
         self._value(now_ns)
 
     def refresh(self, now_ns: int) -> RiskStatus:
@@ -194,7 +175,7 @@ class RiskManager:
         """
         self._reservations.expire(now_ns)
         unpriced = self.portfolio.unpriced(now_ns, self.policy.mark_max_age_ns)
-        self.set_condition(_STALE_MARK, bool(unpriced), f"no fresh price of {', '.join(unpriced)}")
+        self.stops.set_condition(_STALE_MARK, bool(unpriced), f"no fresh price of {', '.join(unpriced)}")
         self._value(now_ns)
         self.memory.store_if_due(now_ns)
         return self.status
@@ -242,8 +223,8 @@ class RiskManager:
             "realized_today_pct": _change(book_value, start_book, start),
             "today_pct": _change(equity, start, start),
             "positions_open": len(self.portfolio.positions),
-            "global_stop": self.status.state == "HALTED",
-            "kill_switch": KILL_SWITCH in self.memory.latches,
+            "global_stop": self.stops.latched,
+            "kill_switch": self.stops.kill_switch is not None,
             "state": self.status.state,
             "reason": self.status.reason,
             "since_ms": self.status.since_ms,
@@ -302,32 +283,7 @@ class RiskManager:
         book_value = self.portfolio.book_value
         start = self.memory.value(Valuation(event_ms=self._event_ms, equity=equity, book_value=book_value)).equity
         if start > 0 and equity / start - 1 <= -self.policy.daily_loss:
-            self._latch(DAILY_STOP, f"equity {equity:.2f} is {equity / start - 1:.2%} from the day's start")
-
-    # ------------------------------------------------------------------ the state
-
-    def _latch(self, name: str, reason: str) -> None:
-        if self.memory.latch(name, reason):
-            self._update_status()
-
-    def _unlatch(self, name: str) -> None:
-        self.memory.unlatch(name)
-        self._update_status()
-
-    def _update_status(self) -> None:
-        latches, now = self.memory.latches, self._wall_ms()
-        if latches:
-            causes = {name: latch.reason for name, latch in latches.items()}
-            since = round(min(latch.since.timestamp() for latch in latches.values()) * 1000)
-            self.status = RiskStatus("HALTED", _listed(causes), since)
-        else:
-            state: RiskState = "REDUCING" if self._conditions else "ACTIVE"
-            since = self.status.since_ms if state == self.status.state else now
-            self.status = RiskStatus(state, _listed(self._conditions), since)
-
-
-def _listed(causes: dict[str, str]) -> str:
-    return "; ".join(f"{name}: {reason}" for name, reason in causes.items())
+            self.stops.stop_day(f"equity {equity:.2f} is {equity / start - 1:.2%} from the day's start")
 
 
 def _number(value: Decimal | None) -> float | None:

@@ -15,7 +15,7 @@ from levibot.durable import read_document, set_aside, write_document
 from levibot.errors import CorruptStoreError, DataStoreError
 
 DAY_MS: Final = 86_400_000
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 _STORE_EVERY_NS = 10_000_000_000
 
 
@@ -24,6 +24,9 @@ class Latch(Section):
 
     reason: str
     since: AwareDatetime
+    who: str = ""
+    flatten: bool = False  # of the kill switch: the positions are to be closed
+    halted: bool = False  # they are
 
 
 class Valuation(Section):
@@ -89,19 +92,27 @@ class RiskMemory:
         self._written: _Content | None = content
         self._stored_ns = 0
 
-    def latch(self, name: str, reason: str) -> bool:
+    def latch(self, name: str, reason: str, who: str) -> bool:
         """Set a latch; False if it was set before, which changes nothing."""
         if name in self.latches:
             return False
         since = datetime.fromtimestamp(self._wall_ms() / 1000, UTC)
-        self.latches = {**self.latches, name: Latch(reason=reason, since=since)}
+        self.latches = {**self.latches, name: Latch(reason=reason, since=since, who=who)}
         self._store()
         return True
 
-    def unlatch(self, name: str) -> None:
-        """Clear a latch; harmless if it is not set."""
+    def change_latch(self, name: str, latch: Latch) -> None:
+        """Put `latch` in the place of the one of this name."""
+        self.latches = {**self.latches, name: latch}
+        self._store()
+
+    def unlatch(self, name: str) -> bool:
+        """Clear a latch; False if it is not set."""
+        if name not in self.latches:
+            return False
         self.latches = {other: latch for other, latch in self.latches.items() if other != name}
         self._store()
+        return True
 
     def begin_day(self, day: int) -> bool:
         """Start a UTC day with the last equity that was known before it; False if it is no new one."""

@@ -119,6 +119,8 @@ def _daily_stop(facts: Facts, _told: bool) -> Iterable[Finding]:
 
 
 def _reducing(facts: Facts, _told: bool) -> Iterable[Finding]:
+    if facts.latches:  # the kill switch says so itself
+        return
     if facts.risk_state == "REDUCING" and not facts.feed_ended:  # no more prices come: that is no news
         yield Finding(
             "reducing",

@@ -243,7 +243,7 @@ class Daemon:
             unique_memory_interval=config.supervisor.unique_memory_interval,
             registry=self.registry,
             alerts=self.alerts,
-            condition=self.risk.set_condition,
+            condition=self.risk.stops.set_condition,
             survived=self.count_error,
         )
         self.heartbeats = HeartbeatChannel(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
-from levibot.risk.manager import KILL_SWITCH
 from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.reload import apply_reload
@@ -157,17 +156,18 @@ class SupervisorOperations:
 
     async def kill(self, on: bool, reason: str) -> Document:
         """See `Operations`."""
+        stops = self._daemon.risk.stops
         if on:
-            self._daemon.risk.engage_kill_switch(reason)
+            stops.engage_kill_switch(reason, "operator")
         else:
-            self._daemon.risk.release_kill_switch()
+            stops.release_kill_switch(reason, "operator")
         self._daemon.log.warning("kill_switch", on=on, reason=reason)
         return await self.live_status()
 
     async def live_status(self) -> Document:
         """See `Operations`."""
         risk = self._daemon.risk
-        latch = risk.memory.latches.get(KILL_SWITCH)
+        latch = risk.stops.kill_switch
         return {
             "kill_switch": latch is not None,
             "reason": latch.reason if latch else "",
@@ -182,7 +182,7 @@ class SupervisorOperations:
     async def reset_day(self) -> Document:
         """See `Operations`."""
         self._check_open()
-        self._daemon.risk.reset_day(boot_ns())
+        self._daemon.risk.reset_day("", "operator", boot_ns())
         self._daemon.log.warning("day_reset")
         state, reason = self._daemon.risk.status.state, self._daemon.risk.status.reason
         held = f"; risk still holds back: {reason}" if state != "ACTIVE" else ""

@@ -109,13 +109,16 @@ class Desk:
     now_ns: int = 1_000 * SECOND
     wall_ms: int = 1_750_000_000_000
     broker: Broker = field(default_factory=Broker)
+    audit: list[tuple[str, str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.risk = self.start()
 
     def start(self) -> RiskManager:
         """The manager of a new supervisor."""
-        self.risk = RiskManager(self.config, KEY, EPOCH, self.path, lambda: self.wall_ms)
+        self.risk = RiskManager(
+            self.config, KEY, EPOCH, self.path, lambda: self.wall_ms, lambda *entry: self.audit.append(entry)
+        )
         return self.risk
 
     def know(self, cash: str = "10000", *positions: Position, orders: tuple[Intent, ...] = ()) -> None:

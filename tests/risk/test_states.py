@@ -10,7 +10,7 @@ import pytest
 from levibot.bus.messages import Grant, RiskRefused
 from levibot.config_risk import RiskConfig
 from levibot.errors import NewerSchemaError
-from levibot.risk.manager import RiskStatus
+from levibot.risk.stops import RiskStatus
 from tests.full_disk import full_disk
 from tests.risk.market import BTC, DAY_MS, ETH, MORNING_MS, Desk, intent, position
 
@@ -65,22 +65,22 @@ def test_a_position_that_was_never_priced_reduces(tmp_path: Path) -> None:
 
 
 def test_conditions_hold_as_long_as_any_of_them(desk: Desk) -> None:
-    desk.risk.set_condition("feed", True, "6 restarts in an hour")
-    desk.risk.set_condition("broker", True, "gone")
+    desk.risk.stops.set_condition("feed", True, "6 restarts in an hour")
+    desk.risk.stops.set_condition("broker", True, "gone")
     assert desk.risk.status.reason == "feed: 6 restarts in an hour; broker: gone"
     answer = desk.ask("a", ETH)
     assert isinstance(answer, RiskRefused)
     assert answer.reason == "reducing: feed: 6 restarts in an hour; broker: gone"
-    desk.risk.set_condition("feed", False)
+    desk.risk.stops.set_condition("feed", False)
     assert state(desk) == "REDUCING"
-    desk.risk.set_condition("broker", False)
+    desk.risk.stops.set_condition("broker", False)
     assert state(desk) == "ACTIVE"
-    desk.risk.set_condition("broker", False)
+    desk.risk.stops.set_condition("broker", False)
     assert state(desk) == "ACTIVE"
 
 
 def test_conditions_do_not_survive_a_restart(desk: Desk) -> None:
-    desk.risk.set_condition("feed", True, "unstable")
+    desk.risk.stops.set_condition("feed", True, "unstable")
     desk.start()
     assert desk.risk.status.state == "ACTIVE"
 
@@ -89,35 +89,72 @@ def test_conditions_do_not_survive_a_restart(desk: Desk) -> None:
 
 
 def test_the_kill_switch_holds_over_restarts_until_it_is_released(desk: Desk) -> None:
-    desk.risk.engage_kill_switch("the operator said so")
+    desk.risk.stops.engage_kill_switch("the operator said so", "ann")
     engaged = desk.wall_ms
-    assert desk.risk.status == RiskStatus("HALTED", "kill_switch: the operator said so", engaged)
+    assert desk.risk.status == RiskStatus("REDUCING", "kill_switch: the operator said so", engaged)
     assert not may_open(desk)
     desk.sleep(100)
     desk.start()
-    assert desk.risk.status == RiskStatus("HALTED", "kill_switch: the operator said so", engaged)
+    assert desk.risk.status == RiskStatus("REDUCING", "kill_switch: the operator said so", engaged)
     desk.know("10000")
     desk.price(ETH, 100.0, TOMORROW_MS + 5)
     assert not may_open(desk)
-    desk.risk.release_kill_switch()
+    desk.risk.stops.release_kill_switch("calm again", "ann")
     assert may_open(desk)
     desk.start()
     assert desk.risk.status.state == "ACTIVE"
 
 
 def test_the_first_reason_of_a_latch_stays(desk: Desk) -> None:
-    desk.risk.engage_kill_switch("first")
+    desk.risk.stops.engage_kill_switch("first", "ann")
     desk.sleep(10)
-    desk.risk.engage_kill_switch("second")
-    assert desk.risk.status == RiskStatus("HALTED", "kill_switch: first", desk.wall_ms - 10_000)
+    desk.risk.stops.engage_kill_switch("second", "ann")
+    assert desk.risk.status == RiskStatus("REDUCING", "kill_switch: first", desk.wall_ms - 10_000)
 
 
 def test_halted_is_stronger_than_reducing(desk: Desk) -> None:
-    desk.risk.set_condition("feed", True, "unstable")
-    desk.risk.engage_kill_switch("enough")
+    desk.risk.stops.set_condition("feed", True, "unstable")
+    desk.price(BTC, 80.0)
     assert state(desk) == "HALTED"
-    desk.risk.release_kill_switch()
+    assert desk.risk.status.reason.startswith("daily_stop: ")
+    desk.risk.reset_day("calm again", "ann", desk.now_ns)
     assert state(desk) == "REDUCING"
+
+
+def test_the_kill_switch_halts_only_after_flattening_which_is_remembered(desk: Desk) -> None:
+    desk.risk.stops.engage_kill_switch("enough", "ann")
+    desk.risk.stops.halt_after_flatten()
+    assert state(desk) == "REDUCING", "nobody asked for it"
+    desk.risk.stops.engage_kill_switch("really", "bob", flatten=True)
+    assert state(desk) == "REDUCING"
+    kill_switch = desk.start().stops.kill_switch
+    assert kill_switch is not None
+    assert (kill_switch.reason, kill_switch.who, kill_switch.flatten) == ("enough", "ann", True)
+    desk.risk.stops.halt_after_flatten()
+    assert desk.start().status.state == "HALTED"
+    desk.risk.stops.release_kill_switch("calm again", "ann")
+    assert desk.start().status.state == "ACTIVE"
+
+
+def test_each_change_of_a_latch_is_told_to_the_audit_once(desk: Desk) -> None:
+    stops = desk.risk.stops
+    for _ in range(2):
+        stops.engage_kill_switch("enough", "ann", flatten=True)
+    for _ in range(2):
+        stops.halt_after_flatten()
+    desk.price(BTC, 80.0)
+    for _ in range(2):
+        stops.release_kill_switch("calm again", "bob")
+    desk.price(BTC, 80.0, TOMORROW_MS)
+    assert [(action, who) for action, who, _ in desk.audit] == [
+        ("kill_switch_on", "ann"),
+        ("kill_switch_flatten", "ann"),
+        ("halted", "risk"),
+        ("daily_stop_on", "risk"),
+        ("kill_switch_off", "bob"),
+        ("daily_stop_off", "risk"),
+    ]
+    assert desk.audit[4][2] == "calm again"
 
 
 # ------------------------------------------------------------------ daily stop
@@ -206,7 +243,7 @@ def test_a_loss_while_the_supervisor_was_down_counts(desk: Desk) -> None:
 
 def test_the_operator_may_reset_the_day(desk: Desk) -> None:
     desk.price(BTC, 80.0)
-    desk.risk.reset_day(desk.now_ns)
+    desk.risk.reset_day("calm again", "ann", desk.now_ns)
     assert desk.risk.status.state == "ACTIVE"
     assert desk.risk.summary(desk.now_ns)["equity_start_day"] == 9_600.0
     desk.start()
@@ -214,53 +251,65 @@ def test_the_operator_may_reset_the_day(desk: Desk) -> None:
 
 
 def test_resetting_the_day_leaves_the_kill_switch(desk: Desk) -> None:
-    desk.risk.engage_kill_switch("enough")
-    desk.risk.reset_day(desk.now_ns)
-    assert desk.risk.status.state == "HALTED"
+    desk.risk.stops.engage_kill_switch("enough", "ann")
+    desk.risk.reset_day("calm again", "ann", desk.now_ns)
+    assert desk.risk.status.state == "REDUCING"
 
 
 # ------------------------------------------------------------------ the file
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 1, "latches": {"kill_switch": true}}', b"[]"])
-def test_a_damaged_memory_halts_because_the_kill_switch_may_have_been_on(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 2, "latches": {"kill_switch": true}}', b"[]"])
+def test_a_damaged_memory_reduces_because_the_kill_switch_may_have_been_on(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "risk.json"
     path.write_bytes(content)
     desk = Desk(path)
     aside = desk.risk.memory.set_aside
     assert aside is not None
     assert aside.read_bytes() == content
-    assert desk.risk.status.state == "HALTED"
+    assert desk.risk.status.state == "REDUCING"
+    assert desk.risk.stops.kill_switch is not None
     assert aside.name in desk.risk.status.reason
-    desk.risk.release_kill_switch()
+    desk.risk.stops.release_kill_switch("calm again", "ann")
     assert desk.start().status.state == "ACTIVE"
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "risk.json"
-    path.write_text('{"schema": 2}')
+    path.write_text('{"schema": 3}')
     with pytest.raises(NewerSchemaError):
         Desk(path)
-    assert path.read_text() == '{"schema": 2}'
+    assert path.read_text() == '{"schema": 3}'
 
 
 def test_people_can_read_the_memory(desk: Desk) -> None:
-    desk.risk.engage_kill_switch("enough")
+    desk.risk.stops.engage_kill_switch("enough", "ann")
     written = json.loads(desk.path.read_text())
-    assert written["latches"] == {"kill_switch": {"reason": "enough", "since": "2025-06-15T15:06:40Z"}}
+    latch = {"reason": "enough", "since": "2025-06-15T15:06:40Z", "who": "ann", "flatten": False, "halted": False}
+    assert written["latches"] == {"kill_switch": latch}
     assert written["day_start"]["equity"] == "10000.0"
 
 
 def test_a_full_disk_weakens_no_stop_and_is_caught_up_with(desk: Desk) -> None:
     before = desk.path.read_bytes()
     with full_disk(room=10):
-        desk.risk.engage_kill_switch("enough")
+        desk.risk.stops.engage_kill_switch("enough", "ann")
         desk.sleep(1)
-    assert desk.risk.status.state == "HALTED"
+    assert desk.risk.status.state == "REDUCING"
     assert desk.risk.memory.refused >= 1
     assert desk.path.read_bytes() == before
     desk.sleep(1)
-    assert desk.start().status.state == "HALTED"
+    assert desk.start().status.state == "REDUCING"
+
+
+def test_what_an_earlier_levibot_wrote_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "risk.json"
+    latches = {"kill_switch": {"reason": "enough", "since": "2025-06-15T15:06:40Z"}}
+    day_start = {"day": MORNING_MS // DAY_MS, "equity": "12000", "book_value": "12000"}
+    path.write_text(json.dumps({"schema": 1, "latches": latches, "day_start": day_start, "last": None}))
+    desk = Desk(path)
+    assert (desk.risk.memory.set_aside, desk.risk.status.state) == (None, "REDUCING")
+    assert desk.risk.summary(desk.now_ns)["equity_start_day"] == 12_000.0
 
 
 # ------------------------------------------------------------------ the summary
