@@ -7,6 +7,7 @@ what a reader sees is always the last commit.
 from __future__ import annotations
 
 import sqlite3
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +119,7 @@ class Books:
         self._connection: sqlite3.Connection | None = None  # while a transaction is open
         self._events: list[OrderEvent] = []
         self.event_ms = 0
+        self._orders: weakref.WeakValueDictionary[str, Order] = weakref.WeakValueDictionary()
         try:
             self._load(instance)
         except BaseException:
@@ -136,6 +138,9 @@ class Books:
                 self.symbol_seq[symbol] = symbol_seq
             rows = self._store.rows("SELECT * FROM balances")
             self.balances: dict[str, Decimal] = {asset: Decimal(amount) for asset, amount in rows}
+            # What failed is undone in place: who waits for an exchange's answer holds an order meanwhile.
+            former = self._orders
+            self._orders = weakref.WeakValueDictionary()
             self.open: dict[str, Order] = {}
             self.resting: dict[str, dict[str, Order]] = {}
             query = "SELECT * FROM orders INDEXED BY open_orders WHERE open = 1 ORDER BY rowid"
@@ -143,6 +148,10 @@ class Books:
                 client_id, symbol, state, _, filled, reserved, oco, intent, exchange_id = row
                 money = Decimal(filled), Decimal(reserved)
                 order = Order(self._decode_intent(intent), OrderState(state), *money, oco, exchange_id)
+                if client_id in former:
+                    vars(former[client_id]).update(vars(order))
+                    order = former[client_id]
+                self._orders[client_id] = order
                 self.open[client_id] = self.resting.setdefault(symbol, {})[client_id] = order
             self.counts = Counter(dict(self._store.rows("SELECT state, COUNT(*) FROM orders GROUP BY state")))
         except (MalformedMessageError, InvalidOperation, ValueError) as error:
@@ -210,6 +219,20 @@ class Books:
         """Tell whether this id was found unknown at a reconciliation, so that it may never arrive."""
         return bool(self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id))
 
+    def client_id_of(self, symbol: str, exchange_id: str) -> str | None:
+        """Our name of the order that the exchange calls `exchange_id`; None if it is not ours."""
+        query = "SELECT client_id FROM orders WHERE exchange_id = ? AND exchange_id <> '' AND symbol = ?"
+        rows = self._store.rows(query, exchange_id, symbol)
+        return str(rows[0][0]) if rows else None
+
+    def trades_read_until(self, symbol: str) -> int | None:
+        """Exchange time, Unix ms, up to which own trades have been counted in; None: never yet.
+
+        The account as a whole, whose symbol is empty, has the time when it was opened.
+        """
+        rows = self._store.rows("SELECT until_ms FROM readings WHERE symbol = ?", symbol)
+        return int(rows[0][0]) if rows else None
+
     def has_fill(self, symbol: str, fill_id: str) -> bool:
         """Tell whether a fill of this id is counted in."""
         return bool(self._store.rows("SELECT 1 FROM fills WHERE symbol = ? AND fill_id = ?", symbol, fill_id))
@@ -269,14 +292,22 @@ class Books:
             (intent.client_id, intent.symbol, order.state, oco, encode(resting)),
         )
         self.counts[order.state] += 1
+        self._orders[intent.client_id] = order
         self.open[intent.client_id] = order
         self.resting.setdefault(intent.symbol, {})[intent.client_id] = order
         self._record(order, OrderSubmitted, intent=intent)
         return order
 
-    def send(self, order: Order, quantity: Decimal) -> None:
-        """The order is posted next, with this quantity: after the commit the exchange may have it."""
+    def send(self, order: Order, quantity: Decimal, reserved: Decimal = ZERO) -> None:
+        """The order is posted next, with this quantity: after the commit the exchange may have it.
+
+        Parameters
+        ----------
+        reserved
+            Cash that is set aside for it.
+        """
         order.change(quantity=order.filled + quantity)
+        order.reserved = reserved
         self._save_terms(order)
         self._record(order, OrderSent, quantity=quantity)
 
@@ -352,6 +383,14 @@ class Books:
         else:
             self._add_balance(asset, amount)
         self._append("", "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
+
+    def note_transfer(self, reference: str) -> None:
+        """A deposit or withdrawal was seen that does not concern this account."""
+        self._execute("INSERT OR IGNORE INTO transfers VALUES (?)", (reference,))
+
+    def note_trades_read(self, symbol: str, until_ms: int) -> None:
+        """Own trades of `symbol` have been counted in up to this exchange time."""
+        self._execute("INSERT OR REPLACE INTO readings VALUES (?, ?)", (symbol, until_ms))
 
     def _add_balance(self, asset: str, amount: Decimal) -> None:
         self.balances[asset] = self.balances.get(asset, ZERO) + amount

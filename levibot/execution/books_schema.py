@@ -70,4 +70,8 @@ MIGRATIONS = (
         "CREATE TABLE balances (asset TEXT PRIMARY KEY, amount TEXT NOT NULL) STRICT",
         "CREATE TABLE transfers (reference TEXT PRIMARY KEY) STRICT",
     ),
+    (
+        "CREATE INDEX orders_by_exchange_id ON orders (exchange_id) WHERE exchange_id <> ''",
+        "CREATE TABLE readings (symbol TEXT PRIMARY KEY, until_ms INTEGER NOT NULL) STRICT",
+    ),
 )

@@ -1,0 +1,1 @@
+"""Live trading: orders on a real exchange, tracked, protected and reconciled; never sent twice."""

@@ -1,0 +1,423 @@
+"""The desk of one symbol: all that is done for it on the exchange goes through here, one thing at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+from levibot.bus.messages import Intent, MarketSpec, OrderEvent, OrderKind, Position, Role, Tick
+from levibot.clock import boot_ns
+from levibot.config_execution import LiveConfig
+from levibot.errors import (
+    BackOffError,
+    CoolDownError,
+    DataStoreError,
+    ExchangeRefusedError,
+    LeviBotError,
+    OrderGoneError,
+    RetryError,
+)
+from levibot.exchange.trading import ExchangeOrder, Placement, Trading
+from levibot.execution.books import Order
+from levibot.execution.checks import may_open_risk
+from levibot.execution.live.doubt import Doubts
+from levibot.execution.live.jobs import Job, JobQueue
+from levibot.execution.live.journal import Journal, Tell
+from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted
+from levibot.execution.position import ZERO, base_of, opposite
+from levibot.execution.quotes import Quote
+
+_NS = 1_000_000_000
+_POLL_NS = 5 * _NS  # between two looks at a resting order, if no price says that it may have been filled
+_HINT_NS = _NS // 2  # between two looks that prices call for
+_FIRST_LOOKS_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0)  # at an order that does not rest
+_PAUSE_S = 1.0  # after an exchange that could not be asked
+_KINDS: dict[Role, OrderKind] = {"stop": "stop", "take_profit": "take_profit"}
+
+
+class Protection(Protocol):
+    """Covers the position of one symbol, and leaves it; built on the symbol's desk.
+
+    All but `on_price` run in the desk's own task, one at a time, and may await what the desk offers.
+    """
+
+    def on_price(self, tick: Tick) -> None:
+        """A price has come. Must return at once: what is to be done goes through `SymbolDesk.do`."""
+        ...
+
+    async def on_filled(self, order: Order) -> None:
+        """Fills of an order were counted, of an entry or another; it may be at its end. Told once for several."""
+        ...
+
+    async def on_ended(self, order: Order) -> None:
+        """An order is at its end: filled, cancelled, rejected. Told after `on_filled`."""
+        ...
+
+    async def exit(self, order: Order) -> None:
+        """Carry out an order that reduces: SUBMITTED, or TRIGGERED, at its arrival or found so at the start."""
+        ...
+
+    async def review(self) -> None:
+        """The books agree with the exchange now: see that the position is covered, and by what rests."""
+        ...
+
+    def is_covered(self) -> bool:
+        """Tell whether nothing of the position, dust left out, is without a stop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the desks of one account share."""
+
+    journal: Journal
+    trading: Trading
+    config: LiveConfig
+    tell_trouble: Tell
+    broken: Callable[[DataStoreError], None]  # told when the books cannot be used any more
+
+
+class SymbolDesk:
+    """Serialises what is done on the exchange for one symbol.
+
+    `do` puts a job into the queue; the other coroutines are for jobs, and for `Protection`, which runs in one.
+
+    Parameters
+    ----------
+    account
+        Books, exchange and settings.
+    market
+        Rules of the market.
+    protect
+        Makes what covers the position.
+    """
+
+    def __init__(self, account: Account, market: MarketSpec, protect: Callable[[SymbolDesk], Protection]) -> None:
+        self.symbol = market.symbol
+        self.market = market
+        self.journal = account.journal
+        self.books = account.journal.books
+        self.trading = account.trading
+        self.config = account.config
+        self.tick: Tick | None = None
+        self.tell_trouble: Tell = lambda text: account.tell_trouble(f"{self.symbol}: {text}")
+        self._broken = account.broken
+        self._jobs = JobQueue()
+        self._task: asyncio.Task[None] | None = None
+        self._posted: set[str] = set()  # client ids that were posted in this life: never again
+        self._poll_due_ns = self._hint_due_ns = 0
+        self._is_polling = False
+        self.tracker = Tracker(self.symbol, self.journal, self.trading, self._on_filled, self._on_ended)
+        self.doubts = Doubts(self.symbol, self.tracker, self.trading, self.books, self.config.unknown_after)
+        self.protection = protect(self)
+
+    # ------------------------------------------------------------------ what is so
+
+    @property
+    def position(self) -> Position:
+        """What is held, by the books."""
+        return self.books.position(self.symbol)
+
+    @property
+    def orders(self) -> list[Order]:
+        """Orders of the symbol that are not at their end."""
+        return list(self.books.resting.get(self.symbol, {}).values())
+
+    def sellable(self) -> Decimal:
+        """Base amount that can be sold: the position, less what fees and withdrawals took of the asset."""
+        taken = min(self.books.balances.get(base_of(self.symbol), ZERO), ZERO)
+        return max(self.position.quantity + taken, ZERO)
+
+    def quote(self) -> Quote | None:
+        """Best prices by the feed; None: it has none, or its newest is older than the account bears."""
+        tick = self.tick
+        if tick is None:
+            return None
+        bid, ask = (tick.bid, tick.ask) if 0 < tick.bid <= tick.ask else (tick.last, tick.last)
+        return Quote(Decimal(repr(bid)), Decimal(repr(ask))) if bid > 0 else None
+
+    def quote_age_s(self) -> float:
+        """Seconds since the newest price of the feed was received."""
+        return float("inf") if self.tick is None else (boot_ns() - self.tick.received_ns) / _NS
+
+    async def read_quote(self) -> Quote:
+        """Best prices, read from the exchange now.
+
+        Raises
+        ------
+        RetryError, BackOffError, ExchangeRefusedError
+            It could not be asked.
+        """
+        return Quote(*await self.trading.best_prices(self.symbol))
+
+    # ------------------------------------------------------------------ the actor
+
+    def start(self) -> None:
+        """Begin to do what is in the queue."""
+        self._task = asyncio.create_task(self._work(), name=f"desk {self.symbol}")
+
+    async def close(self) -> None:
+        """End what is being done, wherever it is: what is journaled is enough to go on from."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def do(self, job: Job, *, urgent: bool = False) -> None:
+        """Put a job into the queue, at its end or before all that is not urgent."""
+        self._jobs.put(job, urgent=urgent)
+
+    async def done(self, job: Job, *, urgent: bool = False) -> None:
+        """Put a job into the queue from outside, and wait until it is done; raises what it raises."""
+        result: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def act() -> None:
+            try:
+                await job()
+            except BaseException as error:
+                if not result.cancelled():
+                    result.set_exception(error)
+                if not isinstance(error, Exception) or isinstance(error, DataStoreError):
+                    raise
+            else:
+                if not result.cancelled():
+                    result.set_result(None)
+
+        self._jobs.put(act, urgent=urgent)
+        await result
+
+    async def _work(self) -> None:
+        while True:
+            job = await self._jobs.next()
+            try:
+                await job()
+            except DataStoreError as error:
+                self._broken(error)
+                return
+            except LeviBotError as error:
+                self.tell_trouble(str(error))
+            except Exception as error:  # noqa: BLE001 -- one job that fails stops no other
+                self.tell_trouble(f"{type(error).__name__}: {error}")
+
+    # ------------------------------------------------------------------ orders, in a job
+
+    async def post(self, order: Order, placement: Placement, reserved: Decimal = ZERO) -> None:
+        """Journal an order as sent, post it, and follow it until its fate is known or it rests.
+
+        Raises
+        ------
+        DataStoreError
+            The books cannot be used any more.
+        """
+        await self.journal.write(lambda: self.books.send(order, placement.quantity, reserved))
+        await self.deliver(order, placement)
+
+    async def deliver(self, order: Order, placement: Placement) -> None:
+        """Post an order that is journaled as sent, once; as `post`."""
+        client_id = order.intent.client_id
+        if order.state is not order.state.SENT or client_id in self._posted:
+            return
+        self._posted.add(client_id)
+        try:
+            told = await self._place(order, placement)
+        except ExchangeRefusedError as error:
+            await self.tracker.reject(order, str(error))
+        except BackOffError as error:
+            await self.tracker.reject(order, f"not taken: {error}")
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the exchange may have the order
+            await self._doubt(order, f"{type(error).__name__}: {error}")
+        else:
+            await self._answered(order, placement, told)
+
+    async def _place(self, order: Order, placement: Placement) -> ExchangeOrder | None:
+        """Post; one that reduces is posted again as long as the exchange surely did not take it."""
+        while True:
+            try:
+                return await self.trading.place(placement)
+            except BackOffError as error:
+                if may_open_risk(order.intent):
+                    raise
+                self.tell_trouble(f"{order.intent.role} {placement.client_id} waits: {error}")
+                await asyncio.sleep(error.wait_s if isinstance(error, CoolDownError) else _PAUSE_S)
+
+    async def _answered(self, order: Order, placement: Placement, told: ExchangeOrder | None) -> None:
+        try:
+            if told is not None:
+                await self.tracker.apply(order, told)
+        except (RetryError, BackOffError, ExchangeRefusedError) as error:  # its fills: they are asked for again
+            self.tell_trouble(str(error))
+        if order.state in IN_DOUBT:
+            await self._doubt(order, "the exchange has taken it, and tells no more")
+        if placement.kind == "market" or placement.time_in_force == "ioc":
+            await self._watch_ending(order)
+
+    async def _watch_ending(self, order: Order) -> None:
+        """Look at an order that does not rest until it is at its end, or for so long that others must go on."""
+        for pause_s in _FIRST_LOOKS_S:
+            if is_over(order) or order.state in IN_DOUBT:
+                return
+            await asyncio.sleep(pause_s)
+            await self.try_look(order)
+
+    async def _doubt(self, order: Order, reason: str) -> None:
+        """Nobody knows whether the exchange has it; what reduces is waited for, lest it be sold twice."""
+        self.doubts.begin(order)
+        if order.state is not order.state.UNKNOWN:
+            found = await self.try_look(order)
+            if found and order.state not in IN_DOUBT:
+                self.doubts.end(order)
+                return
+            await self.journal.write(lambda: self.books.doubt(order, reason))
+        if not may_open_risk(order.intent):
+            await self.doubts.resolve(order)
+
+    async def withdraw(self, order: Order, reason: str) -> None:
+        """Cancel an order, and return when it is at its end by the exchange's own word, its fills counted.
+
+        Raises
+        ------
+        DataStoreError
+            The books cannot be used any more.
+        """
+        self.tracker.reasons[order.intent.client_id] = reason
+        if order.state in IN_DOUBT:
+            await self.doubts.resolve(order)
+        if not is_over(order) and not is_posted(order):
+            await self.tracker.cancel(order, reason)
+        while not is_over(order):
+            try:
+                await self._ask_to_cancel(order)
+                if not await self.tracker.look(order):
+                    await self._miss(order)
+            except (RetryError, BackOffError, ExchangeRefusedError) as error:
+                self.tell_trouble(f"cancelling {order.intent.client_id}: {error}")
+                await asyncio.sleep(error.wait_s if isinstance(error, CoolDownError) else _PAUSE_S)
+            else:
+                await asyncio.sleep(0 if is_over(order) else _FIRST_LOOKS_S[2])
+
+    async def _ask_to_cancel(self, order: Order) -> None:
+        try:
+            await self.trading.cancel(self.symbol, order.intent.client_id, order.exchange_id)
+        except OrderGoneError:
+            pass  # no proof: the look that follows tells
+        except RetryError as error:
+            self.tell_trouble(f"cancelling {order.intent.client_id}: {error}")  # it may have been: look
+
+    async def look(self, order: Order) -> None:
+        """Bring the books up to what the exchange says of an order.
+
+        Raises
+        ------
+        RetryError, BackOffError, ExchangeRefusedError
+            It could not be asked.
+        """
+        if not is_posted(order):
+            return
+        if order.state in IN_DOUBT:
+            await self.doubts.ask(order)
+        elif not await self.tracker.look(order):
+            await self._miss(order)
+
+    async def try_look(self, order: Order) -> bool:
+        """Ask for an order once; False: nobody has it, or the exchange could not be asked."""
+        try:
+            return await self.tracker.look(order)
+        except (RetryError, BackOffError, ExchangeRefusedError) as error:
+            self.tell_trouble(str(error))
+            return False
+
+    async def _miss(self, order: Order) -> None:
+        """The exchange does not know an order that it had taken."""
+        await self.journal.write(lambda: self.books.doubt(order, "the exchange says that it has no such order"))
+        await self.doubts.resolve(order)
+
+    async def child(
+        self, role: Role, quantity: Decimal, trigger: Decimal | None, parent: Order | None, oco: str = ""
+    ) -> Order:
+        """Journal an order of the broker's own, SUBMITTED, that reduces the position of this symbol.
+
+        Parameters
+        ----------
+        role
+            A stop and a take profit wait for `trigger`; others are market orders.
+        parent
+            The entry that it belongs to; None: the position as a whole.
+        """
+        made: list[Order] = []
+        side = opposite(parent.intent.side) if parent else "sell" if self.position.quantity > 0 else "buy"
+
+        def submit() -> None:
+            intent = Intent(
+                client_id=self.books.new_client_id(role),
+                symbol=self.symbol,
+                side=side,
+                kind=_KINDS.get(role, "market"),
+                quantity=quantity,
+                role=role,
+                event_ms=self.books.event_ms,
+                reduce_only=True,
+                trigger_price=trigger,
+                parent_id=parent.intent.client_id if parent else None,
+                oco=oco,
+            )
+            made.append(self.books.submit(intent, intent, oco))
+
+        await self.journal.write(submit)
+        return made[-1]
+
+    def publish(self, events: list[OrderEvent]) -> None:
+        """Tell followers of events that were committed."""
+        self.journal.publish(events)
+
+    # ------------------------------------------------------------------ what brings itself about
+
+    def on_price(self, tick: Tick) -> None:
+        """Take in a price: what it may have filled is looked at soon."""
+        self.tick = tick
+        if any(_may_be_filled(order, tick) for order in self.books.resting.get(self.symbol, {}).values()):
+            self._poll_due_ns = min(self._poll_due_ns, self._hint_due_ns)
+        self.protection.on_price(tick)
+
+    def on_timer(self, now_ns: int) -> None:
+        """Look at the orders on the exchange when it is time."""
+        if self._is_polling:
+            return
+        posted = [order for order in self.orders if is_posted(order)]
+        doubtful = any(order.state in IN_DOUBT and self.doubts.is_due(order) for order in posted)
+        if doubtful or (posted and now_ns >= self._poll_due_ns):
+            self._is_polling = True
+            self.do(self._poll)
+
+    async def _poll(self) -> None:
+        try:
+            for order in self.orders:
+                if order.state in IN_DOUBT and self.doubts.is_due(order):
+                    await self.doubts.ask(order)
+                elif is_posted(order) and order.state not in IN_DOUBT:
+                    await self.look(order)
+        finally:
+            now = boot_ns()
+            self._poll_due_ns, self._hint_due_ns = now + _POLL_NS, now + _HINT_NS
+            self._is_polling = False
+
+    def _on_filled(self, order: Order) -> None:
+        self.do(lambda: self.protection.on_filled(order), urgent=True)
+
+    def _on_ended(self, order: Order) -> None:
+        self.doubts.end(order)
+        self.do(lambda: self.protection.on_ended(order), urgent=True)
+
+
+def _may_be_filled(order: Order, tick: Tick) -> bool:
+    """Whether an order on the exchange may have been filled, given a price."""
+    if not is_posted(order):
+        return False
+    sells = order.intent.side == "sell"
+    if order.trigger:
+        price = tick.last if tick.last > 0 else tick.bid if sells else tick.ask
+        return price <= order.trigger if sells == (order.intent.kind == "stop") else price >= order.trigger
+    if order.limit:
+        return tick.bid >= order.limit or tick.last >= order.limit if sells else 0 < tick.ask <= order.limit
+    return True
