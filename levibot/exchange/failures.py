@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from levibot.errors import (
     CoolDownError,
@@ -18,6 +18,15 @@ from levibot.errors import (
 
 _QUERY = re.compile(r"\?\S*")  # of a signed request it holds the signature
 _LONGEST = 300  # characters; a page of HTML says nothing
+_ANSWER = "levibot_answer"  # attribute of an exception of ccxt
+
+
+class Answer(NamedTuple):
+    """What the exchange said as it refused."""
+
+    status: int  # of HTTP
+    code: str  # the exchange's own; empty: none
+    text: str
 
 
 def translate(error: Exception, what: str) -> LeviBotError:
@@ -66,6 +75,19 @@ def describe(error: BaseException) -> str:
     text = " ".join(_QUERY.sub("", str(error)).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return ": ".join(filter(None, (type(error).__name__, text, cause)))
+
+
+def note_answer(error: Exception, status: int, response: Any) -> None:
+    """Keep with ccxt's exception what it was made from: its class says less than the exchange did."""
+    found = response if isinstance(response, dict) else {}
+    code, text = found.get("code"), found.get("msg") or found.get("message")
+    setattr(error, _ANSWER, Answer(status, "" if code is None else str(code), str(text or "")))
+
+
+def answer_of(error: BaseException) -> Answer | None:
+    """What the exchange said, if this error, or one that it was raised for, was made from an answer."""
+    found = (getattr(link, _ANSWER, None) for link in _chain(error))
+    return next((answer for answer in found if isinstance(answer, Answer)), None)
 
 
 def raise_malformed(what: str, found: object, expected: str) -> NoReturn:
@@ -117,8 +139,11 @@ def _unreached(error: BaseException) -> str:
 def _refusal(error: Exception) -> RefusalReason | None:
     from ccxt.base import errors as ccxt
 
+    if isinstance(error, ccxt.DuplicateOrderId):  # then the order is there: an answer was lost before
+        return None
     kinds: tuple[tuple[type[Exception], RefusalReason], ...] = (
         (ccxt.BadSymbol, "symbol"),
+        (ccxt.MarketClosed, "symbol"),
         (ccxt.AuthenticationError, "authentication"),
         (ccxt.InsufficientFunds, "funds"),
         (ccxt.OrderNotFound, "not found"),

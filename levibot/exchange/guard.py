@@ -16,7 +16,7 @@ from weakref import WeakSet
 from levibot.clock import boot_ns
 from levibot.errors import MalformedAnswerError
 from levibot.exchange.budget import Budget, WeightClass
-from levibot.exchange.failures import describe, raise_malformed
+from levibot.exchange.failures import describe, note_answer, raise_malformed
 
 _TOO_MANY = (418, 429)
 _SNAPSHOT_DEADLINE_S = 4.0  # of the request that begins a streamed book
@@ -155,6 +155,8 @@ class GuardedExchange:
         ------
         MalformedAnswerError
             If the exchange says that all is well and sends no JSON: ccxt would hand on the text as data.
+        ccxt.BaseError
+            What ccxt makes of a refusal; `levibot.exchange.failures.answer_of` tells what was refused.
         """
         if code in _TOO_MANY:
             self.watcher.too_many(_retry_after(headers), f"the exchange answered {code} (too many requests)")
@@ -165,9 +167,13 @@ class GuardedExchange:
                 f"{method} {path}: status {code} with {len(body or '')} characters of {kind}, expected JSON"
             )
         parent: Any = super()
-        return parent.handle_errors(
-            code, reason, url, method, headers, body, response, request_headers, request_body
-        )
+        try:
+            return parent.handle_errors(
+                code, reason, url, method, headers, body, response, request_headers, request_body
+            )
+        except Exception as error:
+            note_answer(error, code, response)
+            raise
 
     def filter_by_since_limit(
         self,

@@ -20,6 +20,8 @@ class Placement:
     ----------
     kind
         ``"market"``, ``"limit"``, or ``"stop"``: a market order at `trigger_price`, kept by the exchange.
+    is_protective
+        Whether it can only make a position smaller: it may use the reserve of the rate limit then.
     """
 
     client_id: str
@@ -31,6 +33,7 @@ class Placement:
     trigger_price: Decimal | None = None
     time_in_force: TimeInForce = "gtc"
     post_only: bool = False
+    is_protective: bool = False
 
 
 @dataclass(frozen=True, slots=True)

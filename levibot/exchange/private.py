@@ -1,0 +1,295 @@
+"""Trading on one account through ccxt: each request is sent once, and each answer is looked at first."""
+
+from __future__ import annotations
+
+import decimal
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from levibot.errors import (
+    ConfigError,
+    ExchangeRefusedError,
+    ExchangeUnavailableError,
+    MalformedAnswerError,
+    OrderGoneError,
+)
+from levibot.exchange.budget import WeightClass
+from levibot.exchange.credentials import Credentials
+from levibot.exchange.failures import answer_of
+from levibot.exchange.own_data import (
+    read_balances,
+    read_cancelled,
+    read_order,
+    read_orders,
+    read_own_trades,
+    read_prices,
+    read_transfers,
+)
+from levibot.exchange.own_trades import fetch_order_trades, fetch_since
+from levibot.exchange.private_quirks import PrivateQuirks, private_quirks_of
+from levibot.exchange.session import ExchangeSession
+from levibot.exchange.trading import Balance, ExchangeOrder, OwnTrade, Placement, Transfer
+
+T = TypeVar("T")
+
+_NEEDED = {  # ccxt's word for having it → what for
+    "createOrder": "send orders",
+    "cancelOrder": "cancel orders",
+    "fetchOrder": "look an order up",
+    "fetchOpenOrders": "list open orders",
+    "fetchMyTrades": "list own trades",
+    "fetchBalance": "read balances",
+}
+_VARIABLES = {"apiKey": "key", "secret": "secret", "password": "password"}
+_CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,32}")  # what all exchanges take
+_ALREADY_THERE = re.compile(r"duplicat|repeat|already exist", re.IGNORECASE)
+_SERVER_FAILED = 500  # from this status of HTTP on a refusal is none: what failed may have come after the order
+_TRANSFER_OVERLAP_MS = 7 * 86_400_000  # a deposit counts when it arrives, and is listed by when it was seen
+
+
+def _ignore(*_: object) -> None:
+    """Nobody listens."""
+
+
+class PrivateTrading:
+    """`levibot.exchange.trading.Trading` on one account; see there for what each method raises.
+
+    ``await open()`` once, ``await close()`` in the end, before the session's. The key is held by a ccxt object of
+    its own beside the session's, which goes on without one, and whose numbers are texts, so that money never is
+    a binary float.
+
+    Parameters
+    ----------
+    session
+        An open session with the exchange.
+    credentials
+        Key of the account.
+    """
+
+    def __init__(self, session: ExchangeSession, credentials: Credentials) -> None:
+        self._session = session
+        self._credentials = credentials
+        self._quirks: PrivateQuirks = private_quirks_of(session.id)
+        self._made: Any = None
+
+    async def open(self) -> None:
+        """Make the ccxt object that holds the key; nothing is sent.
+
+        Raises
+        ------
+        ConfigError
+            If the exchange cannot be traded on, or the key lacks a part.
+        """
+        made = self._session.sibling(_ignore, _ignore, _ignore)
+        self._made = made
+        missing = [purpose for name, purpose in _NEEDED.items() if not made.has.get(name)]
+        if missing:
+            raise ConfigError(
+                f"{self._session.id} cannot be traded on: ccxt cannot {', '.join(missing)} there; "
+                'choose another exchange, or mode = "paper"'
+            )
+        made.apiKey, made.secret = self._credentials.key, self._credentials.secret
+        made.password = self._credentials.password or None
+        for name, needed in made.requiredCredentials.items():
+            if needed and not getattr(made, name, None):
+                part = _VARIABLES.get(name)
+                remedy = f"add its {part}" if part else "it cannot be used by LeviBot"
+                raise ConfigError(f"{self._session.id} wants a {part or name} with the key; {remedy}")
+        made.number = str
+        made.options["maxRetriesOnFailure"] = 0
+        made.open()
+        # By itself aiohttp sends a DELETE again whose answer was lost: then a cancellation is refused that worked.
+        made.session._retry_connection = False
+
+    async def close(self) -> None:
+        """End it; no task and no socket is left."""
+        if self._made is not None:
+            made, self._made = self._made, None
+            await self._session.end_sibling(made)
+
+    # ------------------------------------------------------------------ orders
+
+    def keeps_stops(self, symbol: str) -> bool:
+        """Whether the exchange itself keeps stop orders in this market."""
+        market = (self._made.markets or {}).get(symbol) or {}
+        types = (market.get("info") or {}).get("orderTypes") or ()
+        return self._quirks.stop_type is not None and self._quirks.stop_type in types
+
+    async def place(self, placement: Placement) -> ExchangeOrder | None:
+        """Post an order; None if the exchange took it without telling more than that."""
+        kind, price, params = self._check(placement)
+        weight_class: WeightClass = "protective" if placement.is_protective else "order"
+        try:
+            found = await self._ask(
+                weight_class,
+                lambda made: made.create_order(
+                    placement.symbol, kind, placement.side, _text(placement.quantity), price, params
+                ),
+            )
+        except (ExchangeRefusedError, MalformedAnswerError) as error:
+            raise self._verdict(error, placement) from error
+        if not self._quirks.answers_orders:
+            read_cancelled(found, placement.symbol, "")  # it names an order of this market
+            return None
+        return read_order(found, placement.symbol, placement.client_id)
+
+    async def cancel(self, symbol: str, client_id: str, exchange_id: str) -> None:
+        """Ask for a cancellation; `OrderGoneError` if the exchange says that there is no such open order."""
+        number, params = _address(client_id, exchange_id)
+        try:
+            found = await self._ask("protective", lambda made: made.cancel_order(number, symbol, params))
+        except (ExchangeRefusedError, MalformedAnswerError) as error:
+            if self._is_gone(error):
+                raise OrderGoneError(f"{client_id or exchange_id} in {symbol}: {error}") from error
+            raise
+        read_cancelled(found, symbol, exchange_id)
+
+    async def order(self, symbol: str, client_id: str, exchange_id: str) -> ExchangeOrder | None:
+        """Look one order up, open or not; `exchange_id` may be empty. None: the exchange says it has none."""
+        number, params = _address(client_id, exchange_id)
+        try:
+            found = await self._ask("protective", lambda made: made.fetch_order(number, symbol, params))
+        except (ExchangeRefusedError, MalformedAnswerError) as error:
+            if self._is_gone(error):
+                return None
+            raise
+        return read_order(found, symbol, client_id, exchange_id)
+
+    async def open_orders(self, symbol: str) -> list[ExchangeOrder]:
+        """All open orders of a market, other people's too."""
+        found = await self._ask("protective", lambda made: made.fetch_open_orders(symbol))
+        return read_orders(found, symbol)
+
+    # ------------------------------------------------------------------ fills and money
+
+    async def trades(self, symbol: str, since_ms: int) -> list[OwnTrade]:
+        """Fills from `since_ms` on, all pages, oldest first, those of other people's orders too."""
+
+        async def ask(since_ms: int | None, until_ms: int | None) -> list[OwnTrade]:
+            params = {} if until_ms is None else {"until": until_ms}
+            limit = self._quirks.trades_page
+            found = await self._ask(
+                "protective", lambda made: made.fetch_my_trades(symbol, since_ms, limit, params)
+            )
+            return read_own_trades(found, symbol)
+
+        return await fetch_since(ask, since_ms, self.exchange_ms(), self._quirks)
+
+    async def trades_of(self, symbol: str, exchange_id: str, since_ms: int) -> list[OwnTrade]:
+        """Fills of one order, oldest first."""
+
+        async def ask(since_ms: int | None, params: Mapping[str, Any]) -> list[OwnTrade]:
+            limit, wanted = self._quirks.trades_page, {"orderId": exchange_id, **params}
+            found = await self._ask(
+                "protective", lambda made: made.fetch_my_trades(symbol, since_ms, limit, wanted)
+            )
+            return read_own_trades(found, symbol, exchange_id)
+
+        if self._quirks.trades_by_order:
+            return await fetch_order_trades(ask, since_ms, self._quirks)
+        return [trade for trade in await self.trades(symbol, since_ms) if trade.exchange_id == exchange_id]
+
+    async def balances(self) -> Mapping[str, Balance]:
+        """Assets with anything in them."""
+        return read_balances(await self._ask("protective", lambda made: made.fetch_balance()))
+
+    async def transfers(self, since_ms: int) -> list[Transfer]:
+        """Deposits and withdrawals from `since_ms` on, oldest first; none where ccxt cannot ask for them."""
+        told: list[Transfer] = []
+        asked_ms = max(0, since_ms - _TRANSFER_OVERLAP_MS)
+        for kind, name in (("deposit", "fetchDeposits"), ("withdrawal", "fetchWithdrawals")):
+            if self._made.has.get(name):
+                found = await self._ask("protective", self._transfers_request(kind, asked_ms))
+                told += read_transfers(found, kind)
+        return sorted((row for row in told if row.event_ms >= since_ms), key=lambda row: row.event_ms)
+
+    async def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """Bid and ask, read by REST now."""
+        if not self._made.has.get("fetchBidsAsks"):
+            found = await self._ask("protective", lambda made: made.fetch_ticker(symbol))
+            return read_prices({symbol: found}, symbol)
+        params = {"symbol": self._made.market(symbol)["id"]} if self._quirks.prices_by_id else {}
+        found = await self._ask("protective", lambda made: made.fetch_bids_asks([symbol], params))
+        return read_prices(found, symbol)
+
+    def exchange_ms(self) -> int:
+        """The exchange's time, Unix ms."""
+        return self._session.exchange_ms()
+
+    # ------------------------------------------------------------------ within
+
+    async def _ask(self, weight_class: WeightClass, request: Callable[[Any], Awaitable[T]]) -> T:
+        made = self._made
+        if made is None:
+            raise ExchangeUnavailableError(f"{self._session.id}: trading is not open")
+        if made.has.get("fetchTime"):
+            made.options["timeDifference"] = self._session.skew_ms
+        with decimal.localcontext():  # ccxt changes how decimals are rounded, for whoever uses them next
+            return await self._session.call(weight_class, lambda _: request(made))
+
+    def _check(self, placement: Placement) -> tuple[str, str | None, dict[str, Any]]:
+        """Type, price and parameters for ccxt; refused here is what would be sent as something else."""
+        made, symbol = self._made, placement.symbol
+        if not _CLIENT_ID.fullmatch(placement.client_id):
+            raise ExchangeRefusedError("request", f"client id {placement.client_id!r}: letters, digits and - only")
+        self._session.spec(symbol)
+        _expect_exact("quantity", placement.quantity, made.amount_to_precision(symbol, _text(placement.quantity)))
+        for what, price in (("limit price", placement.limit_price), ("trigger price", placement.trigger_price)):
+            if price is not None:
+                _expect_exact(what, price, made.price_to_precision(symbol, _text(price)))
+        params: dict[str, Any] = {"clientOrderId": placement.client_id}
+        if placement.kind == "market":
+            return "market", None, params  # with a price some would spend a sum in place of selling a quantity
+        if placement.kind == "limit" and placement.limit_price is not None:
+            if placement.post_only:
+                params["postOnly"] = True
+            elif placement.time_in_force == "ioc":
+                params["timeInForce"] = "IOC"
+            return "limit", _text(placement.limit_price), params
+        if placement.kind == "stop" and placement.trigger_price is not None:
+            if not self.keeps_stops(symbol):
+                raise ExchangeRefusedError("request", f"{self._session.id} keeps no stop orders in {symbol}")
+            return "market", None, {**params, "stopLossPrice": _text(placement.trigger_price)}
+        raise ExchangeRefusedError("request", f"a {placement.kind} order without its price, or of no known kind")
+
+    def _verdict(self, error: ExchangeRefusedError | MalformedAnswerError, placement: Placement) -> Exception:
+        """Whether an order was definitely refused, by what the exchange said.
+
+        Where it says that it has this order already, it has: an answer was lost, and the request came twice.
+        """
+        answer = answer_of(error)
+        if answer is None:
+            return error
+        if answer.status >= _SERVER_FAILED or _ALREADY_THERE.search(answer.text) or self._is_gone(error):
+            return MalformedAnswerError(f"{placement.client_id} may be there: {error}")
+        if self._quirks.refused.fullmatch(answer.code):
+            return ExchangeRefusedError("order", str(error))
+        return error
+
+    def _is_gone(self, error: ExchangeRefusedError | MalformedAnswerError) -> bool:
+        answer = answer_of(error)
+        if answer is None or answer.status >= _SERVER_FAILED:
+            return False
+        named = isinstance(error, ExchangeRefusedError) and error.reason == "not found"
+        return named or self._quirks.gone.fullmatch(answer.code) is not None
+
+    def _transfers_request(self, kind: str, since_ms: int) -> Callable[[Any], Awaitable[Any]]:
+        if kind == "deposit":
+            return lambda made: made.fetch_deposits(None, since_ms)
+        return lambda made: made.fetch_withdrawals(None, since_ms)
+
+
+def _address(client_id: str, exchange_id: str) -> tuple[str | None, dict[str, Any]]:
+    """How ccxt is told which order is meant: by the exchange's id if it is known, which every exchange takes."""
+    return (exchange_id, {}) if exchange_id else (None, {"clientOrderId": client_id})
+
+
+def _text(number: Decimal) -> str:
+    return format(number, "f")
+
+
+def _expect_exact(what: str, number: Decimal, sent: str) -> None:
+    if Decimal(sent) != number:
+        raise ExchangeRefusedError("request", f"{what} {number}: the market's step would make {sent} of it")

@@ -1,0 +1,167 @@
+"""Orders, fills and money of an account, through the real ccxt, in both dialects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from levibot.errors import ExchangeRefusedError, OrderGoneError
+from levibot.exchange.private import PrivateTrading
+from levibot.exchange.trading import Placement
+from tests.exchange.running import RunningExchange, running
+from tests.exchange.settings import Settings
+from tests.exchange_adapter.conftest import SYMBOL
+from tests.exchange_adapter.trading import open_trading
+
+T = TypeVar("T")
+AMOUNT = Decimal("0.01")
+FAR_BELOW, FAR_ABOVE = Decimal("0.8"), Decimal("1.2")
+
+
+class Account:
+    """An exchange, and trading on it."""
+
+    def __init__(self, exchange: RunningExchange, state_dir: Path) -> None:
+        self.exchange = exchange
+        self.state_dir = state_dir
+        self._sequence = 0
+
+    def play(self, scenario: Callable[[PrivateTrading], Awaitable[T]]) -> T:
+        """Open a session and trading, run a scenario; nothing of it may be left."""
+
+        async def act() -> T:
+            async with asyncio.timeout(30), open_trading(self.exchange, self.state_dir) as trading:
+                result = await scenario(trading)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, left
+            return result
+
+        return asyncio.run(act())
+
+    def new_id(self) -> str:
+        self._sequence += 1
+        return f"test-{self.state_dir.parent.name[-8:].replace('_', '0')}-{self._sequence}-E"
+
+    def buy(self, **terms: object) -> Placement:
+        kind = "limit" if "limit_price" in terms else "market"
+        return Placement(self.new_id(), SYMBOL, "buy", kind, AMOUNT, **terms)  # type: ignore[arg-type]
+
+    def price(self, factor: Decimal) -> Decimal:
+        state = self.exchange.exchange.market.symbols[SYMBOL]
+        best = state.book.best("sell")
+        assert best is not None
+        return state.instrument.to_tick(best[0] * factor)
+
+    @property
+    def placed(self) -> int:
+        return len(self.exchange.log.asked("POST /api/v3/order"))
+
+
+@pytest.fixture(scope="module", params=["binance", "mexc"])
+def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    with running(Settings(dialect=request.param, trades_per_s=20.0)) as started:
+        yield started
+
+
+@pytest.fixture
+def account(exchange: RunningExchange, tmp_path: Path) -> Iterator[Account]:
+    yield Account(exchange, tmp_path / "state")
+    exchange.clear()
+
+
+def test_a_market_order_is_filled_and_its_fills_add_up_exactly(account: Account) -> None:
+    placement = account.buy()
+
+    async def scenario(trading: PrivateTrading) -> None:
+        since_ms = trading.exchange_ms() - 1000
+        before = await trading.balances()
+        answer = await trading.place(placement)
+        order = await trading.order(SYMBOL, placement.client_id, "")
+        assert order is not None
+        if account.exchange.dialect == "mexc":
+            assert answer is None
+        else:
+            assert answer == order
+        assert (order.status, order.filled, order.side, order.limit_price) == ("filled", AMOUNT, "buy", None)
+        assert await trading.order(SYMBOL, placement.client_id, order.exchange_id) == order
+        fills = await trading.trades_of(SYMBOL, order.exchange_id, since_ms)
+        assert fills == [
+            fill for fill in await trading.trades(SYMBOL, since_ms) if fill.exchange_id == order.exchange_id
+        ]
+        assert sum(fill.quantity for fill in fills) == AMOUNT
+        after = await trading.balances()
+        fees = {asset: sum(fill.fee for fill in fills if fill.fee_asset == asset) for asset in ("BTC", "USDT")}
+        assert after["BTC"].total - before["BTC"].total == AMOUNT - fees["BTC"]
+        spent = sum(fill.quantity * fill.price for fill in fills)
+        assert before["USDT"].total - after["USDT"].total == spent + fees["USDT"]
+        assert not any(fill.is_maker for fill in fills)
+
+    account.play(scenario)
+
+
+def test_a_resting_order_is_listed_and_cancelled_once(account: Account) -> None:
+    placement = account.buy(limit_price=account.price(FAR_BELOW))
+
+    async def scenario(trading: PrivateTrading) -> None:
+        await trading.place(placement)
+        mine = [order for order in await trading.open_orders(SYMBOL) if order.client_id == placement.client_id]
+        assert [(order.status, order.limit_price) for order in mine] == [("open", placement.limit_price)]
+        locked = (await trading.balances())["USDT"]
+        assert locked.total - locked.free >= AMOUNT * (placement.limit_price or 0)
+        await trading.cancel(SYMBOL, placement.client_id, mine[0].exchange_id)
+        with pytest.raises(OrderGoneError):
+            await trading.cancel(SYMBOL, placement.client_id, "")
+        order = await trading.order(SYMBOL, placement.client_id, "")
+        assert order is not None
+        assert (order.status, order.filled) == ("cancelled", 0)
+
+    account.play(scenario)
+
+
+def test_an_order_that_nobody_sent_is_none(account: Account) -> None:
+    async def scenario(trading: PrivateTrading) -> None:
+        assert await trading.order(SYMBOL, account.new_id(), "") is None
+        with pytest.raises(OrderGoneError):
+            await trading.cancel(SYMBOL, account.new_id(), "")
+
+    account.play(scenario)
+
+
+def test_a_stop_rests_on_the_exchange_where_it_keeps_them(account: Account) -> None:
+    placement = Placement(
+        account.new_id(),
+        SYMBOL,
+        "sell",
+        "stop",
+        AMOUNT,
+        trigger_price=account.price(FAR_BELOW),
+        is_protective=True,
+    )
+
+    async def scenario(trading: PrivateTrading) -> None:
+        assert trading.keeps_stops(SYMBOL) is (account.exchange.dialect == "binance")
+        if not trading.keeps_stops(SYMBOL):
+            with pytest.raises(ExchangeRefusedError, match="keeps no stop orders"):
+                await trading.place(placement)
+            return
+        order = await trading.place(placement)
+        assert order is not None
+        assert (order.status, order.trigger_price, order.limit_price) == ("open", placement.trigger_price, None)
+        await trading.cancel(SYMBOL, placement.client_id, order.exchange_id)
+
+    account.play(scenario)
+
+
+def test_best_prices_are_exact(account: Account) -> None:
+    async def scenario(trading: PrivateTrading) -> None:
+        bid, ask = await trading.best_prices(SYMBOL)
+        tick = account.exchange.exchange.market.symbols[SYMBOL].instrument.tick
+        assert 0 < bid < ask
+        assert bid % tick == ask % tick == 0
+
+    account.play(scenario)
