@@ -44,6 +44,8 @@ from levibot.clock import wall_ms
 from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
 from levibot.execution.books_schema import MIGRATIONS
 from levibot.execution.ids import ClientId, new_generation
+from levibot.execution.lots import Lot, Lots
+from levibot.execution.lots import after_fill as lots_after_fill
 from levibot.execution.orders import TERMINAL_STATES, OrderState, next_state
 from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, flat
 from levibot.execution.store import Store
@@ -138,6 +140,9 @@ class Books:
                 self.symbol_seq[symbol] = symbol_seq
             rows = self._store.rows("SELECT * FROM balances")
             self.balances: dict[str, Decimal] = {asset: Decimal(amount) for asset, amount in rows}
+            self.lots: dict[str, Lots] = {}
+            for symbol, *lot in self._store.rows("SELECT * FROM lots ORDER BY rowid"):
+                self.lots[symbol] = (*self.lots.get(symbol, ()), _lot(*lot))
             # What failed is undone in place: who waits for an exchange's answer holds an order meanwhile.
             former = self._orders
             self._orders = weakref.WeakValueDictionary()
@@ -362,7 +367,10 @@ class Books:
             self._add_balance(fill.fee_asset, -fill.fee)
         order.filled += fill.quantity
         self.cash += cash_flow(intent.side, fill, self.quote)
-        self.positions[intent.symbol] = after_fill(self.position(intent.symbol), intent.side, fill)
+        before = self.position(intent.symbol)
+        after = self.positions[intent.symbol] = after_fill(before, intent.side, fill)
+        lots = self.lots.get(intent.symbol, ())
+        self._save_lots(intent.symbol, lots_after_fill(lots, intent, fill.price, before.quantity, after.quantity))
         self._record(order, OrderPartiallyFilled if order.remaining > 0 else OrderFilled, fill=fill)
 
     def pay_funding(self, symbol: str, amount: Decimal, rate: Decimal, mark_price: Decimal) -> None:
@@ -450,6 +458,17 @@ class Books:
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", (symbol, self.symbol_seq[symbol], *money)
         )
 
+    def _save_lots(self, symbol: str, lots: Lots) -> None:
+        if lots == self.lots.get(symbol, ()):
+            return
+        self.lots[symbol] = lots
+        self._execute("DELETE FROM lots WHERE symbol = ?", (symbol,))
+        rows = [
+            (symbol, lot.entry_id, str(lot.quantity), *map(_text, (lot.stop, lot.target, lot.trail)))
+            for lot in lots
+        ]
+        self._execute_many("INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?)", rows)
+
     def _save_account(self) -> None:
         self._execute(
             "UPDATE account SET next_sequence = ?, seq = ?, cash = ?",
@@ -462,6 +481,15 @@ class Books:
     def _execute_many(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
         assert self._connection is not None, "changes happen in a transaction"
         self._connection.executemany(statement, rows)
+
+
+def _text(price: Decimal | None) -> str | None:
+    return None if price is None else str(price)
+
+
+def _lot(entry_id: str, quantity: str, *prices: str | None) -> Lot:
+    stop, target, trail = (None if price is None else Decimal(price) for price in prices)
+    return Lot(entry_id, Decimal(quantity), stop, target, trail)
 
 
 def _seed(connection: sqlite3.Connection, instance: str, quote: str, cash: Decimal) -> None:

@@ -69,6 +69,17 @@ MIGRATIONS = (
         """,
         "CREATE TABLE balances (asset TEXT PRIMARY KEY, amount TEXT NOT NULL) STRICT",
         "CREATE TABLE transfers (reference TEXT PRIMARY KEY) STRICT",
+        """
+        CREATE TABLE lots (
+            symbol TEXT NOT NULL,
+            entry_id TEXT NOT NULL,
+            quantity TEXT NOT NULL,
+            stop TEXT,
+            target TEXT,
+            trail TEXT,
+            UNIQUE (symbol, entry_id)
+        ) STRICT
+        """,
     ),
     (
         "CREATE INDEX orders_by_exchange_id ON orders (exchange_id) WHERE exchange_id <> ''",

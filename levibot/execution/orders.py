@@ -64,7 +64,12 @@ TRANSITIONS: dict[OrderState, dict[type[OrderMessage], OrderState]] = {
         OrderAccepted: _S.ACCEPTED,
         OrderRejected: _S.REJECTED,
     },
-    _S.ACCEPTED: {**_FILLS, OrderTriggered: _S.TRIGGERED, OrderUpdated: _S.ACCEPTED},
+    _S.ACCEPTED: {
+        **_FILLS,
+        OrderUpdated: _S.ACCEPTED,
+        OrderTriggered: _S.TRIGGERED,
+        OrderSent: _S.SENT,  # the broker watched the price of a stop until the exchange took it over
+    },
     _S.TRIGGERED: {**_FILLS, OrderSent: _S.SENT, OrderDenied: _S.DENIED},
     _S.PARTIALLY_FILLED: {**_FILLS, OrderUpdated: _S.PARTIALLY_FILLED},
     _S.UNKNOWN: {**_FILLS, OrderAccepted: _S.ACCEPTED, OrderRejected: _S.REJECTED},

@@ -73,6 +73,7 @@ TRIGGERED         denied     DENIED
 TRIGGERED         unknown    UNKNOWN
 ACCEPTED          triggered  TRIGGERED
 ACCEPTED          updated    ACCEPTED
+ACCEPTED          sent       SENT
 ACCEPTED          partial    PARTIALLY_FILLED
 ACCEPTED          filled     FILLED
 ACCEPTED          cancelled  CANCELLED
