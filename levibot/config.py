@@ -212,7 +212,7 @@ class RetentionConfig(Section):
         10.0, description="Size of all recordings in GB above which the oldest go."
     )
     journal_days: Annotated[int, Field(gt=0)] = Field(
-        90, description="Days that stack dumps and damaged files that were set aside are kept."
+        90, description="Days that stack dumps, damaged files, databases of older schemas are kept."
     )
 
 

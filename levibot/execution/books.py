@@ -43,12 +43,15 @@ from levibot.bus.messages import (
 from levibot.clock import wall_ms
 from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
 from levibot.execution.books_schema import MIGRATIONS
+from levibot.execution.history import extended, verified
 from levibot.execution.ids import ClientId, new_generation
 from levibot.execution.lots import Lot, Lots
 from levibot.execution.lots import after_fill as lots_after_fill
 from levibot.execution.orders import TERMINAL_STATES, OrderState, next_state
 from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, flat
 from levibot.execution.store import Store
+
+_ALL = -1  # SQLite's LIMIT that is none
 
 
 @dataclass
@@ -108,6 +111,12 @@ class Books:
     quote, cash
         Asset and amount that a new account starts with.
 
+    Attributes
+    ----------
+    restored_ms
+        When it was put back from a backup, Unix ms: what happened between that and this is not known here. 0: it
+        was not, or all of it has been caught up with, see `settle_restore`.
+
     Raises
     ------
     DataStoreError
@@ -124,15 +133,18 @@ class Books:
         self._orders: weakref.WeakValueDictionary[str, Order] = weakref.WeakValueDictionary()
         try:
             self._load(instance)
+            verified(self._store, "seq", self.seq, self._history_crc)
         except BaseException:
             self._store.close()
             raise
 
     def _load(self, instance: str) -> None:
         try:
-            (row,) = self._store.rows("SELECT * FROM account")
-            _, self.instance, self._generation, self._next_sequence, self.seq, self.quote, cash = row
+            (row,) = self._store.rows("SELECT instance, generation, next_sequence, seq, quote, cash FROM account")
+            self.instance, self._generation, self._next_sequence, self.seq, self.quote, cash = row
             self.cash = Decimal(cash)
+            ((crc, self.restored_ms),) = self._store.rows("SELECT history_crc, restored_ms FROM account")
+            self._history_crc: int = verified(self._store, "seq", self.seq, None) if crc is None else crc
             self.positions: dict[str, Position] = {}
             self.symbol_seq: dict[str, int] = {}
             for symbol, symbol_seq, *money in self._store.rows("SELECT * FROM positions"):
@@ -246,15 +258,14 @@ class Books:
         """Tell whether a deposit or withdrawal of this id is counted in."""
         return bool(self._store.rows("SELECT 1 FROM transfers WHERE reference = ?", reference))
 
-    def events_since(self, seq: int) -> list[OrderEvent]:
-        """Events of the account after `seq`, oldest first."""
-        return self._decoded("SELECT body FROM events WHERE seq > ? ORDER BY seq", seq)
+    def events_since(self, seq: int, limit: int = _ALL) -> list[OrderEvent]:
+        """Events of the account after `seq`, oldest first, and so many at most."""
+        return self._decoded("SELECT body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
 
-    def events_of(self, symbol: str, since: int) -> list[OrderEvent]:
-        """Events of `symbol` after `since`, oldest first."""
-        return self._decoded(
-            "SELECT body FROM events WHERE symbol = ? AND symbol_seq > ? ORDER BY symbol_seq", symbol, since
-        )
+    def events_of(self, symbol: str, since: int, limit: int = _ALL) -> list[OrderEvent]:
+        """Events of `symbol` after `since`, oldest first, and so many at most."""
+        query = "SELECT body FROM events WHERE symbol = ? AND symbol_seq > ? ORDER BY symbol_seq LIMIT ?"
+        return self._decoded(query, symbol, since, limit)
 
     def available_cash(self) -> Decimal:
         """Cash that no resting order and no short position has set aside.
@@ -271,6 +282,11 @@ class Books:
         return [self._decode_event(body) for (body,) in self._store.rows(query, *arguments)]
 
     # ------------------------------------------------------------------ changes, in a transaction
+
+    def settle_restore(self) -> None:
+        """What happened after the backup was made is known now."""
+        self._execute("UPDATE account SET restored_ms = ?", (0,))
+        self.restored_ms = 0
 
     def new_client_id(self, role: Role) -> str:
         """Client id of an order that the broker makes itself."""
@@ -422,7 +438,9 @@ class Books:
         )
         self.seq = event.seq
         self.symbol_seq[symbol] = symbol_seq
-        self._execute("INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, symbol, symbol_seq, encode(event)))
+        body = encode(event)
+        self._history_crc = extended(self._history_crc, body)
+        self._execute("INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, symbol, symbol_seq, body))
         self._events.append(event)
         return event
 
@@ -471,8 +489,8 @@ class Books:
 
     def _save_account(self) -> None:
         self._execute(
-            "UPDATE account SET next_sequence = ?, seq = ?, cash = ?",
-            (self._next_sequence, self.seq, str(self.cash)),
+            "UPDATE account SET next_sequence = ?, seq = ?, cash = ?, history_crc = ?",
+            (self._next_sequence, self.seq, str(self.cash), self._history_crc),
         )
 
     def _execute(self, statement: str, arguments: tuple[Any, ...]) -> None:
@@ -494,5 +512,5 @@ def _lot(entry_id: str, quantity: str, *prices: str | None) -> Lot:
 
 def _seed(connection: sqlite3.Connection, instance: str, quote: str, cash: Decimal) -> None:
     connection.execute(
-        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?)", (instance, new_generation(), quote, str(cash))
+        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?, 0, 0)", (instance, new_generation(), quote, str(cash))
     )

@@ -295,7 +295,7 @@ class Broker:
             request_id=request.request_id,
             symbol=symbol,
             symbol_seq=books.symbol_seq.get(symbol, 0),
-            events=books.events_of(symbol, request.since),
+            events=books.events_of(symbol, request.since, _EVENTS_IN_ONE_MESSAGE),
             position=books.position(symbol),
             open_orders=[order.intent for order in books.resting.get(symbol, {}).values()],
             unknown_ids=unknown,
@@ -324,9 +324,11 @@ class Broker:
                 ),
             )
             return
-        missed = books.events_since(request.since)
-        for start in range(0, max(len(missed), 1), _EVENTS_IN_ONE_MESSAGE):
-            self._send(sender, OrderEvents(missed[start : start + _EVENTS_IN_ONE_MESSAGE]))
+        missed = books.events_since(request.since, _EVENTS_IN_ONE_MESSAGE)
+        self._send(sender, OrderEvents(missed))
+        while len(missed) == _EVENTS_IN_ONE_MESSAGE:
+            missed = books.events_since(missed[-1].seq, _EVENTS_IN_ONE_MESSAGE)
+            self._send(sender, OrderEvents(missed))
 
     # ------------------------------------------------------------------ events out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zmq
 
@@ -79,6 +79,7 @@ class BrokerClient:
         self._fail = fail
         self._decode: Decoder[BrokerReply] = Decoder(BrokerReply)
         self._request_id = 0
+        self._caught_up = 0  # events of the answers so far, while there are more
         self._reconciling = True
         self._ask_at_ns = 0
         self._answered_ns = 0
@@ -123,13 +124,14 @@ class BrokerClient:
             self._reconciling = True
             self._ask_at_ns = now_ns
         if now_ns >= self._ask_at_ns:
-            self._ask_at_ns = now_ns + _ASK_AGAIN_NS
-            self._request_id = now_ns  # an answer to an earlier incarnation can never match
-            request = ReconcileRequest(
-                self._request_id, self._symbol, self._ledger.last_seq, self._ledger.open_ids()
-            )
-            send(self.socket, encode(request))
+            self._send_request(now_ns)
         return self._ask_at_ns
+
+    def _send_request(self, now_ns: int) -> None:
+        self._ask_at_ns = now_ns + _ASK_AGAIN_NS
+        self._request_id = now_ns  # an answer to an earlier incarnation can never match
+        request = ReconcileRequest(self._request_id, self._symbol, self._ledger.last_seq, self._ledger.open_ids())
+        send(self.socket, encode(request))
 
     def drain(self) -> Iterator[Applied | Recovered]:
         """Events that are new and stored, and reconciliations, in order."""
@@ -163,6 +165,12 @@ class BrokerClient:
                 self._ask_at_ns = boot_ns() + _NOT_READY_NS
         elif isinstance(reply, Reconciled) and reply.request_id == self._request_id:
             outcome = self._ledger.reconcile(reply)
+            self._caught_up += outcome.applied
+            if reply.events and not outcome.complete:
+                self._send_request(boot_ns())
+                return
+            outcome = replace(outcome, applied=self._caught_up)
+            self._caught_up = 0
             self.acceptance.keep(self._ledger.open_ids())
             self._request_id = 0
             self._reconciling = False

@@ -25,6 +25,7 @@ from levibot.bus.messages import (
 from levibot.clock import wall_ms
 from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError, RetryError
 from levibot.execution import ledger_state
+from levibot.execution.history import extended, verified
 from levibot.execution.ids import ClientId, new_generation
 from levibot.execution.ledger_state import LedgerState
 from levibot.execution.orders import TERMINAL_STATES, IllegalTransitionError, OrderState, next_state
@@ -52,6 +53,8 @@ class ReconcileOutcome:
 
     Attributes
     ----------
+    complete
+        The ledger knows all events now; if not, the others are to be asked for, and only `applied` counts.
     applied
         Events that the ledger had missed.
     never_sent
@@ -66,6 +69,7 @@ class ReconcileOutcome:
         Stop-loss and take-profit orders that rest in the broker.
     """
 
+    complete: bool
     applied: int
     never_sent: list[str]
     drift: Decimal
@@ -251,7 +255,7 @@ class Ledger:
         return applied
 
     def reconcile(self, reconciled: Reconciled) -> ReconcileOutcome:
-        """Take in the broker's answer to a `ReconcileRequest`, all of it or nothing."""
+        """Take in the broker's answer to a `ReconcileRequest`, or the first part of it, all or nothing."""
         applied, restored = 0, False
         never_sent = [client_id for client_id in reconciled.unknown_ids if client_id in self._orders]
         with self._changing() as (connection, change):
@@ -266,6 +270,7 @@ class Ledger:
                 change.state = replace(change.state, generation=new_generation())
             ledger_state.save(connection, change.state)
         return ReconcileOutcome(
+            complete=self.last_seq >= reconciled.symbol_seq,
             applied=applied,
             never_sent=never_sent,
             drift=reconciled.position.quantity - self.position.quantity,
@@ -295,11 +300,13 @@ class Ledger:
             expected = change.state.last_seq + 1
             if event.symbol_seq != expected:
                 raise SequenceHoleError(f"{self._symbol}: expected order event {expected}, got {event.symbol_seq}")
+            body = encode(event)
             connection.execute(
                 "INSERT INTO events (symbol_seq, seq, client_id, body) VALUES (?, ?, ?, ?)",
-                (event.symbol_seq, event.seq, event.client_id, encode(event)),
+                (event.symbol_seq, event.seq, event.client_id, body),
             )
-            change.state = replace(change.state, last_seq=event.symbol_seq)
+            crc = extended(change.state.history_crc or 0, body)
+            change.state = replace(change.state, last_seq=event.symbol_seq, history_crc=crc)
         if isinstance(event, OrderSubmitted):
             self._adopt(connection, change, event.intent)
         self._advance(connection, change, event)
@@ -368,7 +375,8 @@ class Ledger:
                 f"is the ledger of {symbol}, instance {instance}, not of {self._symbol}, {self._instance}:"
                 " put the right file there",
             )
-        return ledger_state.load(rows[0])
+        state = ledger_state.load(rows[0])
+        return replace(state, history_crc=verified(self._store, "symbol_seq", state.last_seq, state.history_crc))
 
     def _load_orders(self) -> dict[str, _OpenOrder]:
         rows = self._store.rows(

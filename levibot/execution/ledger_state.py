@@ -61,6 +61,7 @@ MIGRATIONS = (
         BEGIN SELECT RAISE(ABORT, 'history is immutable'); END
         """,
     ),
+    ("ALTER TABLE ledger ADD COLUMN history_crc INTEGER",),  # NULL: not known, to be taken at the next opening
 )
 
 
@@ -86,6 +87,8 @@ class LedgerState:
         Total profit when the day began.
     last_pnl
         Newest total profit that was stored.
+    history_crc
+        Checksum of all events; None: the file is older than that.
     """
 
     generation: str
@@ -96,6 +99,7 @@ class LedgerState:
     day: int
     day_open_pnl: Decimal
     last_pnl: Decimal
+    history_crc: int | None
 
     def after_fill(self, side: Side, fill: Fill) -> LedgerState:
         """State with `fill` counted in."""
@@ -118,7 +122,7 @@ class LedgerState:
 def seed(connection: sqlite3.Connection, symbol: str, instance: str) -> None:
     """Write the row of a new ledger."""
     connection.execute(
-        "INSERT INTO ledger VALUES (1, ?, ?, ?, 1, 0, '0', '0', '0', 0, -1, '0', '0')",
+        "INSERT INTO ledger VALUES (1, ?, ?, ?, 1, 0, '0', '0', '0', 0, -1, '0', '0', 0)",
         (symbol, instance, new_generation()),
     )
 
@@ -128,7 +132,7 @@ def save(connection: sqlite3.Connection, state: LedgerState) -> None:
     position = state.position
     connection.execute(
         "UPDATE ledger SET generation = ?, next_sequence = ?, last_seq = ?, quantity = ?, entry_price = ?,"
-        " realized_pnl = ?, trade_count = ?, day = ?, day_open_pnl = ?, last_pnl = ?",
+        " realized_pnl = ?, trade_count = ?, day = ?, day_open_pnl = ?, last_pnl = ?, history_crc = ?",
         (
             state.generation,
             state.next_sequence,
@@ -140,12 +144,13 @@ def save(connection: sqlite3.Connection, state: LedgerState) -> None:
             state.day,
             str(state.day_open_pnl),
             str(state.last_pnl),
+            state.history_crc,
         ),
     )
 
 
 def load(row: Sequence[Any]) -> LedgerState:
     """State from a row of the table `ledger`."""
-    _, symbol, _, generation, sequence, last_seq, quantity, entry, realized, trades, day, day_open, last_pnl = row
-    position = Position(symbol, Decimal(quantity), Decimal(entry), Decimal(realized))
-    return LedgerState(generation, sequence, last_seq, position, trades, day, Decimal(day_open), Decimal(last_pnl))
+    _, symbol, _, generation, sequence, last_seq, *money, trades, day, day_open, last_pnl, crc = row
+    position, profits = Position(symbol, *map(Decimal, money)), (Decimal(day_open), Decimal(last_pnl))
+    return LedgerState(generation, sequence, last_seq, position, trades, day, *profits, crc)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from levibot.durable import sync_folder
 from levibot.errors import CorruptStoreError, DataStoreError, FullDiskError, LockedStoreError, NewerSchemaError
+from levibot.execution.database_copy import copy_database, sync_file
 
 Migrations = Sequence[Sequence[str]]  # statements that lead from version N to N + 1, N from 0
 
@@ -35,7 +36,8 @@ class Store:
     path
         The file. It is created whole or not at all, so an empty one is damage, never a new start.
     migrations
-        The schema, as the steps that lead to it.
+        The schema, as the steps that lead to it. Before the first step is taken a file is copied to
+        ``NAME.schema-N-STAMP.bak`` beside it; if one fails, none is taken.
     seed
         Writes the first rows of a new file.
     lock_timeout
@@ -80,8 +82,14 @@ class Store:
         if version == 0:
             raise CorruptStoreError(self.path, "the file is empty, or not LeviBot's")
         if version < len(migrations):
-            with self.transaction() as connection:
-                _apply(connection, migrations, version)
+            kept = self.path.with_name(f"{self.path.name}.schema-{version}-{_stamp()}.bak")
+            copy_database(self._connection, kept)
+            try:
+                with self.transaction() as connection:
+                    _apply(connection, migrations, version)
+            except BaseException:
+                kept.unlink(missing_ok=True)  # the file is as it was; each further attempt would leave a copy
+                raise
 
     def _check_suspect(self) -> None:
         mark = self.path.with_name(self.path.name + _SUSPECT)
@@ -121,6 +129,11 @@ class Store:
         with self._watched():
             return self._connection.execute(query, arguments).fetchall()
 
+    def each(self, query: str, *arguments: Any) -> Iterator[Any]:
+        """The rows of a query one by one, where all of them together may be too many for memory."""
+        with self._watched():
+            yield from self._connection.execute(query, arguments)
+
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
@@ -153,13 +166,16 @@ def _named(path: Path, error: sqlite3.DatabaseError) -> DataStoreError:
 
 def set_aside(path: Path) -> Path:
     """Rename a corrupt database with its companions, and tell its new name."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    target = path.with_name(f"{path.name}.corrupt-{stamp}")
+    target = path.with_name(f"{path.name}.corrupt-{_stamp()}")
     for companion in _COMPANIONS:
         source = path.with_name(path.name + companion)
         if source.exists():
             source.rename(target.with_name(target.name + companion))
     return target
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def _connect(path: Path, lock_timeout: float) -> sqlite3.Connection:
@@ -188,9 +204,9 @@ def _create(path: Path, migrations: Migrations, seed: Callable[[sqlite3.Connecti
             raise FullDiskError(path, "the disk refused a write: free some space")
     finally:
         connection.close()
-    _sync(draft)
+    sync_file(draft)
     draft.rename(path)
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _apply(connection: sqlite3.Connection, migrations: Migrations, version: int) -> None:
@@ -198,11 +214,3 @@ def _apply(connection: sqlite3.Connection, migrations: Migrations, version: int)
         for statement in statements:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {len(migrations)}")
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -23,6 +23,7 @@ from levibot.market.tape import recordings_folder
 
 _RECORDING = re.compile(r"engine-[A-Za-z0-9_-]+-\d{8}T\d{6}Z-\d+\.msgpack")
 _SET_ASIDE = re.compile(r".+\.corrupt-(\d{8}T\d{6})(\.\d{6})?Z(-\d+)?(-wal|-shm|-suspect)?")
+_OLD_SCHEMA = re.compile(r".+\.sqlite\.schema-\d+-(\d{8}T\d{6})\.\d{6}Z\.bak")
 _STACKS = re.compile(r"[A-Za-z0-9_-]+\.stack")
 _JUST_BEGUN = 60.0  # seconds: its worker may be younger than our list of workers
 _STACK_BYTES = 1_000_000  # of dumps kept in one file
@@ -76,8 +77,11 @@ def sweep(config: Config, workers: Collection[int], now_ms: int) -> Sweep:
     _sweep_recordings(state, limits, workers, now, result)
     for folder in (state, state / "ledgers", config.supervisor.data_dir):
         for found in _files(folder, _SET_ASIDE, result):
-            if _set_aside_at(found) < now - limits.journal_days * _DAY:
+            if _stamped_at(_SET_ASIDE, found) < now - limits.journal_days * _DAY:
                 _remove("set_aside", found, result)
+        for found in _files(folder, _OLD_SCHEMA, result):
+            if _stamped_at(_OLD_SCHEMA, found) < now - limits.journal_days * _DAY:
+                _remove("old_schema", found, result)
     for found in _files(config.log_dir, _STACKS, result):
         if found.modified < now - limits.journal_days * _DAY:
             # Emptied, not removed: its worker may hold it open for a dump to come.
@@ -129,9 +133,9 @@ def _files(folder: Path, pattern: re.Pattern[str], result: Sweep) -> Iterator[_F
             yield _Found(Path(entry.path), status.st_size, status.st_mtime, inode)
 
 
-def _set_aside_at(found: _Found) -> float:
-    """When a damaged file was set aside, in Unix seconds: it may have been unchanged for long before that."""
-    stamp = _SET_ASIDE.sub(r"\1", found.path.name)
+def _stamped_at(name: re.Pattern[str], found: _Found) -> float:
+    """When a file got its name, in Unix seconds: it may have been unchanged for long before that."""
+    stamp = name.sub(r"\1", found.path.name)
     try:
         moment = datetime.strptime(stamp, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
     except ValueError:  # digits that are no time: not ours

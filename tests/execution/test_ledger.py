@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from levibot.bus.codec import encode
 from levibot.bus.messages import (
     Fill,
     Intent,
@@ -26,7 +27,9 @@ from levibot.bus.messages import (
 from levibot.errors import CorruptStoreError, FullDiskError, NewerSchemaError
 from levibot.execution.ids import ClientId
 from levibot.execution.ledger import Ledger, SequenceHoleError
+from levibot.execution.ledger_state import MIGRATIONS
 from levibot.execution.orders import OrderState
+from levibot.execution.store import Store
 from tests.execution.examples import SYMBOL, D, entry, leave
 from tests.full_disk import full_disk
 
@@ -305,7 +308,7 @@ def test_damage_that_is_met_later_is_found_at_the_next_opening(path: Path) -> No
             ledger.apply(event)
     ledger.close()
     connection = sqlite3.connect(path)
-    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'orders'").fetchone()
     connection.close()
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
@@ -314,7 +317,7 @@ def test_damage_that_is_met_later_is_found_at_the_next_opening(path: Path) -> No
     assert harmed.set_aside is None  # nothing that it reads at its start is damaged
     assert harmed.position.quantity == 10
     with pytest.raises(CorruptStoreError):
-        list(harmed.history())
+        harmed._store.rows("SELECT * FROM orders NOT INDEXED")
     harmed.close()
     fresh = _open(path)
     assert fresh.set_aside is not None
@@ -322,6 +325,85 @@ def test_damage_that_is_met_later_is_found_at_the_next_opening(path: Path) -> No
     again = _open(path)
     assert again.set_aside is None
     again.close()
+
+
+def _rewritten(path: Path, statement: str, *arguments: Any) -> None:
+    """Change history behind the back of its triggers, as a failing disk does."""
+    connection = sqlite3.connect(path)
+    triggers = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(statement, arguments)
+    for _, made in triggers:
+        connection.execute(made)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        # One bit of a price, which still reads as one.
+        "UPDATE events SET body = CAST(replace(CAST(body AS TEXT), '123.4', '122.4') AS BLOB)",
+        "DELETE FROM events WHERE symbol_seq = 5",
+        "DELETE FROM events WHERE symbol_seq = 9",
+    ],
+)
+def test_a_flipped_bit_or_a_lost_event_is_found_and_the_broker_gives_the_truth(path: Path, damage: str) -> None:
+    ledger, story = _open(path), Story()
+    for _ in range(3):
+        ledger.apply(*story.fill(entry("1"), "123.4"))
+    ledger.close()
+    _rewritten(path, damage)
+    fresh = _open(path)
+    assert fresh.set_aside is not None
+    fresh.reconcile(story.answer(quantity="3"))
+    assert list(fresh.history()) == story.events
+    fresh.close()
+    again = _open(path)
+    assert again.set_aside is None
+    again.close()
+
+
+def test_a_ledger_of_the_first_schema_is_brought_forward_and_kept(path: Path) -> None:
+    story = Story()
+    store = Store(path, MIGRATIONS[:1], lambda connection: _seed_first(connection, story.fill(entry("2"), "100")))
+    store.close()
+    ledger = _open(path)
+    assert (ledger.last_seq, ledger.position.quantity) == (3, 2)
+    ledger.apply(*story.fill(entry("1"), "100"))
+    ledger.close()
+    again = _open(path)
+    assert (again.set_aside, again.position.quantity) == (None, 3)
+    again.close()
+    (kept,) = path.parent.glob("*.schema-1-*.bak")
+    old = sqlite3.connect(kept)
+    assert old.execute("SELECT COUNT(*) FROM events").fetchall() == [(3,)]
+    old.close()
+
+
+def _seed_first(connection: sqlite3.Connection, events: list[OrderEvent]) -> None:
+    connection.execute(
+        "INSERT INTO ledger VALUES (1, ?, 'test', 'aaaaaaaa', 1, 3, '2', '100', '0', 1, -1, '0', '0')", (SYMBOL,)
+    )
+    rows = [(event.symbol_seq, event.seq, event.client_id, encode(event)) for event in events]
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
+    submitted = events[0]
+    assert isinstance(submitted, OrderSubmitted)
+    row = (submitted.client_id, "entry", "FILLED", 0, 0, encode(submitted.intent))
+    connection.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def test_history_that_comes_in_parts_is_complete_at_its_end(path: Path) -> None:
+    ledger, story = _open(path), Story()
+    for _ in range(4):
+        story.fill(entry("1"), "100")
+    parts = [ledger.reconcile(story.answer(quantity="4", events=story.events[i : i + 5])) for i in (0, 5, 10)]
+    assert [part.complete for part in parts] == [False, False, True]
+    assert [part.applied for part in parts] == [5, 5, 2]
+    assert parts[-1].drift == 0
+    assert list(ledger.history()) == story.events
+    ledger.close()
 
 
 def test_a_newer_ledger_is_not_set_aside(path: Path) -> None:

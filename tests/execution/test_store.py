@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
 from levibot.errors import CorruptStoreError, DataStoreError, FullDiskError, LockedStoreError, NewerSchemaError
+from levibot.execution.database_copy import copy_database
 from levibot.execution.store import Migrations, Store, set_aside
 from tests.full_disk import full_disk
 
@@ -56,6 +58,73 @@ def test_an_older_file_is_brought_forward(path: Path) -> None:
     assert store.rows("SELECT * FROM notes") == [("first", "nobody")]
     assert store.rows("PRAGMA user_version") == [(2,)]
     store.close()
+
+
+def test_the_older_file_is_kept_beside_it_and_only_ours_to_read(path: Path) -> None:
+    _open(path, _SECOND).close()
+    (kept,) = path.parent.glob("notes.sqlite.schema-1-*Z.bak")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    old = _open(kept)
+    assert old.rows("SELECT * FROM notes") == [("first",)]
+    old.close()
+    _open(path, _SECOND).close()
+    assert len(list(path.parent.glob("*.bak"))) == 1
+
+
+def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    broken: Migrations = (*_SECOND, ("CREATE TABLE extra (x)", "INSERT INTO nowhere VALUES (1)"))
+    with pytest.raises(DataStoreError, match="nowhere"):
+        _open(path, broken)
+    assert {one.name for one in path.parent.iterdir()} == {"notes.sqlite"}
+    store = _open(path)
+    assert store.rows("PRAGMA user_version") == [(1,)]
+    assert store.rows("SELECT * FROM notes") == [("first",)]
+    store.close()
+
+
+def test_without_room_for_the_older_file_no_step_is_taken(path: Path) -> None:
+    store = _open(path)
+    with store.transaction() as connection:
+        connection.execute("INSERT INTO notes VALUES (?)", ("x" * 100_000,))
+    store.close()
+    before = path.read_bytes()
+    with full_disk(room=50_000), pytest.raises(FullDiskError):
+        _open(path, _SECOND)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.bak*"))
+
+
+def test_a_copy_is_of_one_moment_whatever_is_written_meanwhile(path: Path, tmp_path: Path) -> None:
+    store = _open(path)
+    with store.transaction() as connection:
+        connection.executemany("INSERT INTO notes VALUES (?)", [("x" * 4000,)] * 2000)
+    stop, writes = threading.Event(), 0
+
+    def write() -> None:
+        nonlocal writes
+        writer = _open(path)
+        while not stop.is_set() or writes < 10:
+            with writer.transaction() as connection:
+                connection.execute("INSERT INTO notes VALUES ('a')")
+                connection.execute("INSERT INTO notes VALUES ('b')")
+            writes += 1
+        writer.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    reader = sqlite3.connect(path, isolation_level=None)
+    copy_database(reader, tmp_path / "copy.sqlite")
+    stop.set()
+    thread.join()
+    reader.close()
+    store.close()
+    copy = sqlite3.connect(tmp_path / "copy.sqlite")
+    count = "SELECT COUNT(*) FROM notes WHERE text = ?"
+    assert copy.execute(count, ("a",)).fetchone() == copy.execute(count, ("b",)).fetchone()
+    assert copy.execute("SELECT COUNT(*) FROM notes WHERE length(text) = 4000").fetchone() == (2000,)
+    assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    copy.close()
+    assert (tmp_path / "copy.sqlite").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_newer_file_is_refused_and_not_touched(path: Path) -> None:

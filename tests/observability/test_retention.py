@@ -53,15 +53,17 @@ def test_old_recordings_and_damaged_files_go(data: Path) -> None:
         write(state / "ledgers" / "BTC-USDT.sqlite.corrupt-20250101T000000Z", DAMAGED_LONG_AGO),
         write(state / "ledgers" / "BTC-USDT.sqlite.corrupt-20250101T000000Z-wal", DAMAGED_LONG_AGO),
     ]
+    gone.append(write(state / "broker.sqlite.schema-1-20250101T000000.123456Z.bak", DAMAGED_LONG_AGO))
     kept = [
+        write(state / "ledgers" / "BTC-USDT.sqlite.schema-2-20250601T000000.123456Z.bak", 89 * DAY),
         write(state / "recordings" / "engine-BTC-USDT-20250610T000000Z-1.msgpack", 13 * DAY),
         write(state / "risk.json.corrupt-20250601T000000Z", 89 * DAY),
     ]
     gone.append(write(state / "recordings" / "feed" / OF_FEED, OLD))
     kept.append(write(state / "recordings" / "feed" / OF_FEED.replace("0001", "0002"), 13 * DAY))
     result = sweep(config, (), NOW_MS)
-    assert result.removed == {"recording": 2, "set_aside": 4}
-    assert (result.freed_bytes, result.errors) == (60, [])
+    assert result.removed == {"recording": 2, "set_aside": 4, "old_schema": 1}
+    assert (result.freed_bytes, result.errors) == (70, [])
     assert not [path for path in gone if path.exists()]
     assert all(path.exists() for path in kept)
     assert sweep(config, (), NOW_MS).removed == {}

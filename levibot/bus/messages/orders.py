@@ -224,7 +224,7 @@ class Reconciled(Message, frozen=True, tag=True):
     request_id: int
     symbol: str
     symbol_seq: int  # last event of the symbol
-    events: list[OrderEvent]  # those after `since`, oldest first
+    events: list[OrderEvent]  # those after `since`, oldest first; many come in parts, to be asked for one by one
     position: Position
     open_orders: list[Intent]  # resting orders of the symbol, protective ones too
     unknown_ids: list[str]  # of `open_ids`: never arrived, and now never will
