@@ -330,7 +330,7 @@ class DecisionCore:
         assert self.market.spec is not None
         intent = entry_intent(self.market.spec, self._barriers, request, grant, self.market.newest)
         if intent is None:
-            self._refuse(f"the granted quantity {grant.max_quantity} is too small for the market")
+            self._refuse(f"the granted quantity {grant.max_quantity} would be dust at its stop")
             return
         self._request = None
         self._refused = ""

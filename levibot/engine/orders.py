@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side, Tick
 from levibot.config import EngineConfig
+from levibot.execution.checks import worst_exit
 from levibot.execution.position import opposite
-from levibot.execution.precision import floor_to
+from levibot.execution.precision import closable_refusal, floor_to, is_dust, sellable
 from levibot.strategies.base import Signal
 
 
 class Barriers(NamedTuple):
-    """Where a position is closed: distances from the requested price, as fractions; take_profit 0: none."""
+    """Where a position is closed: distances from the requested price, as fractions; 0: none."""
 
     stop_loss: float
     take_profit: float
+    trailing_stop: float
 
     @classmethod
     def of(cls, signal: Signal, config: EngineConfig) -> Barriers:
@@ -24,13 +26,14 @@ class Barriers(NamedTuple):
         return cls(
             config.stop_loss if signal.stop_loss is None else signal.stop_loss,
             config.take_profit if signal.take_profit is None else signal.take_profit,
+            config.trailing_stop if signal.trailing_stop is None else signal.trailing_stop,
         )
 
 
 def entry_intent(
     spec: MarketSpec, barriers: Barriers, request: RiskRequest, grant: Grant, newest: Tick | None
 ) -> Intent | None:
-    """Market order as large as `grant` allows, with its protection; None if that is too small to trade.
+    """Market order as large as `grant` allows, with its protection; None if that is dust at its stop.
 
     Parameters
     ----------
@@ -46,12 +49,11 @@ def entry_intent(
     if not grant.max_quantity.is_finite():
         return None
     quantity = floor_to(grant.max_quantity, spec.amount_step)
-    if quantity <= 0 or quantity < spec.min_amount or quantity * request.price < spec.min_cost:
-        return None
     away = 1 if request.side == "buy" else -1
     stop = request.price * (1 - away * Decimal(repr(barriers.stop_loss)))
     target = request.price * (1 + away * Decimal(repr(barriers.take_profit)))
-    return Intent(
+    trailing = to_price(request.price * Decimal(repr(barriers.trailing_stop)), spec.price_tick)
+    intent = Intent(
         client_id=request.client_id,
         symbol=request.symbol,
         side=request.side,
@@ -61,10 +63,12 @@ def entry_intent(
         event_ms=request.event_ms,
         stop_loss=to_price(stop, spec.price_tick),
         take_profit=to_price(target, spec.price_tick) if barriers.take_profit and target > 0 else None,
+        trailing_stop=trailing if trailing > 0 else None,
         market_seq=newest.seq if newest else 0,
         market_epoch=newest.epoch if newest else 0,
         grant=grant,
     )
+    return None if closable_refusal(quantity, worst_exit(intent, request.price), spec) else intent
 
 
 def grant_flaw(grant: Grant, request: RiskRequest, now_ns: int, too_late_ns: int) -> str:
@@ -107,9 +111,7 @@ def to_price(value: float | Decimal, tick: Decimal) -> Decimal:
 
 def tradable(quantity: Decimal, spec: MarketSpec | None, price: float) -> Decimal:
     """Size of a position in whole steps; what is too small to be closed at `price` counts as nothing."""
-    size = abs(quantity)
-    if spec is None or not size:
-        return size
-    size = floor_to(size, spec.amount_step)
-    too_cheap = price > 0 and size * Decimal(repr(price)) < spec.min_cost
-    return Decimal(0) if too_cheap or size < spec.min_amount else size
+    if spec is None:
+        return abs(quantity)
+    dust = is_dust(quantity, Decimal(repr(price)) if price > 0 else Decimal(0), spec)
+    return Decimal(0) if dust else sellable(quantity, spec)

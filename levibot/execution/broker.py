@@ -33,6 +33,7 @@ from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
 from levibot.execution.books import Books, Order
 from levibot.execution.checks import may_open_risk
 from levibot.execution.flatten import Flattener
+from levibot.execution.refusals import Refusal
 from levibot.execution.venue import Venue
 from levibot.spec import engine_name
 
@@ -131,7 +132,8 @@ class Broker:
                 continue
             del self._held[held.intent.client_id]
             entry = may_open_risk(held.intent)
-            late = f"the broker has not seen tick {held.intent.market_seq} in time" if entry else None
+            why = f"the broker has not seen tick {held.intent.market_seq} in time"
+            late = Refusal.LATE.because(why) if entry else None
             self._submit(held.sender, held.intent, denied=late, wait=True)
         if self._disk_retry_ns and now >= self._disk_retry_ns:
             self._disk_retry_ns = 0
@@ -262,15 +264,17 @@ class Broker:
         if not may_open_risk(intent):
             return None
         if self._trading_state != "ACTIVE":
-            return f"trading is {self._trading_state}: {self._state_reason}"
+            return Refusal.TRADING_STATE.because(f"trading is {self._trading_state}: {self._state_reason}")
         if self._flattener.closes(intent.symbol):
-            return "the position is being closed"
-        return "the broker is paused: no new risk" if self.paused else None
+            return Refusal.TRADING_STATE.because("the position is being closed")
+        return Refusal.PAUSED.because("the broker is paused: no new risk") if self.paused else None
 
     def _cancel(self, symbol: str, client_id: str) -> None:
         held = self._held.pop(client_id, None)
         if held is not None:
-            self._submit(held.sender, held.intent, denied="cancelled before it was placed")
+            self._submit(
+                held.sender, held.intent, denied=Refusal.REQUESTED.because("cancelled before it was placed")
+            )
             return
         self._survive(lambda: self.publish(self._exchange.cancel(symbol, client_id)))
 
@@ -372,5 +376,5 @@ def unnumbered_denial(intent: Intent, reason: str) -> OrderDenied:
         client_id=intent.client_id,
         event_ms=intent.event_ms,
         recorded_ms=wall_ms(),
-        reason=reason,
+        reason=Refusal.BROKER_UNUSABLE.because(reason),
     )

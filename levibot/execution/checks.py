@@ -1,4 +1,4 @@
-"""What the paper exchange refuses, each refusal with its reason and what would pass."""
+"""What is refused before it is sent, on paper and live: each refusal with its name, and what would pass."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import msgspec
 
 from levibot.bus.messages import Intent, MarketSpec, Position
 from levibot.execution.position import quote_of, signed
-from levibot.execution.precision import fee_of, floor_to, plain, size_refusal
+from levibot.execution.precision import closable_refusal, fee_of, floor_to, plain, size_refusal
+from levibot.execution.refusals import Refusal
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,14 @@ class Situation:
     quote: str
 
 
-def is_protective(intent: Intent) -> bool:
+def is_conditional(intent: Intent) -> bool:
     """Tell whether the order waits for a trigger."""
-    return intent.kind in ("stop", "take_profit")
+    return intent.kind in ("stop", "take_profit", "trailing_stop")
+
+
+def is_stop(intent: Intent) -> bool:
+    """Tell whether the order limits a loss."""
+    return intent.kind in ("stop", "trailing_stop")
 
 
 def may_open_risk(intent: Intent) -> bool:
@@ -67,47 +73,77 @@ def rounded(intent: Intent, market: MarketSpec) -> Intent:
         trigger_price=to_tick(intent.trigger_price, up=not buys),
         stop_loss=to_tick(intent.stop_loss, up=buys),
         take_profit=to_tick(intent.take_profit, up=buys),
+        trailing_offset=to_tick(intent.trailing_offset, up=False),
+        trailing_stop=to_tick(intent.trailing_stop, up=False),
         grant=None,
     )
 
 
+_AMOUNTS = (
+    "quantity",
+    "limit_price",
+    "trigger_price",
+    "trailing_offset",
+    "stop_loss",
+    "take_profit",
+    "trailing_stop",
+)
+
+
 def form_refusal(intent: Intent) -> str | None:
     """Why the order makes no sense in any market, or None."""
-    amounts = {
-        "quantity": intent.quantity,
-        "limit_price": intent.limit_price,
-        "trigger_price": intent.trigger_price,
-        "stop_loss": intent.stop_loss,
-        "take_profit": intent.take_profit,
-    }
-    for name, amount in amounts.items():
+    problem = _amount_problem(intent) or _kind_problem(intent) or _role_problem(intent)
+    return Refusal.BAD_ORDER.because(problem) if problem else None
+
+
+def _amount_problem(intent: Intent) -> str:
+    for name in _AMOUNTS:
+        amount = getattr(intent, name)
         if amount is not None and not (amount.is_finite() and amount > 0):
             return f"{name} is {amount}; it must be a positive number"
-    if intent.kind == "trailing_stop" or intent.trailing_offset is not None:
-        return "trailing stops are not supported by the paper exchange; use stop_loss or a stop order"
-    if intent.kind == "limit" and intent.limit_price is None:
+    return ""
+
+
+def _kind_problem(intent: Intent) -> str:
+    kind = intent.kind
+    if kind == "limit" and intent.limit_price is None:
         return "a limit order needs limit_price"
-    if is_protective(intent):
-        if intent.trigger_price is None:
-            return f"a {intent.kind} order needs trigger_price"
-        if not intent.reduce_only:
-            return f"a {intent.kind} order must be reduce_only: nothing that opens risk waits for later"
-    if intent.post_only and intent.kind != "limit":
-        return "post_only needs a limit order"
+    if kind == "market" and intent.limit_price is not None:
+        return "a market order has no limit_price"
+    if (kind == "trailing_stop") != (intent.trailing_offset is not None):
+        return "a trailing_stop needs trailing_offset, and no other order has one"
+    if kind in ("stop", "take_profit") and intent.trigger_price is None:
+        return f"a {kind} order needs trigger_price"
+    if not is_conditional(intent) and intent.trigger_price is not None:
+        return f"a {kind} order has no trigger_price"
+    if is_conditional(intent) and not intent.reduce_only:
+        return f"a {kind} order must be reduce_only: nothing that opens risk waits for later"
+    if (intent.post_only or intent.time_in_force == "ioc") and kind != "limit":
+        return "post_only and ioc need a limit order"
+    if intent.post_only and intent.time_in_force == "ioc":
+        return "post_only rests, and ioc does not"
+    return ""
+
+
+def _role_problem(intent: Intent) -> str:
     if intent.reduce_only == (intent.role == "entry"):
         return "an entry is not reduce_only, and every other order is"
-    if intent.reduce_only and (intent.stop_loss or intent.take_profit):
-        return "only an entry carries stop_loss and take_profit"
-    return None
+    if intent.reduce_only and (intent.stop_loss or intent.take_profit or intent.trailing_stop):
+        return "only an entry carries stop_loss, take_profit and trailing_stop"
+    return ""
 
 
 def market_refusal(order: Intent, situation: Situation) -> str | None:
     """Why the market or the account does not take the (rounded) order, or None."""
     if quote_of(order.symbol) != situation.quote:
-        return f"the account holds {situation.quote}, {order.symbol} is traded in {quote_of(order.symbol)}"
-    for name in ("limit_price", "trigger_price", "stop_loss", "take_profit"):
+        return Refusal.WRONG_QUOTE.because(
+            f"the account holds {situation.quote}, {order.symbol} is traded in {quote_of(order.symbol)}"
+        )
+    for name in _AMOUNTS[1:]:
         if getattr(order, name) == 0:  # after rounding
-            return f"{name} is below the price tick {plain(situation.market.price_tick)}"
+            return Refusal.PRECISION.because(
+                f"{name} is below the price tick {plain(situation.market.price_tick)}"
+            )
     return _exit_refusal(order, situation) if order.reduce_only else _entry_refusal(order, situation)
 
 
@@ -120,7 +156,13 @@ def reduce_refusal(order: Intent, position: Position) -> str | None:
     """Why a reduce-only order has nothing to do, or None."""
     if reducible(order, position):
         return None
-    return f"nothing to reduce: the position is {plain(position.quantity)}"
+    return Refusal.NOTHING_TO_REDUCE.because(f"the position is {plain(position.quantity)}")
+
+
+def dust_refusal(quantity: Decimal, price: Decimal, market: MarketSpec) -> str | None:
+    """Why so little of a position cannot be closed at `price`, or None."""
+    reason = size_refusal(quantity, price, market)
+    return Refusal.DUST.because(reason) if reason else None
 
 
 def _exit_refusal(order: Intent, situation: Situation) -> str | None:
@@ -129,17 +171,16 @@ def _exit_refusal(order: Intent, situation: Situation) -> str | None:
         return nothing
     price = order.trigger_price or order.limit_price or situation.price
     quantity = min(order.quantity, reducible(order, situation.position))
-    reason = size_refusal(quantity, price, situation.market) if price else None
-    return f"dust: {reason}" if reason else None
+    return dust_refusal(quantity, price, situation.market) if price else None
 
 
 def _entry_refusal(order: Intent, situation: Situation) -> str | None:
     market, held = situation.market, situation.position.quantity
     if situation.price is None:
-        return "no price"
+        return Refusal.NO_PRICE.because(f"there is none of {order.symbol}")
     after = held + signed(order.side, order.quantity)
     if after < 0 and order.side == "sell" and not market.can_short:
-        return f"no short on spot: the position is {plain(held)}"
+        return Refusal.NO_SHORT.because(f"this market has no shorts, and the position is {plain(held)}")
     return (
         size_refusal(order.quantity, situation.price, market)
         or _protection_refusal(order, situation.price, market)
@@ -150,14 +191,24 @@ def _entry_refusal(order: Intent, situation: Situation) -> str | None:
 def _protection_refusal(order: Intent, price: Decimal, market: MarketSpec) -> str | None:
     sign = signed(order.side, Decimal(1))
     if order.stop_loss is not None and (price - order.stop_loss) * sign <= 0:
-        return f"stop_loss {plain(order.stop_loss)} would fire at once: the price is {plain(price)}"
+        return Refusal.CROSSED.because(
+            f"stop_loss {plain(order.stop_loss)} would fire at once: the price is {plain(price)}"
+        )
     if order.take_profit is not None and (order.take_profit - price) * sign <= 0:
-        return f"take_profit {plain(order.take_profit)} would fire at once: the price is {plain(price)}"
-    for name, trigger in (("stop_loss", order.stop_loss), ("take_profit", order.take_profit)):
-        reason = size_refusal(order.quantity, trigger, market) if trigger is not None else None
-        if reason:
-            return f"{name} could not be placed: {reason}"
-    return None
+        return Refusal.CROSSED.because(
+            f"take_profit {plain(order.take_profit)} would fire at once: the price is {plain(price)}"
+        )
+    if order.side == "buy" and order.trailing_stop is not None and order.trailing_stop >= price:
+        return Refusal.CROSSED.because(
+            f"trailing_stop {plain(order.trailing_stop)} is a distance as large as the price, {plain(price)}"
+        )
+    return closable_refusal(order.quantity, worst_exit(order, price), market)
+
+
+def worst_exit(order: Intent, price: Decimal) -> Decimal:
+    """Lowest price at which the protection of an entry may have to close it; without any, the entry's own."""
+    trailing = price - signed(order.side, order.trailing_stop) if order.trailing_stop is not None else price
+    return min(price, order.stop_loss or price, order.take_profit or price, trailing)
 
 
 def _cash_refusal(order: Intent, price: Decimal, situation: Situation) -> str | None:
@@ -165,18 +216,18 @@ def _cash_refusal(order: Intent, price: Decimal, situation: Situation) -> str | 
     opening = abs(held + signed(order.side, order.quantity)) - abs(held)
     if order.side == "sell" and opening <= 0:
         return None
-    needed = reserve_for(order, price, market)
+    needed = reserve_for(order.quantity, price, market)
     if needed <= situation.cash:
         return None
     rate = max(market.maker_fee, market.taker_fee)
     affordable = max(floor_to(situation.cash / (price * (1 + rate)), market.amount_step), Decimal(0))
-    return (
+    return Refusal.NO_CASH.because(
         f"not enough {situation.quote}: {plain(needed)} needed, {plain(situation.cash)} free:"
         f" at {plain(price)} at most {plain(affordable)} {market.base} would pass"
     )
 
 
-def reserve_for(order: Intent, price: Decimal, market: MarketSpec) -> Decimal:
-    """Cash that the order can cost at `price`, the dearer fee included."""
-    cost = order.quantity * price
+def reserve_for(quantity: Decimal, price: Decimal, market: MarketSpec) -> Decimal:
+    """Cash that a quantity can cost at `price`, the dearer fee included."""
+    cost = quantity * price
     return cost + fee_of(cost, max(market.maker_fee, market.taker_fee))

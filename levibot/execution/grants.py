@@ -10,6 +10,7 @@ import msgspec
 from levibot.bus.codec import encode
 from levibot.bus.messages import Grant, Intent
 from levibot.execution.precision import plain
+from levibot.execution.refusals import Refusal
 
 
 def sign_grant(key: bytes, grant: Grant) -> Grant:
@@ -59,15 +60,17 @@ class GrantBook:
         """
         grant = intent.grant
         if grant is None:
-            return "no grant: an order that can open a position needs one"
+            return Refusal.NO_GRANT.because("no grant: an order that can open a position needs one")
         reason = self._forged(grant) or _mismatch(grant, intent, quantity)
         if reason:
             return reason
         if now_ns > grant.expires_ns:
-            return f"the grant expired {(now_ns - grant.expires_ns) / 1e9:.3f} s ago"
+            return Refusal.GRANT_EXPIRED.because(
+                f"the grant expired {(now_ns - grant.expires_ns) / 1e9:.3f} s ago"
+            )
         self._expire(now_ns)
         if grant.client_id in self._used:
-            return "the grant was used before"
+            return Refusal.GRANT_USED.because("the grant was used before")
         self._used[grant.client_id] = grant.expires_ns
         return None
 
@@ -77,9 +80,11 @@ class GrantBook:
 
     def _forged(self, grant: Grant) -> str | None:
         if not self._key or not hmac.compare_digest(grant.mac, _digest(self._key, grant)):
-            return "the grant is not the supervisor's"
+            return Refusal.GRANT_FORGED.because("the grant is not the supervisor's")
         if grant.supervisor_epoch != self._epoch:
-            return f"the grant is of supervisor epoch {grant.supervisor_epoch}, now is {self._epoch}"
+            return Refusal.GRANT_MISMATCH.because(
+                f"the grant is of supervisor epoch {grant.supervisor_epoch}, now is {self._epoch}"
+            )
         return None
 
     def _expire(self, now_ns: int) -> None:
@@ -89,11 +94,13 @@ class GrantBook:
 
 def _mismatch(grant: Grant, intent: Intent, quantity: Decimal) -> str | None:
     if grant.client_id != intent.client_id:
-        return f"the grant is for order {grant.client_id}"
+        return Refusal.GRANT_MISMATCH.because(f"the grant is for order {grant.client_id}")
     if grant.symbol != intent.symbol:
-        return f"the grant is for {grant.symbol}"
+        return Refusal.GRANT_MISMATCH.because(f"the grant is for {grant.symbol}")
     if grant.side != intent.side:
-        return f"the grant is for a {grant.side}"
+        return Refusal.GRANT_MISMATCH.because(f"the grant is for a {grant.side}")
     if quantity > grant.max_quantity:
-        return f"the grant allows at most {plain(grant.max_quantity)}, asked was {plain(quantity)}"
+        return Refusal.GRANT_MISMATCH.because(
+            f"the grant allows at most {plain(grant.max_quantity)}, asked was {plain(quantity)}"
+        )
     return None

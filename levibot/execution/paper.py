@@ -12,7 +12,7 @@ from levibot.execution.books import Books, Order
 from levibot.execution.checks import (
     Situation,
     form_refusal,
-    is_protective,
+    is_conditional,
     market_refusal,
     may_open_risk,
     reduce_refusal,
@@ -24,6 +24,7 @@ from levibot.execution.grants import GrantBook
 from levibot.execution.position import ZERO, opposite
 from levibot.execution.precision import fee_of, size_refusal
 from levibot.execution.quotes import Quote
+from levibot.execution.refusals import Refusal
 
 _FIRST = {"stop": 0, "market": 1, "take_profit": 2, "limit": 3}
 
@@ -147,8 +148,10 @@ class PaperExchange:
     # ------------------------------------------------------------------ decisions
 
     def _given_up(self, intent: Intent) -> str | None:
+        if intent.trailing_offset is not None or intent.trailing_stop is not None:
+            return Refusal.BAD_ORDER.because("trailing stops are not supported by the paper exchange yet")
         if self._books.is_given_up(intent.client_id):
-            return "this client id was given up at a reconciliation: make a new one"
+            return Refusal.GIVEN_UP.because("this client id was given up at a reconciliation: make a new one")
         return None
 
     def _refusal(
@@ -157,7 +160,7 @@ class PaperExchange:
         entry = may_open_risk(intent)
         if market is None:
             if entry:
-                return f"the rules of {intent.symbol} are not known yet"
+                return Refusal.UNKNOWN_MARKET.because(f"the rules of {intent.symbol} are not known yet")
             return reduce_refusal(order, self._books.position(order.symbol))
         closed = self._closed_to_entries(intent.symbol)
         if entry and closed:
@@ -204,7 +207,7 @@ class PaperExchange:
             self._books.reject(order, f"post_only, but {limit} would cross the market ({quote.bid}/{quote.ask})")
             return
         opens = may_open_risk(intent)
-        self._books.accept(order, reserve_for(intent, limit, market) if opens and not crossing else ZERO)
+        self._books.accept(order, reserve_for(intent.quantity, limit, market) if opens and not crossing else ZERO)
         if crossing:
             best = quote.market_price(intent.side, market, self._paper)
             self._fill(order, min(best, limit) if intent.side == "buy" else max(best, limit), quote, taker=True)
@@ -325,7 +328,7 @@ class PaperExchange:
 def _triggered(order: Order, tick: Tick) -> bool:
     intent = order.intent
     sells = intent.side == "sell"
-    if is_protective(intent):
+    if is_conditional(intent):
         price = tick.last if tick.last > 0 else tick.bid if sells else tick.ask
         below = sells == (intent.kind == "stop")
         return price <= order.trigger if below else price >= order.trigger

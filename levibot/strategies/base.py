@@ -28,9 +28,9 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
         0..1; risk may make the position smaller by it.
     reason
         A few words for the log.
-    stop_loss, take_profit
-        Distances of the protection from the entry price, as fractions, 0 < stop_loss < 1 and
-        0 < take_profit < 10; None: those of the configuration.
+    stop_loss, take_profit, trailing_stop
+        Distances of the protection from the entry price, as fractions, 0 < stop_loss < 1,
+        0 < take_profit < 10 and 0 < trailing_stop < 1; None: those of the configuration.
     """
 
     direction: Direction
@@ -39,6 +39,7 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
     stop_loss: float | None = None
     take_profit: float | None = None
+    trailing_stop: float | None = None
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
@@ -194,6 +195,7 @@ def check_signal(answer: Any) -> Signal | None:
         str.__str__(answer.reason),
         _distance("stop_loss", answer.stop_loss, 1),
         _distance("take_profit", answer.take_profit, 10),
+        _distance("trailing_stop", answer.trailing_stop, 1),
     )
 
 

@@ -228,12 +228,12 @@ def test_dust_counts_as_flat() -> None:
 def test_what_has_become_too_cheap_to_be_closed_is_closed_when_it_is_worth_enough_again() -> None:
     scene = Scene(can_short=True)
     scene.bar(SHORT)
-    scene.grant("0.051")
+    scene.grant("0.07")
     scene.fill(scene.intents[-1])
-    scene.bar(FLAT, close=98.0)  # 4.998 USDT, less than the market takes
+    scene.bar(FLAT, close=71.0)  # 4.97 USDT, less than the market takes
     scene.wait(60)
     assert len(scene.intents) == 1
-    scene.tick(price=99.0)
+    scene.tick(price=72.0)
     scene.wait(1)
     assert [intent.role for intent in scene.intents] == ["entry", "exit"]
 

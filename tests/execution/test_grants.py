@@ -27,7 +27,7 @@ def _with(**changed: Any) -> Intent:
 def test_a_good_grant_is_taken_once() -> None:
     book, intent = GrantBook(KEY, EPOCH), _with()
     assert book.use(intent, Decimal(2), boot_ns()) is None
-    assert book.use(intent, Decimal(2), boot_ns()) == "the grant was used before"
+    assert book.use(intent, Decimal(2), boot_ns()) == "grant_used: the grant was used before"
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_any_other_grant_is_refused_with_its_reason(intent: Intent, why: str) ->
 def test_the_signature_covers_every_field(forgery: dict[str, Any]) -> None:
     signed = grant_for(_INTENT)
     forged = msgspec.structs.replace(_INTENT, grant=msgspec.structs.replace(signed, **forgery))
-    assert _use(forged) == "the grant is not the supervisor's"
+    assert _use(forged) == "grant_forged: the grant is not the supervisor's"
 
 
 def test_without_a_key_no_grant_is_good() -> None:
-    assert _use(_with(key=b""), key=b"") == "the grant is not the supervisor's"
+    assert _use(_with(key=b""), key=b"") == "grant_forged: the grant is not the supervisor's"

@@ -80,13 +80,13 @@ def test_a_quantity_is_rounded_down_to_the_step(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("intent", "why"),
     [
-        (entry("0.0004"), "below min_amount 0.001: at 100 at least 0.05 BTC would pass"),
-        (entry("0.049"), "below min_cost 5: at 100 at least 0.05 BTC would pass"),
-        (entry("100"), "not enough USDT: 10020 needed, 10000 free"),
-        (entry("1", side="sell"), "no short on spot"),
+        (entry("0.0004"), "precision: the quantity is below the step of amounts, 0.001 BTC"),
+        (entry("0.049"), "min_cost: cost 4.9 USDT is below min_cost 5: at 100 at least 0.05 BTC would pass"),
+        (entry("100"), "no_cash: not enough USDT: 10020 needed, 10000 free"),
+        (entry("1", side="sell"), "no_short: "),
         (entry("1", stop_loss=D(101)), "stop_loss 101 would fire at once"),
         (entry("1", take_profit=D(99)), "take_profit 99 would fire at once"),
-        (entry("0.0505", stop_loss=D(98)), "stop_loss could not be placed"),
+        (entry("0.0505", stop_loss=D(98)), "not_closable: dust at its stop: 0.05 BTC at 98"),
         (entry("1", kind="limit", limit_price=D("0.004")), "limit_price is below the price tick 0.01"),
         (entry("1E+18", kind="limit", limit_price=D("1E+18")), "not enough USDT"),
         (entry("1", kind="trailing_stop", trailing_offset=D(1)), "trailing stops are not supported"),
@@ -95,7 +95,7 @@ def test_a_quantity_is_rounded_down_to_the_step(desk: Desk) -> None:
         (entry("-1"), "must be a positive number"),
         (entry("1", role="exit"), "an entry is not reduce_only"),
         (entry("1", granted=False), "no grant"),
-        (leave("1"), "nothing to reduce"),
+        (leave("1"), "nothing_to_reduce: "),
         (entry("1", symbol="ETH/USDT"), "rules of ETH/USDT are not known"),
     ],
 )
@@ -172,7 +172,7 @@ def test_an_exit_never_flips_a_position(desk: Desk) -> None:
 def test_dust_is_named(desk: Desk) -> None:
     _long(desk, "1")
     desk.exchange.submit(leave("0.96"))
-    assert "dust: cost 4 USDT is below min_cost 5" in reason(desk.exchange.submit(leave("0.04")))
+    assert "dust: min_cost: cost 4 USDT is below min_cost 5" in reason(desk.exchange.submit(leave("0.04")))
 
 
 # ---------------------------------------------------------------------- limit orders
