@@ -170,7 +170,7 @@ def test_entries_are_cancelled_first_and_none_is_taken_meanwhile(house: House) -
     house.begin(thin=True)
     assert SYMBOL in house.ask().left
     assert resting.client_id not in house.desk.books.open
-    assert house.refusal(house.enter(entry("1"))) == "the position is being closed"
+    assert house.refusal(house.enter(entry("1"))) == "trading_state: the position is being closed"
 
 
 def test_the_trading_state_cancels_entries_keeps_stops_and_bars_new_risk(house: House) -> None:
@@ -180,7 +180,7 @@ def test_the_trading_state_cancels_entries_keeps_stops_and_bars_new_risk(house: 
     assert house.replies[-1] == TradingStateReport(3, "REDUCING", [])
     assert resting.client_id not in house.desk.books.open
     assert [order.intent.kind for order in house.desk.books.open.values()] == ["stop"]
-    assert house.refusal(house.enter(entry("1"))) == "trading is REDUCING: kill_switch: enough"
+    assert house.refusal(house.enter(entry("1"))) == "trading_state: trading is REDUCING: kill_switch: enough"
     house.broker.handle([(b"supervisor", SetTradingState(4, "ACTIVE", ""))])
     house.enter(entry("1"))
     assert house.desk.position() == D("2")
