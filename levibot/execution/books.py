@@ -52,6 +52,7 @@ from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, fla
 from levibot.execution.store import Store
 
 _ALL = -1  # SQLite's LIMIT that is none
+_ACCOUNT = ""  # instead of a symbol, of events that concern the account as a whole
 
 
 @dataclass
@@ -150,6 +151,8 @@ class Books:
             for symbol, symbol_seq, *money in self._store.rows("SELECT * FROM positions"):
                 self.positions[symbol] = Position(symbol, *map(Decimal, money))
                 self.symbol_seq[symbol] = symbol_seq
+            query = "SELECT COALESCE(MAX(symbol_seq), 0) FROM events WHERE symbol = ?"
+            ((self.symbol_seq[_ACCOUNT],),) = self._store.rows(query, _ACCOUNT)
             rows = self._store.rows("SELECT * FROM balances")
             self.balances: dict[str, Decimal] = {asset: Decimal(amount) for asset, amount in rows}
             self.lots: dict[str, Lots] = {}
@@ -406,7 +409,7 @@ class Books:
             self.cash += amount
         else:
             self._add_balance(asset, amount)
-        self._append("", "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
+        self._append(_ACCOUNT, "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
 
     def note_transfer(self, reference: str) -> None:
         """A deposit or withdrawal was seen that does not concern this account."""
@@ -512,5 +515,6 @@ def _lot(entry_id: str, quantity: str, *prices: str | None) -> Lot:
 
 def _seed(connection: sqlite3.Connection, instance: str, quote: str, cash: Decimal) -> None:
     connection.execute(
-        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?, 0, 0)", (instance, new_generation(), quote, str(cash))
+        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
+        (instance, new_generation(), quote, str(cash), str(cash)),
     )

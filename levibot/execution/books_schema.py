@@ -89,4 +89,8 @@ MIGRATIONS = (
         "ALTER TABLE account ADD COLUMN history_crc INTEGER",  # NULL: not known, to be taken at the next opening
         "ALTER TABLE account ADD COLUMN restored_ms INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        # What the account began with; empty: it is older than this column, and nobody knows.
+        "ALTER TABLE account ADD COLUMN opening TEXT NOT NULL DEFAULT ''",
+    ),
 )

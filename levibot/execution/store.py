@@ -86,7 +86,7 @@ class Store:
             copy_database(self._connection, kept)
             try:
                 with self.transaction() as connection:
-                    _apply(connection, migrations, version)
+                    apply_migrations(connection, migrations, version)
             except BaseException:
                 kept.unlink(missing_ok=True)  # the file is as it was; each further attempt would leave a copy
                 raise
@@ -196,7 +196,7 @@ def _create(path: Path, migrations: Migrations, seed: Callable[[sqlite3.Connecti
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = OFF")  # one fsync below, before it gets its name
         connection.execute("BEGIN")
-        _apply(connection, migrations, 0)
+        apply_migrations(connection, migrations, 0)
         seed(connection)
         connection.execute("COMMIT")
         _, pages, moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -209,7 +209,7 @@ def _create(path: Path, migrations: Migrations, seed: Callable[[sqlite3.Connecti
     sync_folder(path.parent)
 
 
-def _apply(connection: sqlite3.Connection, migrations: Migrations, version: int) -> None:
+def apply_migrations(connection: sqlite3.Connection, migrations: Migrations, version: int) -> None:
     for statements in migrations[version:]:
         for statement in statements:
             connection.execute(statement)

@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from levibot.bus.messages import Fill
+from levibot.bus.messages import Fill, FundsMoved
 from levibot.errors import CorruptStoreError
 from levibot.execution.books import Books
 from levibot.execution.books_schema import MIGRATIONS
@@ -115,3 +115,27 @@ def _values(content: Any) -> Iterator[Any]:
             yield from _values(part)
     else:
         yield content
+
+
+def test_transfers_go_on_after_a_restart_and_change_no_position(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "broker.sqlite")
+    for number in range(2):
+        with desk.books.transaction(number):
+            desk.books.move_funds("USDT", D("50.5"), "deposit", f"transfer-{number}")
+        desk.restart()
+    assert desk.books.cash == D(10_101)
+    moves = desk.books.events_since(0)
+    assert [(event.seq, event.symbol_seq) for event in moves] == [(1, 1), (2, 2)]
+    assert all(isinstance(event, FundsMoved) for event in moves)
+    assert desk.books.has_transfer("transfer-1")
+    desk.books.close()
+
+
+def test_what_the_account_began_with_is_kept(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "broker.sqlite", cash="123.45")
+    with desk.books.transaction(0):
+        desk.books.move_funds("USDT", D(-23), "withdrawal", "1")
+    desk.books.close()
+    with sqlite3.connect(tmp_path / "broker.sqlite") as connection:
+        assert connection.execute("SELECT opening, cash FROM account").fetchone() == ("123.45", "100.45")
+    connection.close()

@@ -1,0 +1,175 @@
+"""`trades`, `orders`, `positions`: read from ledgers and books, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from levibot.cli.target import Target, complete_symbol
+from levibot.errors import LeviBotError
+
+if TYPE_CHECKING:
+    from levibot.config import Config
+    from levibot.reports.history import SymbolHistory
+    from levibot.reports.sources import Records
+
+_SHOWN = 50
+_MARK_TIMEOUT = 2.0
+Row = Mapping[str, Any]
+
+
+def configuration(target: Target) -> Config:
+    """The settings in force."""
+    from levibot.config_file import load
+
+    return load(target.config_path, os.environ).config
+
+
+def complete_recorded(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Symbols of the running daemon and those that have a ledger, for the shell."""
+    from levibot.reports.sources import symbols_on_disk
+
+    found = {str(item.value) for item in complete_symbol(context, parameter, typed)}
+    try:
+        state_dir = configuration(Target(context.find_root().params.get("config_path"))).state_dir
+    except LeviBotError:  # completion stays silent
+        state_dir = None
+    if state_dir is not None:
+        found.update(symbol for symbol in symbols_on_disk(state_dir) if symbol.startswith(typed.upper()))
+    return [CompletionItem(symbol) for symbol in sorted(found)]
+
+
+def _exported(act: Callable[..., None]) -> Callable[..., None]:
+    """Symbols, and the forms in which what is found can be printed."""
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV for spreadsheets, all rows.")
+    as_json = click.option(
+        "--json", "form", flag_value="json", help="Print JSON, all rows; amounts are exact text."
+    )
+    symbols = click.argument("symbols", nargs=-1, metavar="[SYMBOL]...", shell_complete=complete_recorded)
+    return symbols(as_csv(as_json(click.pass_context(act))))
+
+
+@click.command()
+@click.option("--round-trips", is_flag=True, help="Whole positions, from opening to end, instead of fills.")
+@click.option("--since", help="UTC day or time, ISO 8601, of market time.")
+@click.option("--last", default=_SHOWN, show_default=True, help="Rows of the table.")
+@_exported
+def trades(
+    context: click.Context,
+    symbols: tuple[str, ...],
+    round_trips: bool,
+    since: str | None,
+    last: int,
+    form: str | None,
+) -> None:
+    """Show what was bought and sold, fees, and the profit of each.
+
+    PnL is after fees and funding, in the quote asset. Symbols that are stopped or were removed are shown too.
+    """
+    from levibot.reports.rows import fill_row, trip_row
+
+    records, wanted = _read(context.obj, symbols)
+    since_ms = _since_ms(since)
+    if round_trips:
+        trips = [trip for history in wanted for trip in history.trips.closed if trip.opened_ms >= since_ms]
+        rows = [trip_row(trip) for trip in sorted(trips, key=lambda trip: trip.closed_ms or 0)]
+    else:
+        fills = [record for history in wanted for record in history.fills if record.event_ms >= since_ms]
+        rows = [fill_row(record) for record in sorted(fills, key=lambda record: record.event_ms)]
+    _show("round_trips" if round_trips else "trades", rows, form, last)
+    _tell_troubles(context, records)
+
+
+@click.command()
+@click.option("--open", "which", flag_value="open", default="open", help="Those that have not ended; the default.")
+@click.option("--all", "which", flag_value="all", help="Those of the past too.")
+@click.option("--since", help="UTC day or time, ISO 8601, of market time.")
+@click.option("--last", default=_SHOWN, show_default=True, help="Rows of the table.")
+@_exported
+def orders(
+    context: click.Context, symbols: tuple[str, ...], which: str, since: str | None, last: int, form: str | None
+) -> None:
+    """Show orders, where they stand and why, stops and targets among them."""
+    from levibot.reports.rows import order_row
+
+    records, wanted = _read(context.obj, symbols)
+    since_ms = _since_ms(since)
+    found = [
+        order
+        for history in wanted
+        for order in (history.orders.values() if which == "all" else history.open_orders())
+        if order.event_ms >= since_ms
+    ]
+    rows = [order_row(order) for order in sorted(found, key=lambda order: order.event_ms)]
+    _show("orders", rows, form, last)
+    _tell_troubles(context, records)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Symbols too whose position is closed.")
+@_exported
+def positions(context: click.Context, symbols: tuple[str, ...], everything: bool, form: str | None) -> None:
+    """Show what is held, its profit, and what rests to protect it.
+
+    PnL is after fees and funding, in the quote asset. Marks are known while the daemon runs.
+    """
+    from levibot.reports.rows import position_row
+
+    target: Target = context.obj
+    records, wanted = _read(target, symbols)
+    held = [history for history in wanted if history.tally.position.quantity or everything or symbols]
+    marks = _marks(target) if any(history.tally.position.quantity for history in held) else {}
+    rows = [position_row(history, marks.get(history.symbol)) for history in held]
+    _show("positions", rows, form, len(rows))
+    _tell_troubles(context, records)
+
+
+def _read(target: Target, written: Sequence[str]) -> tuple[Records, list[SymbolHistory]]:
+    """All that is on disk, and the histories that were asked for."""
+    from levibot.reports.sources import read_records
+    from levibot.symbols import resolve
+
+    config = configuration(target)
+    records = read_records(config.state_dir)
+    known = dict.fromkeys([*records.histories, *config.symbols])
+    wanted = dict.fromkeys(resolve(one, known) for one in written) or records.histories
+    return records, [records.histories[symbol] for symbol in wanted if symbol in records.histories]
+
+
+def _since_ms(since: str | None) -> int:
+    from levibot.market.source import parse_time
+
+    return 0 if since is None else parse_time(since, "--since")
+
+
+def _marks(target: Target) -> dict[str, Decimal]:
+    """Newest prices, if the daemon runs and tells them."""
+    try:
+        engines = target.client(_MARK_TIMEOUT).get("/engines/status")["engines"]
+    except LeviBotError:
+        return {}
+    return {entry["symbol"]: Decimal(str(entry["price"])) for entry in engines if entry["price"] is not None}
+
+
+def _show(what: str, rows: Sequence[Row], form: str | None, last: int) -> None:
+    from levibot.cli import export, money_view
+
+    if form == "json":
+        export.print_json(rows)
+    elif form == "csv":
+        export.print_csv(rows, money_view.COLUMNS[what].split())
+    else:
+        money_view.print_rows(what, rows[max(0, len(rows) - last) :], len(rows))
+
+
+def _tell_troubles(context: click.Context, records: Records) -> None:
+    troubles: Iterable[str] = records.troubles
+    for trouble in troubles:
+        click.echo(f"Error: {trouble}", err=True)
+    if records.troubles:
+        context.exit(1)

@@ -1,0 +1,213 @@
+"""Trades, orders and positions as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from levibot.cli.fitting_table import FittingTable
+from levibot.cli.view import duration, stdout_console
+from levibot.reports.rows import protection_text
+
+Row = Mapping[str, Any]
+Cell = Callable[[Row], RenderableType]
+
+# What is exported of each, in this order.
+COLUMNS: dict[str, str] = {
+    "trades": (
+        "time symbol side role quantity price fee fee_asset liquidity realized_pnl position client_id fill_id "
+        "recorded_at"
+    ),
+    "round_trips": (
+        "opened_at closed_at symbol side quantity entry_price exit_price duration_seconds pnl pnl_ratio "
+        "exit_reason remainder"
+    ),
+    "orders": (
+        "time symbol state side kind role quantity filled average_price limit_price trigger_price "
+        "trailing_offset time_in_force post_only reduce_only rests_on reason client_id exchange_id parent_id "
+        "changed_at"
+    ),
+    "positions": (
+        "symbol quantity entry_price mark unrealized_pnl realized_pnl fees fees_by_asset funding opened_at "
+        "protection"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _View:
+    """Columns of a table, in their order, and how each is written."""
+
+    cells: Mapping[str, Cell]
+    words: tuple[str, ...]
+    left_out_first: tuple[str, ...]
+    none: str
+    sums: tuple[str, ...] = ()  # fields whose total is told
+
+
+def print_rows(what: str, rows: Sequence[Row], total: int) -> None:
+    """Print a table of rows, and say how many older ones were left out."""
+    view, console = _VIEWS[what], stdout_console()
+    if not rows:
+        console.print(view.none)
+        return
+    cells = [{name: cell(row) for name, cell in view.cells.items()} for row in rows]
+    console.print(FittingTable(list(view.cells), view.words, view.left_out_first, cells))
+    if total > len(rows):
+        console.print(Text(f"the newest {len(rows)} of {total}; --last N shows more", style="dim"))
+    sums = [
+        f"{name.replace('_', ' ')} {_sum(rows, name):+,.2f}" for name in view.sums if rows[0][name] is not None
+    ]
+    if sums:
+        console.print(Text(" · ".join(["sum of these", *sums])))
+
+
+def _sum(rows: Sequence[Row], name: str) -> Decimal:
+    return sum((Decimal(row[name]) for row in rows if row[name] is not None), Decimal(0))
+
+
+def _text(name: str) -> Cell:
+    return lambda row: Text(str(row[name] if row[name] not in (None, "") else "–"))
+
+
+def _time(name: str) -> Cell:
+    return lambda row: Text(row[name][:19].replace("T", " ") if row[name] else "–")
+
+
+def money_cell(name: str) -> Cell:
+    """An amount in the quote asset, green or red."""
+
+    def cell(row: Row) -> Text:
+        if row[name] is None:
+            return Text("–")
+        amount = Decimal(row[name])
+        return Text(f"{amount:+,.2f}", style="green" if amount > 0 else "red" if amount < 0 else "")
+
+    return cell
+
+
+def _short(name: str) -> Cell:
+    """A number by its first digits; the exports tell all."""
+
+    def cell(row: Row) -> Text:
+        text = row[name]
+        if text is None:
+            return Text("–")
+        number = Decimal(text)
+        short = f"{number:,.2f}" if abs(number) >= 1000 else f"{number:.6g}"
+        return Text(short if len(short) < len(text) else text)
+
+    return cell
+
+
+def _percent(name: str) -> Cell:
+    return lambda row: Text("–" if row[name] is None else f"{Decimal(row[name]):+.2%}")
+
+
+def _fee(row: Row) -> Text:
+    return Text(f"{Decimal(row['fee']):.4g} {row['fee_asset']}")
+
+
+def _fees(row: Row) -> Text:
+    return Text(
+        ", ".join(f"{Decimal(amount):.4g} {asset}" for asset, amount in row["fees_by_asset"].items()) or "–"
+    )
+
+
+def _price_of_order(row: Row) -> Text:
+    parts = [("at", row["limit_price"]), ("from", row["trigger_price"]), ("trails", row["trailing_offset"])]
+    return Text(" ".join(f"{word} {price}" for word, price in parts if price is not None) or "market")
+
+
+def _why(row: Row) -> Text:
+    rests = f"rests on the {row['rests_on']}" if row["rests_on"] == "exchange" else "rests in the broker"
+    return Text(row["reason"] or (rests if row["rests_on"] else "–"))
+
+
+def _protected(row: Row) -> Text:
+    if not row["protection"]:
+        return Text("nothing rests", style="bold red") if row["quantity"] != "0" else Text("–")
+    return Text("\n".join(map(protection_text, row["protection"])))
+
+
+_VIEWS = {
+    "trades": _View(
+        {
+            "time (UTC)": _time("time"),
+            "symbol": _text("symbol"),
+            "side": _text("side"),
+            "role": _text("role"),
+            "quantity": _short("quantity"),
+            "price": _short("price"),
+            "fee": _fee,
+            "liquidity": _text("liquidity"),
+            "PnL": money_cell("realized_pnl"),
+            "position": _short("position"),
+            "order": _text("client_id"),
+        },
+        ("symbol", "side", "role", "liquidity", "order"),
+        ("order", "liquidity", "position", "fee"),
+        "no trades",
+        ("realized_pnl",),
+    ),
+    "round_trips": _View(
+        {
+            "opened (UTC)": _time("opened_at"),
+            "symbol": _text("symbol"),
+            "side": _text("side"),
+            "quantity": _short("quantity"),
+            "entry": _short("entry_price"),
+            "exit": _short("exit_price"),
+            "duration": lambda row: Text(duration(row["duration_seconds"])),
+            "PnL": money_cell("pnl"),
+            "PnL %": _percent("pnl_ratio"),
+            "ended by": _text("exit_reason"),
+            "remainder": lambda row: Text("–" if row["remainder"] == "0" else row["remainder"]),
+        },
+        ("symbol", "side", "ended by"),
+        ("remainder", "duration", "quantity"),
+        "no round trip has ended",
+        ("pnl",),
+    ),
+    "orders": _View(
+        {
+            "time (UTC)": _time("time"),
+            "symbol": _text("symbol"),
+            "state": _text("state"),
+            "side": _text("side"),
+            "kind": _text("kind"),
+            "role": _text("role"),
+            "quantity": _short("quantity"),
+            "filled": _short("filled"),
+            "price": _price_of_order,
+            "why": _why,
+            "order": _text("client_id"),
+        },
+        ("symbol", "state", "side", "kind", "role", "price", "why", "order"),
+        ("order", "role", "filled"),
+        "no open orders; --all shows those of the past",
+    ),
+    "positions": _View(
+        {
+            "symbol": _text("symbol"),
+            "quantity": _short("quantity"),
+            "entry": _short("entry_price"),
+            "mark": _short("mark"),
+            "unrealized": money_cell("unrealized_pnl"),
+            "realized": money_cell("realized_pnl"),
+            "fees": _fees,
+            "funding": money_cell("funding"),
+            "opened (UTC)": _time("opened_at"),
+            "protection": _protected,
+        },
+        ("protection",),
+        ("opened (UTC)", "funding", "fees"),
+        "no open position",
+        ("unrealized_pnl", "realized_pnl"),
+    ),
+}
