@@ -64,8 +64,8 @@ class LedgerPort:
         drift = f"the broker holds {outcome.drift} more than the ledger" if outcome.drift else ""
         if outcome.broker_behind:
             drift = (
-                "the broker has lost events that the ledger knows: restore its database, or stop LeviBot and"
-                " move the folder ledgers away, to go on from what the broker knows"
+                "the broker has lost events that the ledger knows: stop LeviBot, then `levibotctl restore FILE`,"
+                " or move the folder ledgers away, to go on from what the broker knows"
             )
         if drift or not self.reconciled or outcome.applied or outcome.never_sent:
             self._log.info(

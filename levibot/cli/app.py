@@ -38,6 +38,8 @@ _COMMANDS = {
     "reload": "levibot.cli.daemon:reload",
     "upgrade": "levibot.cli.daemon:upgrade",
     "kill": "levibot.cli.daemon:kill",
+    "backup": "levibot.cli.backup:backup",
+    "restore": "levibot.cli.backup:restore",
     "download": "levibot.cli.download:download",
     "reset-day": "levibot.cli.daemon:reset_day",
     "train": "levibot.cli.train:train",

@@ -286,6 +286,15 @@ class Books:
 
     # ------------------------------------------------------------------ changes, in a transaction
 
+    def begin_generation(self, restored_ms: int) -> None:
+        """Count the client ids made here anew, under a new name: this is an older state, put back at that time."""
+        with self._changing():
+            self._execute(
+                "UPDATE account SET generation = ?, next_sequence = 1, restored_ms = ?",
+                (new_generation(), restored_ms),
+            )
+        self._load(self.instance)
+
     def settle_restore(self) -> None:
         """What happened after the backup was made is known now."""
         self._execute("UPDATE account SET restored_ms = ?", (0,))

@@ -98,9 +98,9 @@ class ClosedGate:
         reason = str(error)
         if isinstance(error, CorruptStoreError):
             reason = (
-                f"broker database is corrupt: {error}. Nothing is traded. Put back a copy from a backup, or move"
-                " the file (with -wal and -shm) away to begin a new paper account; in either case stop LeviBot"
-                " first and move the folder ledgers away too: what knows more than the broker opens nothing"
+                f"broker database is corrupt: {error}. Nothing is traded. Stop LeviBot, then put back a backup"
+                " with `levibotctl restore FILE`; or, to begin a new account, move the file (with -wal and -shm)"
+                " and the folder ledgers away: what knows more than the broker opens nothing"
             )
         news, self.reason = reason != self.reason, reason
         return news

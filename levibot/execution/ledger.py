@@ -218,6 +218,13 @@ class Ledger:
         self._next_sequence = sequence + 1
         return str(ClientId(self._instance, self._state.generation, sequence, role))
 
+    def begin_generation(self) -> None:
+        """Count the client ids anew, under a new name: this is an older state, put back."""
+        with self._changing() as (connection, change):
+            change.state = replace(change.state, generation=new_generation(), next_sequence=1)
+            ledger_state.save(connection, change.state)
+        self._next_sequence = 1
+
     def journal(self, intent: Intent) -> None:
         """Write down an order before it is sent; on disk when this returns.
 

@@ -54,6 +54,13 @@ class Long(Quiet):
         return Signal("long")
 
 
+class Restless(Quiet):
+    """In and out at every bar."""
+
+    def on_bar(self, bar: Bar, position: Position) -> Signal | None:
+        return Signal("flat" if position.quantity else "long")
+
+
 class Hangs(Long):
     """Never returns, while the switch is there."""
 

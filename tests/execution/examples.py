@@ -96,15 +96,16 @@ def leave(quantity: str, *, side: Side = "sell", **changed: Any) -> Intent:
 class Desk:
     """A paper exchange over a database, which can be restarted."""
 
-    def __init__(self, path: Path, *, cash: str = "10000", **paper: Any) -> None:
+    def __init__(self, path: Path, *, cash: str = "10000", instance: str = "test", **paper: Any) -> None:
         self.path = path
+        self.instance = instance
         self.paper = PaperConfig(**{"cash": D(cash), "slippage": 0.0, "spread": 0.0, **paper})
         self.markets = [market()]
         self.start()
 
     def start(self) -> None:
         """Open the books, as at the start of a process."""
-        self.books = Books(self.path, "test", "USDT", self.paper.cash)
+        self.books = Books(self.path, self.instance, "USDT", self.paper.cash)
         self.exchange = PaperExchange(self.books, self.paper, GrantBook(KEY, EPOCH))
         for rules in self.markets:
             self.exchange.set_market(rules)

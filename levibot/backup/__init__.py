@@ -1,0 +1,1 @@
+"""The whole state of an account as one file, and back."""

@@ -1,0 +1,62 @@
+"""`backup` and `restore`: the state of an account as one file, and back."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from levibot.cli.stop import remaining
+from levibot.cli.target import Target
+
+
+@click.command()
+@click.argument("place", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.pass_obj
+def backup(target: Target, place: Path) -> None:
+    """Back up orders, ledgers, risk and alerts into one file, while the daemon runs or not.
+
+    In a FOLDER the file is named after account and time. It holds no keys, tokens or addresses, and no
+    configuration, models, recordings or logs.
+    """
+    from levibot.backup.archive import pack
+    from levibot.config_file import load
+
+    state = load(target.config_path, os.environ).config.state_dir
+    if place.is_dir():
+        place = place / f"levibot-{state.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+    manifest = pack(state, place.absolute())
+    click.echo(f"{place}: {len(manifest.files)} files of {manifest.state}, {place.stat().st_size / 1e6:.1f} MB")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def restore(target: Target, file: Path, yes: bool) -> None:
+    """Put a backup in the place of the account's state. The daemon must not run.
+
+    What is there is kept aside. All symbols start paused; a kill switch that is on stays on. Orders are numbered
+    anew, so that no client id is used twice.
+    """
+    from levibot.backup.restore import restore as put_back
+    from levibot.config_file import load
+    from levibot.supervisor.lock import acquire
+
+    config = load(target.config_path, os.environ).config
+    lock = acquire(config.supervisor.data_dir / "supervisor.lock")
+    try:
+        if not yes:
+            click.confirm(f"Replace the state in {config.state_dir} ({config.disclosure})?", abort=True)
+        restored = put_back(file, config)
+    finally:
+        lock.release()
+    manifest = restored.manifest
+    click.echo(f"restored {manifest.state} as of {manifest.made_at}; {remaining(restored.positions)}")
+    if restored.aside is not None:
+        click.echo(f"what was there is kept in {restored.aside}")
+    for name in restored.rebuilt:
+        click.echo(f"the ledger {name} is damaged in the backup; it will be rebuilt from the broker's history")
+    click.echo("all symbols are paused: start, look at `levibotctl status`, then `levibotctl resume SYMBOL`")
