@@ -84,6 +84,7 @@ def restore(archive: Path, config: Config) -> Restored:
             _pause(staged, config)
             _keep_latches(state, staged)
             _give_up_notices(staged)
+            _own(staged, config.supervisor.data_dir)
             _sync(staged)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
@@ -200,6 +201,13 @@ def _give_up_notices(staged: Path) -> None:
             connection.commit()
         finally:
             connection.close()
+
+
+def _own(staged: Path, data_dir: Path) -> None:
+    """Leave everything to the daemon's user when root restores."""
+    owner = data_dir.stat()
+    for path in (staged, *staged.rglob("*")):
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _sync(staged: Path) -> None:
