@@ -16,11 +16,9 @@ from levibot.cli.target import Target
 @click.argument("place", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
 @click.pass_obj
 def backup(target: Target, place: Path) -> None:
-    """Back up an account into one file, while the daemon runs or not.
+    """Back up an account into one file, while it trades or not.
 
-    Orders, ledgers, risk and alerts, each of one moment.
-
-    In a FOLDER the file is named after account and time. It holds no keys, tokens or addresses, and no
+    Orders, ledgers, risk and alerts. In a FOLDER the file is named after account and time. It holds no keys, tokens or addresses, and no
     configuration, models, recordings or logs.
     """
     from levibot.backup.archive import pack

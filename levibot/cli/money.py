@@ -94,7 +94,7 @@ def trades(
 def orders(
     context: click.Context, symbols: tuple[str, ...], which: str, since: str | None, last: int, form: str | None
 ) -> None:
-    """Show orders, where they stand and why, stops and targets among them."""
+    """Show orders, where they stand and why, stops and targets too."""
     from levibot.reports.rows import order_row
 
     records, wanted = _read(context.obj, symbols)
