@@ -18,8 +18,8 @@ from levibot.cli.target import Target
 def backup(target: Target, place: Path) -> None:
     """Back up an account into one file, while it trades or not.
 
-    Orders, ledgers, risk and alerts. In a FOLDER the file is named after account and time. It holds no keys, tokens or addresses, and no
-    configuration, models, recordings or logs.
+    Orders, ledgers, risk and alerts. In a FOLDER the file is named after account and time. It holds no keys,
+    tokens or addresses, and no configuration, models, recordings or logs.
     """
     from levibot.backup.archive import pack
     from levibot.config_file import load
