@@ -283,6 +283,7 @@ class DecisionCore:
             return
         assert self.market.spec is not None
         self._held = ""
+        self._barriers = Barriers.of(signal, self._config)
         self._request = RiskRequest(
             request_id=self._next_request_id,
             client_id=client_id,
@@ -295,9 +296,10 @@ class DecisionCore:
             event_ms=self.market.event_ms,
             market_seq=self.market.newest.seq if self.market.newest else 0,
             market_epoch=self.market.newest.epoch if self.market.newest else 0,
+            stop_loss=self._barriers.stop_loss,
+            take_profit=self._barriers.take_profit or None,
         )
         self._next_request_id += 1
-        self._barriers = Barriers.of(signal, self._config)
         self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
         self._commands.append(AskRisk(self._request))
 

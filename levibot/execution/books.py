@@ -281,6 +281,14 @@ class Books:
                 reserved -= 2 * position.quantity * position.entry_price
         return self.cash - reserved
 
+    def funds_moved(self) -> dict[str, Decimal]:
+        """What was paid in less what was paid out, ever, by asset; a correction is neither."""
+        moved: dict[str, Decimal] = {}
+        for event in self.events_of("", 0):
+            if isinstance(event, FundsMoved) and event.kind != "correction":
+                moved[event.asset] = moved.get(event.asset, ZERO) + event.amount
+        return moved
+
     def _decoded(self, query: str, *arguments: Any) -> list[OrderEvent]:
         return [self._decode_event(body) for (body,) in self._store.rows(query, *arguments)]
 

@@ -325,6 +325,7 @@ class Broker:
                     positions=list(books.positions.values()),
                     open_orders=[order.intent for order in books.open.values()],
                     balances=dict(books.balances),
+                    funds=books.funds_moved(),
                 ),
             )
             return

@@ -43,10 +43,13 @@ class MarketBoard:
     changed
         Called with a symbol, its rules (None: not known yet), and why it is stale (empty: it is not), when
         one of them is new.
+    history
+        Closed bars to ask for with the first snapshot of a market in each life of the feed.
     """
 
-    def __init__(self, changed: Callable[[str, MarketSpec | None, str], None]) -> None:
+    def __init__(self, changed: Callable[[str, MarketSpec | None, str], None], history: int = 0) -> None:
         self._changed = changed
+        self._history = history
         self._markets: dict[str, _Market] = {}
         self._ask_at_ns = 0
         self._request_id = 0
@@ -99,11 +102,12 @@ class MarketBoard:
         due = sure[self._turn % _ROUND :: _ROUND]
         self._turn += 1
         self._unanswered += 1
-        return [self._request(symbol) for symbol in (*unsure, *due)]
+        first = [self._request(symbol, self._history) for symbol in unsure]
+        return first + [self._request(symbol, 0) for symbol in due]
 
-    def _request(self, symbol: str) -> SnapshotRequest:
+    def _request(self, symbol: str, bars: int) -> SnapshotRequest:
         self._request_id += 1
-        return SnapshotRequest(self._request_id, symbol, 0)
+        return SnapshotRequest(self._request_id, symbol, bars)
 
     def _is_confirmed(self, symbol: str) -> bool:
         return symbol in self._markets and self._markets[symbol].confirmed

@@ -1,10 +1,9 @@
-"""What risk must remember over a restart: latches, the day's starting equity, the last equity."""
+"""What risk must remember over a restart: latches, locks, the day's starting equity, the last equity."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,10 @@ from pydantic import AwareDatetime, Field, ValidationError
 from levibot.config_base import Section
 from levibot.durable import read_document, set_aside, write_document
 from levibot.errors import CorruptStoreError, DataStoreError
+from levibot.risk.day import DayStart, Valuation
+from levibot.risk.protections import ProtectionsState
+from levibot.risk.trips import TripsState
 
-DAY_MS: Final = 86_400_000
 _SCHEMA: Final = 2
 _STORE_EVERY_NS = 10_000_000_000
 
@@ -29,37 +30,19 @@ class Latch(Section):
     halted: bool = False  # they are
 
 
-class Valuation(Section):
-    """The portfolio at one moment of event time, in the quote asset."""
-
-    event_ms: int
-    equity: Decimal
-    book_value: Decimal  # positions at their entry prices
-
-    @property
-    def day(self) -> int:
-        """UTC day, counted from 1970-01-01."""
-        return self.event_ms // DAY_MS
-
-
-class DayStart(Section):
-    """What the portfolio was worth when the UTC day began."""
-
-    day: int  # counted from 1970-01-01
-    equity: Decimal
-    book_value: Decimal
-
-
 class _Content(Section):
     latches: dict[str, Latch] = Field(default_factory=dict)
     day_start: DayStart | None = None
     last: Valuation | None = None
+    protections: ProtectionsState = Field(default_factory=ProtectionsState)
+    trips: TripsState = Field(default_factory=TripsState)
 
 
 class RiskMemory:
-    """``risk.json``: latches are written at once, the equity every ten seconds.
+    """``risk.json``: latches and locks are written at once, the rest every ten seconds.
 
-    A full disk is counted in `refused`; memory goes on, and is written when there is room.
+    Trades that closed since the last write are found again: they follow from the broker's events after it. A
+    full disk is counted in `refused`; memory goes on, and is written when there is room.
 
     Parameters
     ----------
@@ -89,6 +72,8 @@ class RiskMemory:
         self.latches = content.latches
         self.day_start = content.day_start
         self.last = content.last
+        self.protections = content.protections
+        self.trips = content.trips
         self._written: _Content | None = content
         self._stored_ns = 0
 
@@ -118,7 +103,7 @@ class RiskMemory:
         """Start a UTC day with the last equity that was known before it; False if it is no new one."""
         if self.day_start is None or self.last is None or day <= self.day_start.day:
             return False
-        self.day_start = DayStart(day=day, equity=self.last.equity, book_value=self.last.book_value)
+        self.day_start = DayStart.of(day, self.last)
         self._store()
         return True
 
@@ -126,22 +111,37 @@ class RiskMemory:
         """Take the newest equity, and return the start of the day; the very first is its own."""
         self.last = now
         if self.day_start is None:
-            self.day_start = DayStart(day=now.day, equity=now.equity, book_value=now.book_value)
+            self.day_start = DayStart.of(now.day, now)
             self._store()
         return self.day_start
+
+    def remember(self, protections: ProtectionsState, trips: TripsState, *, now: bool) -> None:
+        """Take what changes with trades and equity, to be written `now` or with the next write."""
+        self.protections, self.trips = protections, trips
+        if now:
+            self._store()
 
     def forget_day(self) -> None:
         """Let the day start anew with the next equity."""
         self.day_start = None
 
-    def store_if_due(self, now_ns: int) -> None:
-        """Write what has changed, if the last time is ten seconds ago or failed."""
-        if self._written is None or now_ns - self._stored_ns >= _STORE_EVERY_NS:
-            self._stored_ns = now_ns
-            self._store()
+    def is_due(self, now_ns: int) -> bool:
+        """Whether the last write is ten seconds ago, or failed."""
+        return self._written is None or now_ns - self._stored_ns >= _STORE_EVERY_NS
+
+    def store(self, now_ns: int) -> None:
+        """Write what has changed."""
+        self._stored_ns = now_ns
+        self._store()
 
     def _store(self) -> None:
-        content = _Content(latches=self.latches, day_start=self.day_start, last=self.last)
+        content = _Content(
+            latches=self.latches,
+            day_start=self.day_start,
+            last=self.last,
+            protections=self.protections,
+            trips=self.trips,
+        )
         if content == self._written:
             return
         try:

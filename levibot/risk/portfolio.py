@@ -5,6 +5,7 @@ Nothing here comes from an engine, so the loss of a dead engine's position count
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -16,6 +17,7 @@ from levibot.bus.messages import (
     FundingPaid,
     FundsMoved,
     Intent,
+    MarketSpec,
     OrderEvent,
     OrderFilled,
     OrderPartiallyFilled,
@@ -24,7 +26,10 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.errors import RetryError
-from levibot.execution.position import ZERO, after_fill, cash_flow, flat
+from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, flat, unrealized_pnl
+from levibot.execution.precision import is_dust
+from levibot.risk.day import Valuation
+from levibot.risk.exposure import Exposures
 
 
 class AccountBehindError(RetryError):
@@ -40,6 +45,9 @@ class _Order:
 class Portfolio:
     """Cash, positions, open orders and prices.
 
+    Other assets than the quote count at the price of their market with it, once one is known: the last one,
+    however old, for they do not come and go with the feed.
+
     Attributes
     ----------
     quote
@@ -47,18 +55,36 @@ class Portfolio:
     cash
         Balance of `quote`.
     positions
-        Open positions by symbol.
+        Open positions by symbol, dust too.
+    realized
+        Realised profit by symbol, ever, of closed positions too.
+    balances
+        Of other assets.
+    funds
+        By asset, what was paid in less what was paid out, ever.
+    markets
+        Rules by symbol, as far as they are known.
     seq
         Last event of the broker that is counted in; None before the first snapshot.
+
+    Parameters
+    ----------
+    prices
+        Of other assets, as they were counted last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, prices: Mapping[str, Decimal]) -> None:
         self.quote = ""
         self.cash = ZERO
         self.positions: dict[str, Position] = {}
+        self.realized: dict[str, Decimal] = {}
+        self.balances: dict[str, Decimal] = {}
+        self.funds: dict[str, Decimal] = {}
+        self.markets: dict[str, MarketSpec] = {}
         self.seq: int | None = None
         self._orders: dict[str, _Order] = {}
         self._marks: dict[str, Tick] = {}
+        self._prices: dict[str, Decimal] = dict(prices)  # of other assets
 
     def restore(self, snapshot: AccountSnapshot) -> None:
         """Take the whole account from the broker.
@@ -69,6 +95,9 @@ class Portfolio:
         self.quote = snapshot.quote
         self.cash = snapshot.cash
         self.positions = {held.symbol: held for held in snapshot.positions if held.quantity}
+        self.realized = {held.symbol: held.realized_pnl for held in snapshot.positions}
+        self.balances = dict(snapshot.balances)
+        self.funds = dict(snapshot.funds)
         self._orders = {intent.client_id: _Order(intent, intent.quantity) for intent in snapshot.open_orders}
         self.seq = snapshot.seq
 
@@ -90,8 +119,8 @@ class Portfolio:
             self._fill(event)
         elif isinstance(event, FundingPaid):
             self._fund(event)
-        elif isinstance(event, FundsMoved) and event.asset == self.quote:
-            self.cash += event.amount
+        elif isinstance(event, FundsMoved):
+            self._move(event)
         if isinstance(event, TERMINAL):
             self._orders.pop(event.client_id, None)
         self.seq = event.seq
@@ -104,7 +133,10 @@ class Portfolio:
         order.remaining = max(ZERO, order.remaining - event.fill.quantity)
         held = self.positions.get(event.symbol, flat(event.symbol))
         held = after_fill(held, order.intent.side, event.fill)
+        self.realized[event.symbol] = held.realized_pnl
         self.cash += cash_flow(order.intent.side, event.fill, self.quote)
+        if event.fill.fee and event.fill.fee_asset not in (self.quote, base_of(event.symbol)):
+            self._add(event.fill.fee_asset, -event.fill.fee)
         if held.quantity:
             self.positions[event.symbol] = held
         else:
@@ -112,14 +144,29 @@ class Portfolio:
 
     def _fund(self, event: FundingPaid) -> None:
         self.cash += event.amount
+        self.realized[event.symbol] = realized = self.realized.get(event.symbol, ZERO) + event.amount
         held = self.positions.get(event.symbol)
         if held is not None:
-            realized = held.realized_pnl + event.amount
             self.positions[event.symbol] = msgspec.structs.replace(held, realized_pnl=realized)
+
+    def _move(self, event: FundsMoved) -> None:
+        if event.asset == self.quote:
+            self.cash += event.amount
+        else:
+            self._add(event.asset, event.amount)
+        if event.kind != "correction":  # which is a loss, or a gain, that nobody can explain
+            self.funds[event.asset] = self.funds.get(event.asset, ZERO) + event.amount
+
+    def _add(self, asset: str, amount: Decimal) -> None:
+        self.balances[asset] = self.balances.get(asset, ZERO) + amount
 
     def mark(self, tick: Tick) -> None:
         """Take the newest price of a symbol."""
         self._marks[tick.symbol] = tick
+
+    def tick(self, symbol: str) -> Tick | None:
+        """The newest price of a symbol as it came, however old."""
+        return self._marks.get(symbol)
 
     def has_seen(self, symbol: str, epoch: int, tick_seq: int) -> bool:
         """Whether that tick of `symbol`, or a later one, has arrived here."""
@@ -131,35 +178,76 @@ class Portfolio:
         tick = self._marks.get(symbol)
         if tick is None or now_ns - tick.received_ns > max_age_ns:
             return None
-        return (Decimal(str(tick.bid)) + Decimal(str(tick.ask))) / 2
+        return _middle(tick)
+
+    def last_price(self, symbol: str) -> Decimal:
+        """Middle of the newest quote, however old; 0 if there was none."""
+        tick = self._marks.get(symbol)
+        return _middle(tick) if tick is not None else ZERO
+
+    def is_dust(self, symbol: str, quantity: Decimal) -> bool:
+        """Whether a position of this size is none: it could not be closed. Nothing is dust too."""
+        market = self.markets.get(symbol)
+        return not quantity or (market is not None and is_dust(quantity, self.last_price(symbol), market))
+
+    @property
+    def open_positions(self) -> list[str]:
+        """Symbols with more than dust."""
+        return [symbol for symbol, held in self.positions.items() if not self.is_dust(symbol, held.quantity)]
 
     def unpriced(self, now_ns: int, max_age_ns: int) -> list[str]:
-        """Symbols with an open position but without a price this young."""
-        return [symbol for symbol in self.positions if self.price(symbol, now_ns, max_age_ns) is None]
+        """Symbols with an open position but without a price this young; dust is worth its last one."""
+        return [symbol for symbol in self.open_positions if self.price(symbol, now_ns, max_age_ns) is None]
 
-    def equity(self, now_ns: int, max_age_ns: int) -> Decimal | None:
-        """Cash plus positions at their marks, in the quote asset; None while a mark is too old or missing."""
-        total = self.cash
+    def prices(self) -> dict[str, Decimal]:
+        """Last price of each other asset of which there is some, or was, as far as one is known."""
+        for asset in self.balances.keys() | self.funds.keys():
+            price = self.last_price(f"{asset}/{self.quote}")
+            if price:
+                self._prices[asset] = price
+        return self._prices
+
+    def value(self, now_ns: int, max_age_ns: int, event_ms: int) -> Valuation | None:
+        """What everything is worth in the quote asset; None while a mark is too old or missing."""
+        if self.seq is None or self.unpriced(now_ns, max_age_ns):
+            return None
+        prices = self.prices()
+        equity, profits = self.cash, dict(self.realized)
         for symbol, held in self.positions.items():
-            price = self.price(symbol, now_ns, max_age_ns)
-            if price is None:
-                return None
-            total += held.quantity * price
-        return total
+            price = self.last_price(symbol) or held.entry_price
+            equity += held.quantity * price
+            profits[symbol] = held.realized_pnl + unrealized_pnl(held, price)
+        for asset, price in prices.items():
+            equity += self.balances.get(asset, ZERO) * price
+        return Valuation(
+            event_ms=event_ms,
+            equity=equity,
+            book_value=self.book_value,
+            funds={asset: self.funds.get(asset, ZERO) for asset in (self.quote, *prices)},
+            profits=profits,
+            prices=dict(prices),
+        )
 
     @property
     def book_value(self) -> Decimal:
         """Cash plus positions at their entry prices: changes by realised profit and fees alone."""
         return self.cash + sum((held.quantity * held.entry_price for held in self.positions.values()), ZERO)
 
-    def opening(self, symbol: str) -> Decimal:
-        """Base quantity of `symbol` that open orders may yet add to a position."""
-        return sum((order.remaining for order in self._opening_orders() if order.intent.symbol == symbol), ZERO)
-
     @property
     def opening_symbols(self) -> set[str]:
         """Symbols with an open order that may open a position."""
         return {order.intent.symbol for order in self._opening_orders()}
+
+    def exposures(self) -> Exposures:
+        """Positions and open entries, valued at their last prices; an entry at its limit if that is more."""
+        exposures = Exposures()
+        for symbol, held in self.positions.items():
+            exposures.hold(symbol, held.quantity * (self.last_price(symbol) or held.entry_price))
+        for order in self._opening_orders():
+            intent = order.intent
+            price = max(self.last_price(intent.symbol), intent.limit_price or ZERO)
+            exposures.may_open(intent.symbol, intent.side, order.remaining * price)
+        return exposures
 
     def opening_cost(self) -> Decimal:
         """Quote amount that open entries may yet take, at limit price or mark; those without count 0."""
@@ -185,3 +273,7 @@ class Portfolio:
 
     def _opening_orders(self) -> list[_Order]:
         return [order for order in self._orders.values() if not order.intent.reduce_only]
+
+
+def _middle(tick: Tick) -> Decimal:
+    return (Decimal(str(tick.bid)) + Decimal(str(tick.ask))) / 2

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-from levibot.bus.messages import Grant, OrderEvent
+from levibot.bus.messages import Grant, OrderEvent, Side
 from levibot.execution.position import ZERO
 
 # The broker may take an order in the last moment of its grant; the news of it takes a while to come.
@@ -17,7 +18,7 @@ class Reservation:
     """Exposure that a grant may become."""
 
     symbol: str
-    quantity: Decimal
+    side: Side
     cost: Decimal  # quote amount
     until_ns: int
 
@@ -37,7 +38,7 @@ class Reservations:
     def hold(self, grant: Grant, price: Decimal) -> None:
         """Reserve what `grant` allows, valued at `price`."""
         cost, until_ns = grant.max_quantity * price, grant.expires_ns + _MARGIN_NS
-        self._held[grant.client_id] = Reservation(grant.symbol, grant.max_quantity, cost, until_ns)
+        self._held[grant.client_id] = Reservation(grant.symbol, grant.side, cost, until_ns)
 
     def release(self, event: OrderEvent) -> None:
         """The broker speaks of this order: from now on the portfolio counts it."""
@@ -48,14 +49,8 @@ class Reservations:
         for client_id in [name for name, held in self._held.items() if held.until_ns <= now_ns]:
             del self._held[client_id]
 
-    def quantity(self, symbol: str) -> Decimal:
-        """Base quantity of `symbol` that is reserved."""
-        return sum((held.quantity for held in self._held.values() if held.symbol == symbol), ZERO)
-
-    @property
-    def symbols(self) -> set[str]:
-        """Symbols with a reservation."""
-        return {held.symbol for held in self._held.values()}
+    def __iter__(self) -> Iterator[Reservation]:
+        return iter(self._held.values())
 
     @property
     def cost(self) -> Decimal:

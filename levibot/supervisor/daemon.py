@@ -24,7 +24,6 @@ from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_di
 from levibot.errors import LeviBotError, StopError
 from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
-from levibot.risk.policy import RiskPolicy
 from levibot.spec import engine_name
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess, terminal_is_there
@@ -154,7 +153,7 @@ class Daemon:
         """Put another configuration in force, for what is started from now on."""
         self._specs.config = config
         self.manager.set_policies(config.policy)
-        self.risk.policy = RiskPolicy.of(config.risk)
+        self.risk.use(config.risk)
 
     async def add_symbol(self, symbol: str) -> None:
         """Begin to trade a symbol."""

@@ -17,6 +17,7 @@ from levibot.bus.messages import (
     AccountSnapshot,
     Acknowledge,
     Bar,
+    BarCorrected,
     BrokerReply,
     FeedReply,
     JoinLockstep,
@@ -26,6 +27,7 @@ from levibot.bus.messages import (
     OrderEvents,
     RiskRefused,
     RiskRequest,
+    Snapshot,
     Tick,
 )
 from levibot.bus.sockets import AsyncReader, drain, make_socket, send
@@ -33,6 +35,7 @@ from levibot.clock import boot_ns, boot_seconds
 from levibot.errors import MalformedMessageError
 from levibot.market.board import MarketBoard
 from levibot.observability.logging import Logger
+from levibot.risk.correlation import WINDOW
 from levibot.risk.manager import RiskManager
 from levibot.spec import Endpoints
 from levibot.supervisor.channels import Malformed
@@ -91,7 +94,7 @@ class RiskDesk:
         self._decode_reply: Decoder[BrokerReply] = Decoder(BrokerReply)
         self._decode_frame = FrameDecoder()
         self._decode_feed: Decoder[FeedReply] = Decoder(FeedReply)
-        self._board = MarketBoard(risk.set_market)
+        self._board = MarketBoard(risk.set_market, history=WINDOW + 2)
         self.received: Counter[str] = Counter(risk=0, account=0, market=0)  # messages by channel
         self._parked: list[_Parked] = []
         self._latest: dict[str, Tick] = {}
@@ -103,7 +106,7 @@ class RiskDesk:
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
         self._broker = make_socket(context, zmq.DEALER, connect=endpoints.broker, identity=b"supervisor")
         self._feed = make_socket(context, zmq.DEALER, connect=endpoints.feed, identity=PARTICIPANT.encode())
-        for prefix in (codec.TICK, codec.BAR, codec.MARKET) if lockstep else (codec.TICK, codec.MARKET):
+        for prefix in (codec.TICK, codec.BAR, codec.MARKET):
             self._marks.setsockopt(zmq.SUBSCRIBE, prefix)
         self._readers = [
             AsyncReader(loop, self._requests, self._on_request),
@@ -143,6 +146,7 @@ class RiskDesk:
             if now - refreshed > _REFRESH_INTERVAL:
                 refreshed = now
                 self._risk.refresh(boot_ns())
+                self._risk.store_if_due(boot_ns())
             if now - asked > (_CHECK_INTERVAL if self._account_known else _ACCOUNT_INTERVAL):
                 asked = now
                 self._ask_account()
@@ -201,16 +205,24 @@ class RiskDesk:
     # ------------------------------------------------------------------ prices
 
     def _read_marks(self) -> None:
-        """Take all events, and the newest price of each symbol; those in between are of no use here."""
+        """Take all bars and events, and the newest price of each symbol: those in between are of no use here."""
         newest: dict[str, Tick] = {}
         for frames in drain(self._marks, limit=10_000):
             message = self._decoded(frames)
             if isinstance(message, Tick):
                 newest[message.symbol] = message
-            elif message is not None and not isinstance(message, Bar):
-                self._board.heed(message)
-        for tick in newest.values():
-            self._take(tick)
+            elif message is not None:
+                self._hear(message)
+        if newest:
+            self._take(list(newest.values()))
+
+    def _hear(self, message: Bar | MarketEvent) -> None:
+        if isinstance(message, Bar):
+            self._risk.on_bars([message])
+            return
+        if isinstance(message, BarCorrected):
+            self._risk.on_bars([message.bar])
+        self._board.heed(message)
 
     def _on_frame(self, frames: list[bytes]) -> None:
         """Lockstep: every message counts, in order, and is acknowledged when dealt with."""
@@ -221,16 +233,17 @@ class RiskDesk:
             self._feed_epoch = message.epoch
             send(self._feed, encode(JoinLockstep(PARTICIPANT, [])))
         if isinstance(message, Tick):
-            self._take(message)
+            self._take([message])
             self._answer_parked()
-        elif not isinstance(message, Bar):
-            self._board.heed(message)
+        else:
+            self._hear(message)
         if message.lockstep:
             send(self._feed, encode(Acknowledge(PARTICIPANT, message.symbol, _kind(message), message.seq)))
 
-    def _take(self, tick: Tick) -> None:
-        self._latest[tick.symbol] = tick
-        self._risk.on_tick(tick, boot_ns())
+    def _take(self, ticks: list[Tick]) -> None:
+        for tick in ticks:
+            self._latest[tick.symbol] = tick
+        self._risk.on_ticks(ticks, boot_ns())
 
     def _ask_markets(self) -> None:
         """A market may have been halted, or stale, before we heard of it."""
@@ -240,9 +253,13 @@ class RiskDesk:
 
     def _on_snapshot(self, frames: list[bytes]) -> None:
         try:
-            self._board.learn(self._decode_feed(frames[-1]))
+            reply = self._decode_feed(frames[-1])
         except MalformedMessageError as error:
             self._malformed("feed", error)
+            return
+        self._board.learn(reply)
+        if isinstance(reply, Snapshot):
+            self._risk.on_bars(reply.bars)
 
     def _decoded(self, frames: list[bytes]) -> Tick | Bar | MarketEvent | None:
         self.received["market"] += 1
@@ -255,8 +272,11 @@ class RiskDesk:
     # ------------------------------------------------------------------ fills
 
     def _ask_account(self) -> None:
-        since = self._risk.portfolio.seq if self._account_known else None
-        send(self._broker, encode(AccountRequest(0, since)))
+        """Ask for what happened since we heard last; if that is not all, for the whole account after it."""
+        if self._risk.followed_seq is not None:
+            send(self._broker, encode(AccountRequest(0, self._risk.followed_seq)))
+        if not self._account_known:
+            send(self._broker, encode(AccountRequest(0, None)))
         self._readers[1].poke()
 
     def _on_reply(self, frames: list[bytes]) -> None:
@@ -279,11 +299,13 @@ class RiskDesk:
             self._account_known = False
 
     def _on_events(self, reply: OrderEvents) -> None:
-        if self._account_known and not self._risk.on_order_events(reply.events, boot_ns()):
+        if not self._account_known:
+            self._risk.on_missed_events(reply.events)
+        elif not self._risk.on_order_events(reply.events, boot_ns()):
             self._log.warning("account_events_missing")
             self._account_known = False
             self._ask_account()
-        elif self._account_known and reply.events:
+        elif reply.events:
             self.on_account()
 
 

@@ -73,7 +73,7 @@ def _run() -> list[Decision]:
         settings = {
             "feed": {"speed": SPEED},
             "paper": {"cash": 1_000_000},
-            "risk": {"max_positions": ENGINES, "position_cap": 0.05},
+            "risk": {"max_positions": ENGINES, "position_cap": 0.05, "correlated_exposure": 1.0},
             "inference": {"processes": 2},
             "engine": {"strategy": "scripts.bench.strategies:InAndOut", "strategy_options": {"directory": name}},
         }

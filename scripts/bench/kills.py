@@ -23,7 +23,7 @@ def trading_daemon() -> Iterator[LiveDaemon]:
     """A daemon whose engines are all ready and hold a position."""
     settings: dict[str, Any] = {
         "engine": {"strategy": "scripts.bench.strategies:BuyAndHold", "stop_loss": 0.9, "take_profit": 0},
-        "risk": {"max_positions": ENGINES, "position_cap": 0.1},
+        "risk": {"max_positions": ENGINES, "position_cap": 0.1, "correlated_exposure": 1.0},
         "feed": {"speed": 60.0},
     }
     with open_daemon(ENGINES, 30.0, **settings) as daemon:

@@ -36,6 +36,7 @@ def replay(make_daemon: MakeDaemon, **settings: Any) -> DaemonUnderTest:
             "feed.speed": 1200.0,
             "risk.max_positions": 10,
             "risk.position_cap": 0.09,
+            "risk.correlated_exposure": 1.0,
             "policy.engine.restart_delays": [0.0],
             "policy.engine.restart_budget": 0,
             "policy.engine.restart_alert": 1000,

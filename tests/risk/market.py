@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from levibot.bus.messages import (
     AccountSnapshot,
@@ -31,6 +34,12 @@ EPOCH = 3
 DAY_MS = 86_400_000
 MORNING_MS = 20_000 * DAY_MS + 9 * 3_600_000
 SECOND = 1_000_000_000
+
+
+def only(**limits: Any) -> RiskConfig:
+    """These limits, and as good as no other; every bet is worth its cap."""
+    wide = {"gross_exposure": 10.0, "net_exposure": 10.0, "correlated_exposure": 10.0, "price_collar": 1.0}
+    return RiskConfig.model_validate({"kelly_fraction": 1.0, "orders_per_minute": 1000, **wide, **limits})
 
 
 def tick(symbol: str, price: float, received_ns: int, event_ms: int = MORNING_MS, seq: int = 1) -> Tick:
@@ -127,7 +136,7 @@ class Desk:
 
     def price(self, symbol: str, price: float, event_ms: int = MORNING_MS, seq: int = 1) -> None:
         """The feed sends a price, received now."""
-        self.risk.on_tick(tick(symbol, price, self.now_ns, event_ms, seq), self.now_ns)
+        self.risk.on_ticks([tick(symbol, price, self.now_ns, event_ms, seq)], self.now_ns)
 
     def events(self, *events: OrderEvent) -> bool:
         """The broker sends events."""
@@ -138,10 +147,13 @@ class Desk:
         self.now_ns += round(seconds * SECOND)
         self.wall_ms += round(seconds * 1000)
         self.risk.refresh(self.now_ns)
+        self.risk.store_if_due(self.now_ns)
 
     def ask(
-        self, client_id: str, symbol: str = BTC, side: Side = "buy", price: str | Decimal = "100"
+        self, client_id: str, symbol: str = BTC, side: Side = "buy", price: str | Decimal = "100", **changed: Any
     ) -> RiskAnswer:
-        """An engine asks for leave."""
-        request = RiskRequest(7, client_id, symbol, side, Decimal(price), 0.6, 0.2, None, MORNING_MS)
-        return self.risk.decide(request, self.now_ns)
+        """An engine asks for leave; its bet is so good that only caps make the position smaller."""
+        request = RiskRequest(
+            7, client_id, symbol, side, Decimal(price), 0.99, 1.0, 0.1, MORNING_MS, 0, 0, 0.02, 0.2
+        )
+        return self.risk.decide(msgspec.structs.replace(request, **changed), self.now_ns)

@@ -14,7 +14,7 @@ from levibot.bus.messages import Grant, RiskAnswer, RiskRefused
 from levibot.config_risk import RiskConfig
 from levibot.execution.grants import GrantBook
 from tests.execution.examples import market
-from tests.risk.market import BTC, EPOCH, ETH, KEY, SECOND, Desk, intent, position
+from tests.risk.market import BTC, EPOCH, ETH, KEY, SECOND, Desk, intent, only, position
 
 
 @pytest.fixture
@@ -93,7 +93,10 @@ def test_a_tiny_price_makes_a_huge_quantity_that_keeps_the_cap(desk: Desk, price
 
 
 @pytest.mark.parametrize(("asked", "quantity"), [("50", 20), ("100", 20), ("200", 10)])
-def test_the_dearer_price_decides_the_size(desk: Desk, asked: str, quantity: int) -> None:
+def test_the_dearer_price_decides_the_size(tmp_path: Path, asked: str, quantity: int) -> None:
+    desk = Desk(tmp_path / "risk.json", only())
+    desk.know()
+    desk.price(BTC, 100.0)
     assert granted(desk.ask("a", price=asked)).max_quantity == quantity
 
 
@@ -174,7 +177,7 @@ def test_the_other_side_of_an_open_position_is_no_entry(desk: Desk) -> None:
 
 
 def test_buys_never_promise_the_same_cash_twice(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "risk.json", RiskConfig(position_cap=0.6))
+    desk = Desk(tmp_path / "risk.json", only(position_cap=0.6))
     desk.know()
     for symbol in (BTC, ETH, "SOL/USDT"):
         desk.price(symbol, 100.0)
@@ -188,14 +191,14 @@ def test_buys_never_promise_the_same_cash_twice(tmp_path: Path) -> None:
 
 
 def test_a_short_entry_is_capped(desk: Desk) -> None:
-    desk.know("10000", orders=(intent("o", ETH, side="sell", quantity="5", limit_price="110"),))
+    desk.know("10000", orders=(intent("o", ETH, side="sell", quantity="5", limit_price="110"),))  # 550
     assert granted(desk.ask("a", side="sell")).max_quantity == 20
-    assert granted(desk.ask("b", ETH, side="sell")).max_quantity == 15
+    assert granted(desk.ask("b", ETH, side="sell")).max_quantity == Decimal("14.5")
     assert refused(desk.ask("c", side="sell")) == "position_cap"
 
 
 def test_a_short_needs_free_cash_as_the_broker_sees_it(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "risk.json", RiskConfig(position_cap=0.6))
+    desk = Desk(tmp_path / "risk.json", only(position_cap=0.6))
     desk.know("14000", position(ETH, "-40", "100"))  # 4 000 of proceeds, and as much again, are set aside
     for symbol in (BTC, ETH, "SOL/USDT"):
         desk.price(symbol, 100.0)
@@ -249,7 +252,7 @@ asks = st.lists(
 def test_whatever_is_asked_limits_hold_even_if_every_grant_is_used(
     tmp_path_factory: pytest.TempPathFactory, asks: list[tuple[int, float, str, Decimal]]
 ) -> None:
-    desk = Desk(tmp_path_factory.mktemp("risk") / "risk.json", RiskConfig(mark_max_age=3600.0))
+    desk = Desk(tmp_path_factory.mktemp("risk") / "risk.json", only(mark_max_age=3600.0))
     desk.know()
     symbols = [f"S{number}/USDT" for number in range(7)]
     for symbol in symbols:

@@ -9,15 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from levibot.bus.messages import Intent, OrderEvent
+from levibot.execution.position import ZERO
+from levibot.risk.exposure import Exposure
 from levibot.risk.portfolio import AccountBehindError, Portfolio
-from tests.risk.market import BTC, ETH, SECOND, Broker, intent, position, tick
+from tests.risk.market import BTC, ETH, MORNING_MS, SECOND, Broker, intent, position, tick
 
 AGE = 30 * SECOND
 
 
+def equity(portfolio: Portfolio, now_ns: int = 0) -> Decimal | None:
+    worth = portfolio.value(now_ns, AGE, MORNING_MS)
+    return None if worth is None else worth.equity
+
+
 def follow(*events: OrderEvent, broker: Broker | None = None) -> Portfolio:
     """A portfolio of 10 000 that has seen these events."""
-    portfolio = Portfolio()
+    portfolio = Portfolio({})
     portfolio.restore(Broker().snapshot())
     for event in events:
         portfolio.apply(event)
@@ -51,31 +58,31 @@ def test_a_fee_in_the_base_asset_makes_the_position_smaller() -> None:
 
 
 def test_equity_is_cash_plus_positions_at_their_marks() -> None:
-    portfolio = Portfolio()
+    portfolio = Portfolio({})
     held = (position(BTC, "2", "90"), position(ETH, "-3", "50"))
     portfolio.restore(Broker().snapshot("1000", held))
     portfolio.mark(tick(BTC, 100.0, 0))
     portfolio.mark(tick(ETH, 40.0, 0))
-    assert portfolio.equity(0, AGE) == 1000 + 200 - 120
+    assert equity(portfolio) == 1000 + 200 - 120
     assert portfolio.book_value == 1000 + 180 - 150
 
 
 def test_equity_is_unknown_while_an_open_position_has_no_fresh_mark() -> None:
-    portfolio = Portfolio()
+    portfolio = Portfolio({})
     portfolio.restore(Broker().snapshot("1000", (position(BTC, "1", "90"),)))
-    assert portfolio.equity(0, AGE) is None
+    assert equity(portfolio) is None
     portfolio.mark(tick(BTC, 100.0, 5 * SECOND))
-    assert portfolio.equity(35 * SECOND, AGE) == 1100
+    assert equity(portfolio, 35 * SECOND) == 1100
     assert portfolio.unpriced(35 * SECOND, AGE) == []
-    assert portfolio.equity(35 * SECOND + 1, AGE) is None
+    assert equity(portfolio, 35 * SECOND + 1) is None
     assert portfolio.unpriced(35 * SECOND + 1, AGE) == [BTC]
 
 
 def test_a_symbol_without_a_position_needs_no_mark() -> None:
-    portfolio = Portfolio()
+    portfolio = Portfolio({})
     portfolio.restore(Broker().snapshot("1000", (position(BTC, "0", "0"),)))
     assert portfolio.positions == {}
-    assert portfolio.equity(0, AGE) == 1000
+    assert equity(portfolio) == 1000
 
 
 def test_open_entries_count_until_they_end_and_exits_never() -> None:
@@ -83,12 +90,13 @@ def test_open_entries_count_until_they_end_and_exits_never() -> None:
     entry = intent("a", quantity="2", limit_price="99")
     stop = intent("s", side="sell", quantity="2", role="stop")
     portfolio = follow(broker.submitted(entry), broker.submitted(stop))
-    assert portfolio.opening(BTC) == 2
+    portfolio.mark(tick(BTC, 100.0, 0))
+    assert portfolio.exposures().of(BTC) == Exposure(ZERO, Decimal(200), ZERO), "the dearer of limit and mark"
     assert portfolio.opening_cost() == 198
     portfolio.apply(broker.filled(entry, "99", "0.5"))
-    assert portfolio.opening(BTC) == Decimal("1.5")
+    assert portfolio.exposures().of(BTC) == Exposure(Decimal(50), Decimal(150), ZERO)
     portfolio.apply(broker.cancelled(entry))
-    assert portfolio.opening(BTC) == 0
+    assert portfolio.exposures().of(BTC).gross == 50
     assert portfolio.opening_symbols == set()
     assert not portfolio.knows("a")
     assert portfolio.knows("s")
@@ -117,7 +125,7 @@ def test_a_hole_in_the_events_is_noticed_before_anything_changes() -> None:
 def test_nothing_is_followed_before_the_first_snapshot() -> None:
     broker = Broker()
     with pytest.raises(AccountBehindError):
-        Portfolio().apply(broker.submitted(intent("a")))
+        Portfolio({}).apply(broker.submitted(intent("a")))
 
 
 def test_a_fill_of_an_unknown_order_is_never_guessed() -> None:
@@ -161,7 +169,7 @@ def test_equity_at_the_mark_is_book_value_plus_unrealised_profit(
     portfolio.mark(tick(BTC, float(mark), 0))
     held = portfolio.positions.get(BTC)
     quantity = held.quantity if held else Decimal(0)
-    equity = portfolio.equity(0, AGE)
-    assert equity == cash + quantity * mark
+    worth = equity(portfolio)
+    assert worth == cash + quantity * mark
     unrealised = quantity * (mark - held.entry_price) if held else Decimal(0)
-    assert abs(equity - portfolio.book_value - unrealised) < Decimal("1e-15")
+    assert abs(worth - portfolio.book_value - unrealised) < Decimal("1e-15")

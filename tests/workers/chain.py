@@ -27,7 +27,7 @@ from levibot.bus.messages import (
 )
 from levibot.config import EngineConfig
 from levibot.config_execution import PaperConfig
-from levibot.config_risk import RiskConfig
+from levibot.config_risk import ProtectionsConfig, RiskConfig
 from levibot.engine import inputs
 from levibot.engine.commands import AskRisk, CancelIntent, SendIntent
 from levibot.engine.core import DecisionCore
@@ -66,6 +66,15 @@ class _Wire:
         return [self.came.popleft()]
 
 
+# A random walk would otherwise end most runs early.
+_NO_STOPS = RiskConfig(
+    daily_loss=0.9,
+    symbol_daily_loss=0.9,
+    orders_per_minute=10_000,
+    protections=ProtectionsConfig(cooldown_minutes=0, stop_guard_count=0, max_drawdown=0, low_profit_trades=0),
+)
+
+
 class Chain:
     """What happens to one symbol, with everything that can go wrong between three processes."""
 
@@ -102,7 +111,7 @@ class Chain:
         """With it everything dies."""
         self._epoch += 1
         self._key = b"secret %d" % self._epoch
-        self.risk = RiskManager(RiskConfig(daily_loss=0.9), self._key, self._epoch, self.folder / "risk.json")
+        self.risk = RiskManager(_NO_STOPS, self._key, self._epoch, self.folder / "risk.json")
         self._questions.clear()
         self.restart_broker()
         self.restart_engine()
@@ -174,7 +183,7 @@ class Chain:
         late = self.random.random() < 0.3  # the broker hears of it after the engine has acted on it
         if not late:
             self.broker.on_tick(tick)
-        self.risk.on_tick(tick, self.now_ns)
+        self.risk.on_ticks([tick], self.now_ns)
         self._handle(inputs.TickKept(self.now_ns, tick))
         if self._tick % 3 == 0:
             self._bar += 1

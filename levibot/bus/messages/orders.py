@@ -245,6 +245,7 @@ class AccountSnapshot(MoneyMessage, frozen=True, tag=True):
     positions: list[Position]
     open_orders: list[Intent]
     balances: dict[str, Decimal] = msgspec.field(default_factory=dict)  # other assets that fees were paid in
+    funds: dict[str, Decimal] = msgspec.field(default_factory=dict)  # paid in less paid out, ever, by asset
 
 
 class TradingStateReport(Message, frozen=True, tag=True):

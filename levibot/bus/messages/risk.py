@@ -15,7 +15,7 @@ class RiskRequest(MoneyMessage, frozen=True, tag=True):
     symbol: str
     side: Side
     price: Decimal
-    probability: float | None  # of the event that the strategy bets on, or None
+    probability: float | None  # that the bet is won: 1 − p(rise) for a short; None: not estimated
     confidence: float  # 0..1
     volatility: float | None  # annualised, None if unknown
     event_ms: int
