@@ -192,7 +192,14 @@ class Broker:
     def report(self, refused: int) -> BrokerReport:
         """The broker's part of a heartbeat."""
         counts = {state: count for state, count in self._books.counts.items() if count}
-        return BrokerReport(self._books.seq, len(self._books.open), counts, refused, self._exchange.unprotected())
+        return BrokerReport(
+            seq=self._books.seq,
+            open_orders=len(self._books.open),
+            orders=counts,
+            refused_messages=refused,
+            unprotected=self._exchange.unprotected(),
+            refused_writes=self._books.refused_writes,
+        )
 
     def _arrive(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
         due = []
