@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from levibot.bus.messages import (
     AccountRequest,
     AccountSnapshot,
+    Bar,
+    Book,
     BrokerReply,
     BrokerReport,
     BrokerRequest,
@@ -26,6 +28,7 @@ from levibot.bus.messages import (
     SetTradingState,
     SubmitOrder,
     Tick,
+    Trades,
     TradingStateReport,
 )
 from levibot.clock import boot_ns, wall_ms
@@ -120,6 +123,11 @@ class Broker:
             self._exchange.note(tick)
         if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
             self._release(tick.symbol)
+
+    def on_flow(self, item: Book | Trades | Bar) -> None:
+        """Take in an order book, public trades or a closed bar; while the disk refuses writes, in vain."""
+        if not self._disk_retry_ns:
+            self._survive(lambda: self.publish(self._exchange.on_flow(item)))
 
     def on_timer(self) -> None:
         """Deal with intents that have waited long enough."""
