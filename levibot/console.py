@@ -19,7 +19,7 @@ from typing import Any
 from rich.text import Text
 
 from levibot.api.client import ApiClient, ApiError, NotRunningError
-from levibot.cli.stop import held, remaining
+from levibot.cli.stop import remaining
 from levibot.cli.view import live, status_view
 
 _REFRESH = 0.5
@@ -90,7 +90,7 @@ def draw(client: ApiClient) -> None:
             hint = Text("Ctrl-C stops the daemon; `levibotctl` commands it from another terminal", style="dim")
             display.update(status_view(document, [*changes.update(document), hint]), refresh=True)
     if document is not None:
-        print(remaining(held(document)))
+        print(remaining(document["holdings"]))
 
 
 def _released(seconds: float) -> bool:

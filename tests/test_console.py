@@ -80,7 +80,7 @@ def test_it_ends_with_its_stdin_and_leaves_ctrl_c_to_the_daemon(terminal: Termin
     wait_for(terminal.ended, "the end")
     assert terminal.process.returncode == 0
     assert terminal.seen().rindex(_SHOW_CURSOR) > terminal.seen().rindex(_HIDE_CURSOR)
-    assert b"positions remain, with their protective orders kept for the next start: BTC/USDT" in terminal.seen()
+    assert b"positions remain:\r\n  BTC/USDT +0.5, stop of 0.5 at 95 on the exchange" in terminal.seen()
 
 
 def test_it_ends_when_the_daemon_is_gone(terminal: Terminal, stack: ExitStack) -> None:

@@ -23,15 +23,16 @@ from levibot.errors import ConfigError, LeviBotError, UnknownSymbolError
 from levibot.symbols import is_canonical, resolve
 
 _LONGEST_REASON = 200
+_MOST_ENTRIES = 1_000
 _DONE = {
     "start": "started",
     "stop": "stopped",
     "restart": "restarted",
     "pause": "paused",
     "resume": "resumed",
-    "remove": "removed",
     "reset": "reset",
 }
+_YES_OR_NO = Literal["true", "false"]
 _CONFLICTING = {"start", "stop", "restart", "pause", "resume"}  # what the state of an engine may refuse
 _LIST = "`levibotctl status` lists the symbols that are traded, and their states"
 # What an error becomes, and what is to be done where it does not say so itself.
@@ -58,7 +59,14 @@ NewSymbol = Annotated[
     ),
 ]
 Notice = Annotated[str, Path(max_length=40, description="As the test was answered.")]
-Reason = Annotated[str, Query(max_length=_LONGEST_REASON, description="Kept with the switch, and shown.")]
+Reason = Annotated[str, Query(max_length=_LONGEST_REASON, description="Kept in the audit, and shown.")]
+Flatten = Annotated[_YES_OR_NO, Query(description="Close open positions first.")]
+Keep = Annotated[_YES_OR_NO, Query(description="Leave open positions to the broker, with what protects them.")]
+FlattenAll = Annotated[
+    _YES_OR_NO,
+    Query(description="With on=true: close all positions too; goes on in the daemon, over its restarts."),
+]
+Count = Annotated[int, Query(ge=1, le=_MOST_ENTRIES, description="Newest entries.")]
 
 
 def create_app(operations: Operations, status: SharedStatus, streams: StatusStreams) -> FastAPI:
@@ -127,6 +135,11 @@ class _Routes:
                 raise MalformedRequestError(f"{symbol!r} is no symbol", remedy)
             return _json({"ok": True, "symbol": symbol, "status": "added", **await operations.add(symbol)})
 
+        async def remove(symbol: Symbol, flatten: Flatten = "false", keep: Keep = "false") -> Response:
+            canonical = resolve(symbol, operations.symbols())
+            answer = await operations.remove(canonical, flatten=flatten == "true", keep=keep == "true")
+            return _json({"ok": True, "symbol": canonical, "status": "removed", **answer})
+
         async def reset_all() -> Response:
             return _json({"ok": True, "status": "reset", **await operations.reset(None)})
 
@@ -143,6 +156,15 @@ class _Routes:
             409,
             422,
             summary="Trade one more symbol until the next reload",
+        )
+        self._acts(
+            "/engines/remove/{symbol:path}",
+            remove,
+            forms.CommandForm,
+            404,
+            409,
+            422,
+            summary="Trade one symbol no more until the next reload",
         )
         self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
         self._acts(
@@ -163,8 +185,9 @@ class _Routes:
     def _add_daemon(self) -> None:
         operations = self._operations
 
-        async def reload() -> Response:
-            return _json({"ok": True, **await operations.reload()})
+        async def reload(flatten: Flatten = "false", keep: Keep = "false") -> Response:
+            answer = await operations.reload(flatten=flatten == "true", keep=keep == "true")
+            return _json({"ok": True, **answer})
 
         async def upgrade() -> Response:
             return _json({"ok": True, **await operations.upgrade()})
@@ -172,18 +195,21 @@ class _Routes:
         async def stop_daemon() -> Response:
             return _json({"ok": True, **await operations.shutdown()})
 
-        self._acts("/daemon/reload", reload, forms.ReloadForm, summary="Apply the changed configuration")
+        self._acts("/daemon/reload", reload, forms.ReloadForm, 409, 422, summary="Apply the changed configuration")
         self._acts("/daemon/upgrade", upgrade, forms.MessageForm, summary="Restart the whole daemon")
         self._acts("/daemon/stop", stop_daemon, forms.StoppingForm, summary="Stop everything")
 
     def _add_portfolio(self) -> None:
         app, operations = self._app, self._operations
 
-        async def kill(on: Literal["true", "false"], reason: Reason = "") -> Response:
-            return _json(await operations.kill(on == "true", reason))
+        async def kill(on: _YES_OR_NO, reason: Reason = "", flatten: FlattenAll = "false") -> Response:
+            return _json(await operations.kill(on == "true", reason, flatten=flatten == "true"))
 
-        async def reset_day() -> Response:
-            return _json({"ok": True, **await operations.reset_day()})
+        async def reset_day(reason: Reason = "") -> Response:
+            return _json({"ok": True, **await operations.reset_day(reason)})
+
+        async def audit(count: Count = 100) -> Response:
+            return _json(await operations.audit(count))
 
         async def live_status() -> Response:
             return _json(await operations.live_status())
@@ -198,8 +224,9 @@ class _Routes:
             problem = {"detail": "; ".join(document["wrong"]), "remedy": "see `levibotctl status`"}
             return _json({**document, **problem}, 503)
 
-        self._acts("/live/kill", kill, forms.LiveForm, 422, summary="Set or release the kill switch")
-        self._acts("/risk/reset_day", reset_day, forms.MessageForm, summary="Clear the daily stop")
+        self._acts("/live/kill", kill, forms.LiveForm, 409, 422, summary="Set or release the kill switch")
+        self._acts("/risk/reset_day", reset_day, forms.MessageForm, 422, summary="Clear the daily stop")
+        reads(app, "/audit", audit, forms.AuditForm, 422, summary="What operators did, oldest first")
         reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
         reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")

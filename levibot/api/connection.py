@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from levibot.api.caller import PEER, peer_of
 from levibot.api.problems import Problem
 from levibot.api.traffic import NO_ROUTE, DropReason, Traffic
 from levibot.clock import boot_seconds
@@ -81,6 +82,7 @@ class Connection(HttpToolsProtocol):
         """Begin; turned away if the port is full."""
         super().connection_made(transport)
         now = boot_seconds()
+        self._peer = peer_of(transport.get_extra_info("socket"))
         self.idle_since = now
         self._reading_since: float | None = now
         self._stuck_since: float | None = None
@@ -152,6 +154,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        if self._peer is not None:
+            self.scope[PEER] = self._peer  # type: ignore[literal-required]
         self._in_head = True
         self._head_bytes = self._body_bytes = 0
         self._reading_since = boot_seconds()

@@ -162,6 +162,24 @@ class OutcomeForm(_Form):
     channels: list[ChannelForm]
 
 
+class ProtectionForm(_Form):
+    """An order that waits for a price to close a position."""
+
+    kind: Literal["stop", "take_profit", "trailing_stop", "market", "limit"]
+    quantity: float
+    trigger_price: float | None
+    on_exchange: bool = Field(description="Works while the daemon is down; others are watched by the broker.")
+
+
+class HoldingForm(_Form):
+    """An open position, and what protects it."""
+
+    symbol: str
+    quantity: float = Field(description="Signed amount of the base asset.")
+    entry_price: float
+    protection: list[ProtectionForm]
+
+
 class StatusForm(_Form):
     """All that the supervisor knows."""
 
@@ -177,6 +195,7 @@ class StatusForm(_Form):
     untraded_positions: dict[str, float] = Field(
         description="Signed base amounts held of symbols that are no longer traded, and sold by their stops alone."
     )
+    holdings: list[HoldingForm]
     daemon: dict[str, Any]
     alerts: list[AlertForm]
 
@@ -230,6 +249,7 @@ class StoppingForm(DoneForm):
     """The daemon stops."""
 
     positions: dict[str, float] = Field(description="Signed base amounts that remain, by symbol.")
+    holdings: list[HoldingForm]
 
 
 class RiskForm(_Form):
@@ -243,6 +263,16 @@ class RiskForm(_Form):
     policy: dict[str, Any]
 
 
+class FlattenForm(_Form):
+    """How far the positions are closed that the kill switch wants closed."""
+
+    done: bool = Field(description="Nothing but dust is left; the portfolio is HALTED.")
+    left: dict[str, str] | None = Field(
+        description="By symbol, what hinders or which attempt is under way; null: the broker has not told yet."
+    )
+    dust: dict[str, str] | None = Field(description="By symbol, quantities too small to be sold.")
+
+
 class LiveForm(_Form):
     """Kill switch and mode."""
 
@@ -250,6 +280,43 @@ class LiveForm(_Form):
     reason: str
     mode: Literal["paper", "live"]
     active: bool = Field(description="Whether positions may be opened now.")
+    state: Literal["ACTIVE", "REDUCING", "HALTED"]
+    held_back_by: str = Field(description="All that keeps the portfolio from being ACTIVE.")
+    since_ms: int | None = Field(description="When the kill switch was set, Unix milliseconds.")
+    who: str = Field(description="Who set it.")
+    confirmed: bool = Field(description="The broker is in this state, and has cancelled what must not rest.")
+    entries_left: list[str] | None = Field(description="Client ids of resting entries; null: not told yet.")
+    flatten: FlattenForm | None
+    holdings: list[HoldingForm]
+
+
+class CallerForm(_Form):
+    """Who asked."""
+
+    name: str = Field(description="User, file of the token, signal, or `risk` for what happened by itself.")
+    way: Literal["unix", "tcp", "signal", "process"]
+    uid: int | None
+    pid: int | None
+
+
+class AuditEntryForm(_Form):
+    """One command."""
+
+    at: str = Field(description="UTC, ISO 8601.")
+    action: str
+    subject: str = Field(description="Symbol, worker, or what else it was about.")
+    options: dict[str, str]
+    reason: str
+    outcome: str = Field(description="`done`, or why it was refused.")
+    who: CallerForm
+
+
+class AuditForm(_Form):
+    """What operators did."""
+
+    entries: list[AuditEntryForm]
+    unwritten: int = Field(description="Of these, entries that the disk has refused so far.")
+    lost: int = Field(description="Entries that neither disk nor memory had room for.")
 
 
 class HealthForm(_Form):

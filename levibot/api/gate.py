@@ -9,9 +9,11 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from levibot.api.caller import caller_of
 from levibot.api.problems import Problem
 from levibot.api.tokens import Tokens
 from levibot.api.traffic import NO_ROUTE, Traffic
+from levibot.api.trail import Record, Trail
 
 Application = Any  # an ASGI application; asgiref's own types are not installed everywhere
 Scope = dict[str, Any]
@@ -46,6 +48,7 @@ class Door:
 
     def __init__(self, tokens: Tokens, hosts: Iterable[str], traffic: Traffic) -> None:
         self._tokens = tokens
+        self.token_name = tokens.path.name  # of the one that changes need
         self._hosts = frozenset(host.lower().strip("[]") for host in (*_OWN_NAMES, *hosts))
         self._traffic = traffic
         self._refusals = 0
@@ -93,10 +96,13 @@ class Gate:
         Where answers are counted.
     door
         Who may come in; None: everybody who reaches the socket may do everything.
+    record
+        Takes each change for the audit.
     """
 
-    def __init__(self, app: Application, traffic: Traffic, door: Door | None) -> None:
+    def __init__(self, app: Application, traffic: Traffic, door: Door | None, record: Record) -> None:
         self._app = app
+        self._trail = Trail(app, record)
         self._traffic = traffic
         self._door = door
 
@@ -113,10 +119,13 @@ class Gate:
         problem = await self._check(scope, headers)
         if problem is None and (b"content-length" in headers or b"transfer-encoding" in headers):
             problem = await _discard_body(headers, receive)
-        if problem is None:
+        if problem is not None:
+            await problem.send(counted)
+        elif scope["method"] in _READING:
             await self._app(scope, receive, counted)
         else:
-            await problem.send(counted)
+            caller = caller_of(scope, self._door.token_name if self._door is not None else "")
+            await self._trail(caller, scope, receive, counted)
 
     async def _check(self, scope: Scope, headers: dict[bytes, bytes | None]) -> Problem | None:
         host, changing = headers.get(b"host", b""), scope["method"] not in _READING

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from levibot.api.caller import Caller
 from levibot.errors import LeviBotError
 
 Document = dict[str, Any]
@@ -86,16 +87,21 @@ class Operations(Protocol):
         """Trade one more symbol until the next reload; ``message`` says so."""
         ...
 
-    async def remove(self, symbol: str) -> Document:
-        """Trade a symbol no more until the next reload; ``message`` says so."""
+    async def remove(self, symbol: str, *, flatten: bool, keep: bool) -> Document:
+        """Trade a symbol no more until the next reload; ``message`` says so.
+
+        An open position is refused, unless it is to be closed first or to be kept with what protects it.
+        """
         ...
 
     async def reset(self, symbol: str | None) -> Document:
         """Give the restart budget back to one symbol, or to all workers."""
         ...
 
-    async def reload(self) -> Document:
+    async def reload(self, *, flatten: bool, keep: bool) -> Document:
         """Apply the configuration file: ``added``, ``removed``, ``changed``, ``restarted``, ``message``.
+
+        Open positions of symbols that it removes are refused as by `remove`.
 
         Raises
         ------
@@ -109,21 +115,32 @@ class Operations(Protocol):
         ...
 
     async def shutdown(self) -> Document:
-        """Stop everything; answers at once with ``positions``: symbol → signed base amount that remains."""
+        """Stop everything; answers at once with ``positions``: symbol → signed base amount, and ``holdings``."""
         ...
 
-    async def kill(self, on: bool, reason: str) -> Document:
-        """Set or clear the kill switch; answers as `live_status`."""
+    async def kill(self, on: bool, reason: str, *, flatten: bool) -> Document:
+        """Set or clear the kill switch; answers as `live_status`, when the broker has confirmed or after 2 s.
+
+        `flatten`: close all positions too, in the background, over restarts; releasing the switch ends it.
+        """
         ...
 
     async def live_status(self) -> Document:
-        """``kill_switch``, ``reason``, ``mode``, ``active``."""
+        """``kill_switch``, ``reason``, ``mode``, ``active``, and how far a command to switch has come."""
         ...
 
     async def risk_summary(self) -> Document: ...
 
-    async def reset_day(self) -> Document:
+    async def reset_day(self, reason: str) -> Document:
         """Clear the daily stop and count the day's loss from now; ``message`` says so."""
+        ...
+
+    def record(self, caller: Caller, entry: Mapping[str, Any]) -> None:
+        """Put into the audit what somebody asked for, and what became of it; it never raises."""
+        ...
+
+    async def audit(self, count: int) -> Document:
+        """``entries``, the newest `count` of the audit, oldest first; ``unwritten``, ``lost``: how many."""
         ...
 
     async def health(self) -> Document:

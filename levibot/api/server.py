@@ -83,7 +83,7 @@ class ApiServer:
         self._socket_path, self._inode = socket_path, socket_path.stat().st_ino
         app = create_app(self._operations, self._status, self._streams)
         self._app = StatusShortcut(app, self._status)
-        self._unix = _Server(Gate(self._app, self.traffic, None), self.traffic)
+        self._unix = _Server(Gate(self._app, self.traffic, None, self._operations.record), self.traffic)
         if self._config.port and not await self._open_port():
             self._tcp_attempts = asyncio.create_task(self._open_port_later())
         await self._unix.begin(listener)  # last: whoever finds the daemon here may count on the port
@@ -120,7 +120,7 @@ class ApiServer:
             remedy = "mend it; until then only levibotctl and the unix socket are served"
             self._alerts.raise_alert(_TOKEN_ALERT, "critical", f"the TCP port is not opened: {error}", remedy)
             return False
-        self._tcp = _Server(Gate(self._app, self.traffic, door), self.traffic)
+        self._tcp = _Server(Gate(self._app, self.traffic, door, self._operations.record), self.traffic)
         await self._tcp.begin(listener.socket)
         self._address = listener.url
         return True

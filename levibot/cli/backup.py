@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import click
 
-from levibot.cli.stop import remaining
 from levibot.cli.target import Target
 
 
@@ -54,9 +55,15 @@ def restore(target: Target, file: Path, yes: bool) -> None:
     finally:
         lock.release()
     manifest = restored.manifest
-    click.echo(f"restored {manifest.state} as of {manifest.made_at}; {remaining(restored.positions)}")
+    click.echo(f"restored {manifest.state} as of {manifest.made_at}; {_remaining(restored.positions)}")
     if restored.aside is not None:
         click.echo(f"what was there is kept in {restored.aside}")
     for name in restored.rebuilt:
         click.echo(f"the ledger {name} is damaged in the backup; it will be rebuilt from the broker's history")
     click.echo("all symbols are paused: start, look at `levibotctl status`, then `levibotctl resume SYMBOL`")
+
+
+def _remaining(positions: Mapping[str, Decimal]) -> str:
+    if not positions:
+        return "it holds no positions"
+    return "it holds " + ", ".join(f"{symbol} {quantity:+f}" for symbol, quantity in positions.items())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from levibot.api.client import ApiClient, ApiError, symbol_path
 from levibot.cli.app import NO_SUCH_SYMBOL, OK, report
+from levibot.cli.leaving import leaving, leaving_options
 from levibot.cli.names import serves_all, worker_name
 from levibot.cli.target import Target, complete_symbol
+from levibot.holdings import in_words
 
 _INTERRUPTS = {
     "feed": "no symbol has market data until it is back, in seconds; nothing is opened and no stop triggered",
@@ -21,9 +23,9 @@ _INTERRUPTS = {
 _symbols = click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True, shell_complete=complete_symbol)
 
 
-def for_each(client: ApiClient, verb: str, symbols: Sequence[str]) -> int:
+def for_each(client: ApiClient, verb: str, symbols: Sequence[str], **parameters: str) -> int:
     """Carry out `verb` on each symbol, also if one is refused; the exit code."""
-    return worst([_carry_out(client, verb, symbol) for symbol in symbols])
+    return worst([_carry_out(client, verb, symbol, parameters) for symbol in symbols])
 
 
 def worst(codes: Sequence[int]) -> int:
@@ -34,13 +36,13 @@ def worst(codes: Sequence[int]) -> int:
     return NO_SUCH_SYMBOL if all(code == NO_SUCH_SYMBOL for code in failed) else 1
 
 
-def _carry_out(client: ApiClient, verb: str, symbol: str) -> int:
+def _carry_out(client: ApiClient, verb: str, symbol: str, parameters: Mapping[str, str]) -> int:
     try:
-        answer = client.post(symbol_path(f"/engines/{verb}", symbol))
+        answer = client.post(symbol_path(f"/engines/{verb}", symbol), **parameters)
     except ApiError as error:
         return report(error)
-    position = answer.get("position")
-    remains = f"; position {position:+g} remains" if position else ""
+    holding = answer.get("holding")
+    remains = f"; what remains: {in_words(holding, ends=False)}" if holding else ""
     message = answer.get("message")
     click.echo(message or f"{answer['symbol']} {answer['status']}{remains}")
     return OK
@@ -100,10 +102,15 @@ def add(context: click.Context, symbols: tuple[str, ...]) -> None:
 
 @click.command()
 @_symbols
+@leaving_options
 @click.pass_context
-def remove(context: click.Context, symbols: tuple[str, ...]) -> None:
-    """Trade symbols no more, until the next reload."""
-    context.exit(for_each(_client(context), "remove", symbols))
+def remove(context: click.Context, symbols: tuple[str, ...], flatten: bool, keep: bool) -> None:
+    """Trade symbols no more, until the next reload.
+
+    Refused for a symbol with an open position, unless --flatten or --keep is given.
+    """
+    parameters = leaving(flatten=flatten, keep=keep)
+    context.exit(for_each(_client(context), "remove", symbols, **parameters))
 
 
 @click.command()

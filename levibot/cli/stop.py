@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from levibot.api.client import ApiError, NotRunningError
 from levibot.cli.engines import for_each
 from levibot.cli.target import Target, complete_symbol
 from levibot.errors import StopError
+from levibot.holdings import in_words
 
 
 @click.command()
@@ -31,13 +32,13 @@ def _stop_daemon(target: Target, timeout: float) -> None:
     client = target.client()
     document = client.get("/engines/status")
     pid = int(document["daemon"]["pid"])
-    positions = held(document)
+    holdings = document["holdings"]
     try:
         process = os.pidfd_open(pid)  # from before the request, so that it is this process and no later one
     except ProcessLookupError:
         process = -1
     try:
-        positions = client.post("/daemon/stop").get("positions", positions)
+        holdings = client.post("/daemon/stop")["holdings"]
     except NotRunningError:
         pass  # it was on its way out
     except ApiError as error:
@@ -50,18 +51,11 @@ def _stop_daemon(target: Target, timeout: float) -> None:
             os.close(process)
         if not ended:
             raise StopError(f"the daemon (process {pid}) still stops after {timeout:g} s; see its log")
-    click.echo(f"stopped; {remaining(positions)}")
+    click.echo(f"stopped; {remaining(holdings)}")
 
 
-def held(document: Mapping[str, Any]) -> dict[str, float]:
-    """Positions that a status document tells, by symbol: signed base amounts."""
-    traded = {engine["symbol"]: engine["position"] for engine in document["engines"] if engine["position"]}
-    return {**traded, **document["untraded_positions"]}
-
-
-def remaining(positions: Mapping[str, object]) -> str:
-    """What is left in the books, in words."""
-    if not positions:
+def remaining(holdings: Sequence[Mapping[str, Any]]) -> str:
+    """What is left in the books when the daemon is gone, and what protects it, in words."""
+    if not holdings:
         return "no positions remain"
-    listed = ", ".join(f"{symbol} {float(str(quantity)):+g}" for symbol, quantity in positions.items())
-    return f"positions remain, with their protective orders kept for the next start: {listed}"
+    return "\n  ".join(["positions remain:", *(in_words(holding, ends=True) for holding in holdings)])

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from levibot.bus.messages import (
     AccountRequest,
     AccountSnapshot,
-    Bar,
-    Book,
     BrokerReply,
     BrokerReport,
     BrokerRequest,
@@ -28,7 +26,6 @@ from levibot.bus.messages import (
     SetTradingState,
     SubmitOrder,
     Tick,
-    Trades,
     TradingStateReport,
 )
 from levibot.clock import boot_ns, wall_ms
@@ -124,11 +121,6 @@ class Broker:
         if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
             self._release(tick.symbol)
 
-    def on_flow(self, item: Book | Trades | Bar) -> None:
-        """Take in an order book, public trades or a closed bar; while the disk refuses writes, in vain."""
-        if not self._disk_retry_ns:
-            self._survive(lambda: self.publish(self._exchange.on_flow(item)))
-
     def on_timer(self) -> None:
         """Deal with intents that have waited long enough."""
         now = boot_ns()
@@ -200,14 +192,7 @@ class Broker:
     def report(self, refused: int) -> BrokerReport:
         """The broker's part of a heartbeat."""
         counts = {state: count for state, count in self._books.counts.items() if count}
-        return BrokerReport(
-            seq=self._books.seq,
-            open_orders=len(self._books.open),
-            orders=counts,
-            refused_messages=refused,
-            unprotected=self._exchange.unprotected(),
-            refused_writes=self._books.refused_writes,
-        )
+        return BrokerReport(self._books.seq, len(self._books.open), counts, refused, self._exchange.unprotected())
 
     def _arrive(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
         due = []
@@ -341,6 +326,7 @@ class Broker:
                     open_orders=[order.intent for order in books.open.values()],
                     balances=dict(books.balances),
                     funds=books.funds_moved(),
+                    exchange_orders=[client_id for client_id, order in books.open.items() if order.exchange_id],
                 ),
             )
             return

@@ -18,10 +18,13 @@ from levibot.bus.messages import (
     FundsMoved,
     Intent,
     MarketSpec,
+    OrderAccepted,
     OrderEvent,
     OrderFilled,
+    OrderKind,
     OrderPartiallyFilled,
     OrderSubmitted,
+    OrderUpdated,
     Position,
     Tick,
 )
@@ -40,6 +43,17 @@ class AccountBehindError(RetryError):
 class _Order:
     intent: Intent
     remaining: Decimal
+    on_exchange: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A resting order that only closes; `on_exchange`: it works while the broker does not run."""
+
+    kind: OrderKind
+    quantity: Decimal  # that is not filled yet
+    trigger_price: Decimal | None
+    on_exchange: bool
 
 
 class Portfolio:
@@ -98,7 +112,11 @@ class Portfolio:
         self.realized = {held.symbol: held.realized_pnl for held in snapshot.positions}
         self.balances = dict(snapshot.balances)
         self.funds = dict(snapshot.funds)
-        self._orders = {intent.client_id: _Order(intent, intent.quantity) for intent in snapshot.open_orders}
+        there = set(snapshot.exchange_orders)
+        self._orders = {
+            intent.client_id: _Order(intent, intent.quantity, intent.client_id in there)
+            for intent in snapshot.open_orders
+        }
         self.seq = snapshot.seq
 
     def apply(self, event: OrderEvent) -> bool:
@@ -115,6 +133,8 @@ class Portfolio:
             return False
         if isinstance(event, OrderSubmitted):
             self._orders[event.client_id] = _Order(event.intent, event.intent.quantity)
+        elif isinstance(event, OrderAccepted | OrderUpdated):
+            self._note_terms(event)
         elif isinstance(event, OrderPartiallyFilled | OrderFilled):
             self._fill(event)
         elif isinstance(event, FundingPaid):
@@ -125,6 +145,18 @@ class Portfolio:
             self._orders.pop(event.client_id, None)
         self.seq = event.seq
         return True
+
+    def _note_terms(self, event: OrderAccepted | OrderUpdated) -> None:
+        order = self._orders.get(event.client_id)
+        if order is None:
+            return
+        if isinstance(event, OrderAccepted):
+            order.on_exchange = bool(event.exchange_id)
+            return
+        order.remaining += event.quantity - order.intent.quantity
+        order.intent = msgspec.structs.replace(
+            order.intent, quantity=event.quantity, trigger_price=event.trigger_price
+        )
 
     def _fill(self, event: OrderPartiallyFilled | OrderFilled) -> None:
         order = self._orders.get(event.client_id)
@@ -266,6 +298,14 @@ class Portfolio:
         shorts = (held for held in self.positions.values() if held.quantity < 0)
         set_aside = sum((-2 * held.quantity * held.entry_price for held in shorts), ZERO)
         return self.cash - set_aside - self.opening_cost()
+
+    def protection(self, symbol: str) -> list[Protection]:
+        """What waits for a price to close the position of `symbol`."""
+        return [
+            Protection(order.intent.kind, order.remaining, order.intent.trigger_price, order.on_exchange)
+            for order in self._orders.values()
+            if order.intent.symbol == symbol and order.intent.role in ("stop", "take_profit")
+        ]
 
     def knows(self, client_id: str) -> bool:
         """Whether the broker has this order open."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import zmq
 from levibot import __version__
 from levibot.alerting.alerts import Alerts
 from levibot.alerting.journal import AlertJournal
+from levibot.api.caller import starter
 from levibot.api.operations import ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.bus.forwarder import Forwarder
@@ -21,15 +21,15 @@ from levibot.bus.messages import Crashed, Hello
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.config import Config, EngineConfig
 from levibot.config_file import LoadedConfig, api_socket, endpoints, make_run_dir, remove_sockets
-from levibot.errors import LeviBotError, StopError
+from levibot.errors import StopError
 from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
 from levibot.spec import engine_name
-from levibot.supervisor.ballast import Ballast
+from levibot.supervisor.audit import AUDIT_FILE, AuditTrail
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
-from levibot.supervisor.console import ConsoleProcess, terminal_is_there
+from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
-from levibot.supervisor.housekeeping import keep_ballast, keep_house
+from levibot.supervisor.housekeeping import keep_house
 from levibot.supervisor.identity import full_name, instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
@@ -44,13 +44,13 @@ from levibot.supervisor.presence import longest_stop, summary, works
 from levibot.supervisor.process import ForkserverLauncher
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.risk_desk import RiskDesk
+from levibot.supervisor.signals import Signals
 from levibot.supervisor.specs import SpecFactory
 from levibot.supervisor.status import describe_pool
 from levibot.supervisor.version import CodeGuard
 
 _ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
 _ERROR_INTERVAL = 1.0
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Daemon:
@@ -86,7 +86,6 @@ class Daemon:
         self.errors: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
         self.reloading = asyncio.Lock()
-        self._reloads: set[asyncio.Task[None]] = set()
         self.alerts = Alerts(self.log, AlertJournal.of(config), full_name(config), wall_ms)
         self.api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
         self.lag = LoopLag()
@@ -106,9 +105,7 @@ class Daemon:
         """Run until asked to stop; True if the daemon is to be started again."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        for signum in _STOP_SIGNALS:
-            loop.add_signal_handler(signum, self.request_stop, signum.name)
-        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        Signals(self, table=self._table).listen(loop)
         try:
             self._wire(loop)
         except (OSError, zmq.ZMQError) as error:
@@ -116,8 +113,8 @@ class Daemon:
                 f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
             ) from error
         await self.alerts.load()
-        duties = (self.manager.watch(), self.desk.run(), self.lag.run(), self.lookout.run())
-        tasks = [loop.create_task(duty) for duty in (*duties, keep_house(self), keep_ballast(self))]
+        parts = (self.manager.watch(), self.desk.run(), self.lag.run(), self.lookout.run(), self.audit.run())
+        tasks = [loop.create_task(duty) for duty in (*parts, keep_house(self))]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
         reports = loop.create_task(self.service.report(lambda: works(self), lambda: summary(self)))
@@ -191,7 +188,7 @@ class Daemon:
     @property
     def refused_writes(self) -> int:
         """Writes of the supervisor's own that the disk refused."""
-        stores = (self._log_file, self.registry, self.history, self.risk.memory, self.alerts)
+        stores = (self._log_file, self.registry, self.history, self.risk.memory, self.alerts, self.audit)
         return sum(store.refused for store in stores)
 
     def describe(self) -> dict[str, Any]:
@@ -234,7 +231,10 @@ class Daemon:
         self.registry = Registry.open(config.state_dir / "registry.json")
         window = max(policy.restart_window for _, policy in config.policy)
         self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
-        self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json")
+        self.audit = AuditTrail(
+            config.state_dir / AUDIT_FILE, wall_ms, lambda error: self.count_error("audit", error)
+        )
+        self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json", audit=self.audit.on_latch)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self.forwarder = Forwarder(ends.publishers, ends.subscribers)
         self.manager = Manager(
@@ -261,7 +261,6 @@ class Daemon:
         )
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
-        self.ballast = Ballast(config.state_dir / "ballast")
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
@@ -299,6 +298,7 @@ class Daemon:
             config=str(self.loaded.path) if self.loaded.path else "embedded defaults",
             disclosure=config.disclosure,
         )
+        self.audit.note(starter(), "start", "daemon")
         for warning in self.loaded.warnings:
             self.log.warning("configuration_warning", text=warning)
         report_damage(self.alerts, self.registry, self.history, self.risk.memory, config.symbols)
@@ -349,26 +349,6 @@ class Daemon:
             self.desk.broker_started()
         if isinstance(message, Hello) and message.worker in INFRASTRUCTURE:
             self._tell_symbols()  # they may have changed since its start was prepared
-
-    def _on_hangup(self) -> None:
-        """SIGHUP asks for a reload, or tells that the terminal of the table was closed."""
-        if self._table and not terminal_is_there():
-            self.request_stop("the terminal was closed")
-        else:
-            self._reload_on_signal()
-
-    def _reload_on_signal(self) -> None:
-        async def reload() -> None:
-            try:
-                await SupervisorOperations(self).reload()
-            except LeviBotError as error:
-                self.log.error("reload_refused", error=str(error))
-            except Exception as error:  # noqa: BLE001 -- nobody waits for this task
-                self.count_error("reload", error)
-
-        task = asyncio.get_running_loop().create_task(reload())
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:
         """Without health or risk nothing may trade: stop, and let whoever started us start us again."""

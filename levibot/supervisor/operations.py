@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from levibot.api.caller import CALLER, Caller
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
 from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
+from levibot.supervisor.leaving import settle_positions
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
-from levibot.supervisor.status import describe_market, describe_worker, summarize, what_stays
+from levibot.supervisor.status import describe_holdings, describe_market, describe_worker, summarize, what_stays
 from levibot.supervisor.worker import Worker
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 _ACKNOWLEDGE_TIME = 2.0
+_CONFIRM_TIME = 2.0  # seconds that the broker may take to cancel entries until the answer says what is left
 _UNTIL_RELOAD = "holds until the next reload; write it into the configuration to keep it"
 
 
@@ -71,6 +74,7 @@ class SupervisorOperations:
             "engines": engines,
             "workers": [entry for entry in workers if entry["kind"] != "engine"],
             "untraded_positions": {s: held for s, held in positions.items() if s not in daemon.manager.engines},
+            "holdings": self._holdings(),
             "daemon": daemon.describe(),
             "alerts": [alert.document() for alert in daemon.alerts.standing()],
         }
@@ -91,7 +95,8 @@ class SupervisorOperations:
             raise AlreadySoError(f"{symbol} is stopped already")
         self._desire(worker, Desired.DOWN)
         await worker.stop("operator")
-        return {"position": self._daemon.positions().get(symbol, 0.0)}
+        holding = next((held for held in self._holdings() if held["symbol"] == symbol), None)
+        return {"position": holding["quantity"] if holding else 0.0, "holding": holding}
 
     async def restart(self, symbol: str) -> Document:
         """See `Operations`."""
@@ -122,11 +127,12 @@ class SupervisorOperations:
         await self._daemon.add_symbol(symbol)
         return {"message": f"{symbol} added; this {_UNTIL_RELOAD}"}
 
-    async def remove(self, symbol: str) -> Document:
+    async def remove(self, symbol: str, *, flatten: bool, keep: bool) -> Document:
         """See `Operations`."""
         self._engine(symbol)
+        await settle_positions(self._daemon, [symbol], flatten=flatten, keep=keep)
         await self._daemon.remove_symbol(symbol)
-        kept = what_stays(self._daemon.positions(), [symbol])
+        kept = what_stays(self._holdings(), [symbol])
         return {"message": f"{symbol} removed{kept}; this {_UNTIL_RELOAD}"}
 
     async def reset(self, symbol: str | None) -> Document:
@@ -137,10 +143,10 @@ class SupervisorOperations:
             worker.reset()
         return {"workers": [worker.name for worker in workers]}
 
-    async def reload(self) -> Document:
+    async def reload(self, *, flatten: bool = False, keep: bool = False) -> Document:
         """See `Operations`."""
         self._check_open()
-        return await apply_reload(self._daemon)
+        return await apply_reload(self._daemon, flatten=flatten, keep=keep)
 
     async def upgrade(self) -> Document:
         """See `Operations`."""
@@ -152,41 +158,69 @@ class SupervisorOperations:
         """See `Operations`."""
         self._check_open()
         self._daemon.request_stop("operator")
-        return {"ok": True, "positions": self._daemon.positions()}
+        return {"ok": True, "positions": self._daemon.positions(), "holdings": self._holdings()}
 
-    async def kill(self, on: bool, reason: str) -> Document:
+    async def kill(self, on: bool, reason: str, *, flatten: bool) -> Document:
         """See `Operations`."""
-        stops = self._daemon.risk.stops
+        stops, who = self._daemon.risk.stops, str(CALLER.get())
+        if flatten and not on:
+            raise RefusedError(
+                "flatten goes with switching on", "leave it out: off ends a flattening that goes on"
+            )
         if on:
-            stops.engage_kill_switch(reason, "operator")
+            stops.engage_kill_switch(reason, who, flatten=flatten)
         else:
-            stops.release_kill_switch(reason, "operator")
-        self._daemon.log.warning("kill_switch", on=on, reason=reason)
+            stops.release_kill_switch(reason, who)
+        self._daemon.log.warning("kill_switch", on=on, flatten=flatten, reason=reason, who=who)
+        await self._daemon.desk.orders.settled(_CONFIRM_TIME)
         return await self.live_status()
 
     async def live_status(self) -> Document:
         """See `Operations`."""
-        risk = self._daemon.risk
-        latch = risk.stops.kill_switch
+        risk, orders = self._daemon.risk, self._daemon.desk.orders
+        latch, report = risk.stops.kill_switch, orders.kill_report
         return {
             "kill_switch": latch is not None,
             "reason": latch.reason if latch else "",
             "mode": self._daemon.config.mode,
             "active": risk.status.state == "ACTIVE",
+            "state": risk.status.state,
+            "held_back_by": risk.status.reason,
+            "since_ms": round(latch.since.timestamp() * 1000) if latch else None,
+            "who": latch.who if latch else "",
+            "confirmed": orders.confirmed,
+            "entries_left": orders.entries_left,
+            "flatten": {
+                "done": latch.halted,
+                "left": report.left if report else None,
+                "dust": report.dust if report else None,
+            }
+            if latch is not None and latch.flatten
+            else None,
+            "holdings": self._holdings(),
         }
 
     async def risk_summary(self) -> Document:
         """See `Operations`."""
         return self._daemon.risk.summary(boot_ns())
 
-    async def reset_day(self) -> Document:
+    async def reset_day(self, reason: str) -> Document:
         """See `Operations`."""
         self._check_open()
-        self._daemon.risk.reset_day("", "operator", boot_ns())
-        self._daemon.log.warning("day_reset")
+        self._daemon.risk.reset_day(reason, str(CALLER.get()), boot_ns())
+        self._daemon.log.warning("day_reset", reason=reason)
         state, reason = self._daemon.risk.status.state, self._daemon.risk.status.reason
         held = f"; risk still holds back: {reason}" if state != "ACTIVE" else ""
         return {"message": f"the daily stop is cleared, the day's loss counts from the equity of now{held}"}
+
+    def record(self, caller: Caller, entry: Mapping[str, Any]) -> None:
+        """See `Operations`."""
+        self._daemon.audit.record(caller, entry)
+
+    async def audit(self, count: int) -> Document:
+        """See `Operations`."""
+        trail = self._daemon.audit
+        return {"entries": trail.newest(count), "unwritten": trail.unwritten, "lost": trail.lost}
 
     async def health(self) -> Document:
         """See `Operations`."""
@@ -217,6 +251,9 @@ class SupervisorOperations:
         return await self._collector.scrape(accept)
 
     # ------------------------------------------------------------------ parts
+
+    def _holdings(self) -> list[Document]:
+        return describe_holdings(self._daemon.risk.portfolio)
 
     def _check_open(self) -> None:
         if self._daemon.stopping:

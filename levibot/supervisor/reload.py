@@ -11,7 +11,8 @@ from levibot.config import Config
 from levibot.config_base import Section
 from levibot.config_file import load
 from levibot.supervisor.config_check import check_file
-from levibot.supervisor.status import what_stays
+from levibot.supervisor.leaving import settle_positions
+from levibot.supervisor.status import describe_holdings, what_stays
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
@@ -22,20 +23,29 @@ _FIXED = ("mode", "supervisor", "inference", "api", "alerts", "logging")
 _FIXED_KEYS = {"exchange": ("id", "account", "sandbox"), "feed": ("source", "lockstep")}
 
 
-async def apply_reload(daemon: Daemon) -> Document:
+async def apply_reload(daemon: Daemon, *, flatten: bool = False, keep: bool = False) -> Document:
     """Read the configuration again and apply what differs.
+
+    Parameters
+    ----------
+    daemon
+        The daemon.
+    flatten, keep
+        Close the positions of symbols that are removed first, or leave them to the broker.
 
     Raises
     ------
     ConfigError
         If it is wrong, a strategy that cannot be made included; nothing has changed then.
+    RefusedError
+        If a symbol that is removed has an open position; nothing has changed then either.
     """
     async with daemon.reloading:
         with daemon.service.reloading():
-            return await _apply(daemon)
+            return await _apply(daemon, flatten=flatten, keep=keep)
 
 
-async def _apply(daemon: Daemon) -> Document:
+async def _apply(daemon: Daemon, *, flatten: bool, keep: bool) -> Document:
     new = load(daemon.loaded.path, os.environ).config
     await check_file(daemon.loaded.path, daemon.launcher)
     if daemon.stopping:
@@ -56,6 +66,7 @@ async def _apply(daemon: Daemon) -> Document:
         for symbol in new.symbols
         if symbol in running and new.engine_of(symbol) != daemon.engine_config(symbol)
     ]
+    await settle_positions(daemon, removed, flatten=flatten, keep=keep)
     daemon.use_config(_keep_fixed(new, old))
     for symbol in removed:
         await daemon.remove_symbol(symbol)
@@ -66,7 +77,7 @@ async def _apply(daemon: Daemon) -> Document:
     message = "reloaded"
     if fixed:
         message = f"reloaded, but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
-    message += what_stays(daemon.positions(), removed)
+    message += what_stays(describe_holdings(daemon.risk.portfolio), removed)
     return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
 
 

@@ -20,6 +20,7 @@ from levibot.bus.messages import (
     BarCorrected,
     BrokerReply,
     FeedReply,
+    FlattenReport,
     JoinLockstep,
     MarketEvent,
     Message,
@@ -29,6 +30,7 @@ from levibot.bus.messages import (
     RiskRequest,
     Snapshot,
     Tick,
+    TradingStateReport,
 )
 from levibot.bus.sockets import AsyncReader, drain, make_socket, send
 from levibot.clock import boot_ns, boot_seconds
@@ -38,6 +40,7 @@ from levibot.observability.logging import Logger
 from levibot.risk.correlation import WINDOW
 from levibot.risk.manager import RiskManager
 from levibot.spec import Endpoints
+from levibot.supervisor.broker_orders import BrokerOrders
 from levibot.supervisor.channels import Malformed
 
 PARTICIPANT = "risk"
@@ -101,6 +104,7 @@ class RiskDesk:
         self._account_known = False
         self.on_account: Callable[[], None] = lambda: None  # called when positions may have changed
         self._feed_epoch: int | None = None
+        self.orders = BrokerOrders(risk.stops, self._tell_broker, log)
         self.turned_at = boot_seconds()
         self._requests = make_socket(context, zmq.ROUTER, bind=endpoints.risk)
         self._marks = make_socket(context, zmq.SUB, connect=endpoints.subscribers)
@@ -131,6 +135,7 @@ class RiskDesk:
         self._risk.lost_broker()
         self._account_known = False
         self._ask_account()
+        self.orders.broker_started()
 
     async def run(self) -> None:
         """Look at prices, ask for the account until it is known, and then for what was missed, for ever."""
@@ -143,6 +148,7 @@ class RiskDesk:
                 self._read_marks()
             self._answer_parked()
             self._ask_markets()
+            self.orders.turn()
             if now - refreshed > _REFRESH_INTERVAL:
                 refreshed = now
                 self._risk.refresh(boot_ns())
@@ -274,9 +280,12 @@ class RiskDesk:
     def _ask_account(self) -> None:
         """Ask for what happened since we heard last; if that is not all, for the whole account after it."""
         if self._risk.followed_seq is not None:
-            send(self._broker, encode(AccountRequest(0, self._risk.followed_seq)))
+            self._tell_broker(AccountRequest(0, self._risk.followed_seq))
         if not self._account_known:
-            send(self._broker, encode(AccountRequest(0, None)))
+            self._tell_broker(AccountRequest(0, None))
+
+    def _tell_broker(self, message: Message) -> None:
+        send(self._broker, encode(message))
         self._readers[1].poke()
 
     def _on_reply(self, frames: list[bytes]) -> None:
@@ -293,6 +302,10 @@ class RiskDesk:
             self.on_account()
         elif isinstance(reply, OrderEvents):
             self._on_events(reply)
+        elif isinstance(reply, TradingStateReport):
+            self.orders.on_trading_state(reply)
+        elif isinstance(reply, FlattenReport):
+            self.orders.on_flatten(reply)
         elif isinstance(reply, NotReady):
             self._log.debug("account_not_ready", reason=reply.reason)
             self._risk.lost_broker()

@@ -11,16 +11,39 @@ import msgspec
 
 from levibot.bus.messages import EngineReport, FeedReport, InferenceReport, LiveReport, NotifierReport
 from levibot.clock import boot_ns, boot_seconds, wall_ms
+from levibot.holdings import list_in_words
+from levibot.risk.portfolio import Portfolio
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
 from levibot.supervisor.worker import Worker
 
 
-def what_stays(positions: Mapping[str, float], removed: Iterable[str]) -> str:
+def describe_holdings(portfolio: Portfolio) -> list[dict[str, Any]]:
+    """Open positions, and what protects each."""
+    return [
+        {
+            "symbol": symbol,
+            "quantity": float(held.quantity),
+            "entry_price": float(held.entry_price),
+            "protection": [
+                {
+                    "kind": order.kind,
+                    "quantity": float(order.quantity),
+                    "trigger_price": _number(order.trigger_price),
+                    "on_exchange": order.on_exchange,
+                }
+                for order in portfolio.protection(symbol)
+            ],
+        }
+        for symbol, held in portfolio.positions.items()
+        if held.quantity
+    ]
+
+
+def what_stays(holdings: Iterable[Mapping[str, Any]], removed: Collection[str]) -> str:
     """Of symbols that are traded no more, the positions that are left, to be added to an answer."""
-    left = [(symbol, positions[symbol]) for symbol in removed if positions.get(symbol)]
-    texts = [f"; the position {quantity:+g} of {symbol} stays" for symbol, quantity in left]
-    return "".join([*texts, ", guarded by its protective orders" if left else ""])
+    left = [holding for holding in holdings if holding["symbol"] in removed]
+    return f"; what stays is counted on: {list_in_words(left, ends=False)}" if left else ""
 
 
 def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:

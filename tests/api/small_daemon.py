@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import structlog
 from levibot.alerting.alert import Alert
 from levibot.alerting.alerts import Alerts
 from levibot.alerting.journal import AlertJournal
+from levibot.api.caller import Caller
 from levibot.api.operations import AlreadySoError, ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.clock import wall_ms
@@ -23,6 +24,15 @@ from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.observability.exposition import Exposition
 
 WITHOUT_TCP = ApiConfig(port=0)
+HOLDING = {
+    "symbol": "BTC/USDT",
+    "quantity": 0.5,
+    "entry_price": 100.0,
+    "protection": [
+        {"kind": "stop", "quantity": 0.5, "trigger_price": 95.0, "on_exchange": True},
+        {"kind": "take_profit", "quantity": 0.5, "trigger_price": 110.0, "on_exchange": False},
+    ],
+}
 
 
 class SmallDaemon:
@@ -35,6 +45,11 @@ class SmallDaemon:
         self.healthy = True
         self.errors: list[str] = []
         self.calls: list[str] = []
+        self.recorded: list[tuple[Caller, dict[str, Any]]] = []
+        self.unwritten = 0
+        self.entries_left: list[str] = []
+        self.flattening = False
+        self.flatten_steps: list[dict[str, str]] = []  # what is left, at each look
         self.listed: list[Alert] = []  # of `alerts`, which waits until
         self.waiting = asyncio.Event()
         journal = AlertJournal(Path("/dev/null/alerts.sqlite"), (), 30, wall_ms)  # no disk takes it
@@ -44,7 +59,7 @@ class SmallDaemon:
         return list(self.states)
 
     def status_words(self) -> dict[str, str]:
-        return {**self.states, "risk": "HALTED" if self.kill_switch[0] else "ACTIVE"}
+        return {**self.states, "risk": "REDUCING" if self.kill_switch[0] else "ACTIVE"}
 
     def unexpected(self, error: Exception) -> None:
         self.errors.append(str(error))
@@ -63,6 +78,7 @@ class SmallDaemon:
             "engines": engines,
             "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed", **_feed(self.states)}],
             "untraded_positions": {},
+            "holdings": [HOLDING] if "BTC/USDT" in self.states else [],
             "daemon": {
                 "pid": self.pid,
                 "version": "0.1.0",
@@ -113,7 +129,7 @@ class SmallDaemon:
         return self._set(symbol, "running")
 
     async def stop(self, symbol: str) -> dict[str, Any]:
-        return self._set(symbol, "stopped")
+        return {**self._set(symbol, "stopped"), "holding": HOLDING if symbol == "BTC/USDT" else None}
 
     async def restart(self, symbol: str) -> dict[str, Any]:
         self.calls.append(f"restart {symbol}")
@@ -136,7 +152,8 @@ class SmallDaemon:
         self.states[symbol] = "running"
         return {"message": "holds until the next reload"}
 
-    async def remove(self, symbol: str) -> dict[str, Any]:
+    async def remove(self, symbol: str, *, flatten: bool, keep: bool) -> dict[str, Any]:
+        self.calls.append(f"remove {symbol} {flatten} {keep}")
         del self.states[symbol]
         return {"message": "holds until the next reload"}
 
@@ -144,7 +161,8 @@ class SmallDaemon:
         self.calls.append(f"reset {symbol}")
         return {}
 
-    async def reload(self) -> dict[str, Any]:
+    async def reload(self, *, flatten: bool, keep: bool) -> dict[str, Any]:
+        self.calls.append(f"reload {flatten} {keep}")
         if self.broken_file:
             raise ConfigError("/etc/x.toml:3: feed.sped: no such key; did you mean feed.speed?")
         return {"added": ["SOL/USDT"], "removed": [], "changed": [], "restarted": [], "message": "1 added"}
@@ -154,23 +172,62 @@ class SmallDaemon:
 
     async def shutdown(self) -> dict[str, Any]:
         self.stopping = True
-        return {"positions": {"BTC/USDT": "0.5"}}
+        return {"positions": {"BTC/USDT": 0.5}, "holdings": [HOLDING]}
 
-    async def kill(self, on: bool, reason: str) -> dict[str, Any]:
+    async def kill(self, on: bool, reason: str, *, flatten: bool) -> dict[str, Any]:
+        self.flattening = on and (flatten or self.flattening)
         if not (on and self.kill_switch[0]):  # the first reason stays
             self.kill_switch = (on, reason)
         return await self.live_status()
 
     async def live_status(self) -> dict[str, Any]:
         on, reason = self.kill_switch
-        return {"kill_switch": on, "reason": reason, "mode": "paper", "active": not on}
+        left = self.flatten_steps.pop(0) if self.flattening and self.flatten_steps else {}
+        return {
+            "kill_switch": on,
+            "reason": reason,
+            "mode": "paper",
+            "active": not on,
+            "state": "REDUCING" if on else "ACTIVE",
+            "held_back_by": "",
+            "since_ms": None,
+            "who": "",
+            "confirmed": not self.entries_left,
+            "entries_left": self.entries_left,
+            "flatten": {"done": not left, "left": left, "dust": {}} if self.flattening else None,
+            "holdings": [] if self.flattening and not left else [HOLDING],
+        }
 
     async def risk_summary(self) -> dict[str, Any]:
-        return {"equity_now": 10_000.0, "positions_open": 1, "global_stop": False, "policy": {}}
+        on, reason = self.kill_switch
+        return {
+            "equity_now": 9_900.0,
+            "equity_start_day": 10_000.0,
+            "realized_today_pct": None,
+            "today_pct": -0.01,
+            "positions_open": 1,
+            "global_stop": on,
+            "kill_switch": on,
+            "state": "REDUCING" if on else "ACTIVE",
+            "reason": f"kill_switch: {reason}" if on else "",
+            "since_ms": 1_700_000_000_000,
+            "policy": {"max_positions": 5},
+        }
 
-    async def reset_day(self) -> dict[str, Any]:
-        self.calls.append("reset_day")
+    async def reset_day(self, reason: str) -> dict[str, Any]:
+        self.calls.append(f"reset_day {reason}".strip())
         return {"message": "the daily stop is cleared"}
+
+    def record(self, caller: Caller, entry: Mapping[str, Any]) -> None:
+        self.recorded.append((caller, dict(entry)))
+
+    async def audit(self, count: int) -> dict[str, Any]:
+        who = [{"name": c.name, "way": c.way, "uid": c.uid, "pid": c.pid} for c, _ in self.recorded]
+        entries = [
+            {"at": "2026-01-31T10:00:00.000+00:00", **entry, "who": one}
+            for one, (_, entry) in zip(who, self.recorded, strict=True)
+        ]
+        return {"entries": entries[-count:], "unwritten": self.unwritten, "lost": 0}
 
     async def health(self) -> dict[str, Any]:
         return {"ok": self.healthy, "wrong": [] if self.healthy else ["feed is BACKOFF"]}

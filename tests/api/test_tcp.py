@@ -228,3 +228,14 @@ def test_an_address_that_is_not_ours_is_told(serve: Serve, daemon: SmallDaemon, 
 def test_without_a_port_there_is_no_token_either(serve: Serve, socket_path: Path) -> None:
     serve(port=0)
     assert not (socket_path.parent / "api-token").exists()
+
+
+def test_the_audit_names_the_token_and_never_holds_it(
+    serve: Serve, daemon: SmallDaemon, port: int, token: Callable[[], str]
+) -> None:
+    serve()
+    assert ask(port, "POST", CHANGE, token="no token at all, but long enough for one").code == 401
+    assert ask(port, "POST", CHANGE, token=token()).code == 200
+    ((caller, entry),) = daemon.recorded
+    assert (caller.way, caller.name, caller.address) == ("tcp", "api-token", "127.0.0.1")
+    assert token() not in f"{caller!r}{entry!r}"

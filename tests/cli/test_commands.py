@@ -39,7 +39,8 @@ Following = Callable[..., subprocess.Popen[str]]
         "upgrade",
         "reset --all",
         "kill on",
-        "reset-day",
+        "risk",
+        "risk reset-day",
         "tap tick",
     ],
 )
@@ -68,6 +69,9 @@ def test_an_unknown_symbol_has_exit_code_4(served: Place, command: str) -> None:
         "reset",
         "reset BTC/USDT --all",
         "kill maybe",
+        "kill off --flatten",
+        "remove BTC/USDT --flatten --keep",
+        "reload --flatten --keep",
         "tap fill",
         "status --watch",
         "--nope",
@@ -88,7 +92,9 @@ def test_the_list_of_commands_cuts_no_sentence_off(served: Place) -> None:
 
 def test_engine_commands(served: Place, daemon: SmallDaemon) -> None:
     done = served.ctl("stop", "BTC-USDT", "ethusdt")
-    assert (done.returncode, done.stdout) == (0, "BTC/USDT stopped\nETH/USDT stopped\n")
+    first, second = done.stdout.splitlines()
+    assert (done.returncode, second) == (0, "ETH/USDT stopped")
+    assert first.startswith("BTC/USDT stopped; what remains: BTC/USDT +0.5, stop of 0.5 at 95 on the exchange")
     assert daemon.states["BTC/USDT"] == daemon.states["ETH/USDT"] == "stopped"
     assert served.ctl("start", "BTC/USDT").stdout == "BTC/USDT started\n"
     assert served.ctl("pause", "BTC/USDT").stdout == "BTC/USDT paused\n"
@@ -98,7 +104,7 @@ def test_engine_commands(served: Place, daemon: SmallDaemon) -> None:
     assert served.ctl("remove", "SOLUSDT").stdout == "holds until the next reload\n"
     assert served.ctl("reset", "BTC/USDT").stdout == "BTC/USDT reset\n"
     assert served.ctl("reset", "--all").returncode == 0
-    assert daemon.calls == ["restart BTC/USDT", "reset BTC/USDT", "reset None"]
+    assert daemon.calls == ["restart BTC/USDT", "remove SOL/USDT False False", "reset BTC/USDT", "reset None"]
 
 
 def test_what_serves_all_symbols_is_restarted_by_its_name(served: Place, daemon: SmallDaemon) -> None:
@@ -142,20 +148,6 @@ def test_reload_says_what_it_did_or_what_is_wrong(served: Place, daemon: SmallDa
     assert done.returncode == 1
     assert done.stderr.startswith("Error: /etc/x.toml:3: feed.sped: no such key; did you mean feed.speed?\n")
     assert "nothing has changed" in done.stderr
-
-
-def test_kill_switch(served: Place, daemon: SmallDaemon) -> None:
-    assert served.ctl("kill", "on", "--reason", "too hot & wild").stdout == "kill switch on: too hot & wild\n"
-    assert daemon.kill_switch == (True, "too hot & wild")
-    again = served.ctl("kill", "on", "--reason", "second").stdout
-    assert again == "the kill switch was on already, and its first reason stays: too hot & wild\n"
-    assert served.ctl("kill", "off").stdout == "kill switch off\n"
-    assert daemon.kill_switch[0] is False
-
-
-def test_the_daily_stop_is_ended(served: Place, daemon: SmallDaemon) -> None:
-    assert served.ctl("reset-day").stdout == "the daily stop is cleared\n"
-    assert daemon.calls == ["reset_day"]
 
 
 def test_an_error_inside_the_daemon_is_told_without_traceback(served: Place) -> None:
@@ -271,7 +263,8 @@ def test_stop_returns_when_the_process_is_gone_and_names_what_remains(served: Pl
         assert process.wait(20) == -signal.SIGKILL
     assert done.returncode == 0
     assert done.stdout == (
-        "stopped; positions remain, with their protective orders kept for the next start: BTC/USDT +0.5\n"
+        "stopped; positions remain:\n  BTC/USDT +0.5, stop of 0.5 at 95 on the exchange, "
+        "target of 0.5 at 110 kept by the broker, NOT watched until the next start\n"
     )
 
 

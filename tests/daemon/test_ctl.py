@@ -145,16 +145,13 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
     assert "DOGE" in operator.types("pause", "DOGE/USDT", code=NO_SUCH_SYMBOL)
     operator.types("pause", code=2)
     operator.types("kill", "on", "--reason", "a test")
-    assert operator.daemon.api.get("/live/status") == {
-        "kill_switch": True,
-        "reason": "a test",
-        "mode": "paper",
-        "active": False,
-    }
-    assert "first reason stays: a test" in operator.types("kill", "on", "--reason", "second")
+    live = operator.daemon.api.get("/live/status")
+    assert {"kill_switch": True, "reason": "a test", "active": False, "state": "REDUCING"}.items() <= live.items()
+    said = operator.types("kill", "on", "--reason", "second")
+    assert "a test (it was on already, and its first reason stays)" in said
     assert operator.daemon.api.get("/live/status")["reason"] == "a test"
     operator.types("kill", "off")
-    assert "counts from the equity of now" in operator.types("reset-day")
+    assert "counts from the equity of now" in operator.types("risk", "reset-day")
     assert operator.daemon.api.get("/live/status")["active"]
     assert operator.types("logs", "BTC-USDT")
     assert operator.types("logs", "supervisor")
@@ -186,21 +183,32 @@ def test_a_running_daemon_is_reached_while_its_file_is_broken_or_gone(operator: 
     assert under_test.processes() == []
 
 
-def test_a_position_of_a_removed_symbol_stays_in_sight(operator: Operator) -> None:
+def test_a_symbol_with_a_position_is_removed_only_if_that_is_kept_or_closed(operator: Operator) -> None:
     under_test = operator.daemon
     under_test.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
     wait_for(lambda: all(e["position"] for e in under_test.status()["engines"]), "positions", seconds=30)
     under_test.write_config(symbols=["BTC/USDT"])
-    said = operator.types("reload")
+    said = operator.types("reload", code=1)
+    assert "a position is open in ETH/USDT: nothing was removed" in said
+    assert "--flatten closes it first; --keep leaves it to the broker" in said
+    assert under_test.status()["total"] == 2
+    said = operator.types("reload", "--keep")
     held = under_test.status()["untraded_positions"]
     assert list(held) == ["ETH/USDT"]
-    assert f"the position {held['ETH/USDT']:+g} of ETH/USDT stays, guarded by its protective orders" in said
+    assert f"what stays is counted on: ETH/USDT {held['ETH/USDT']:+g}, stop of" in said
+    assert "watched by the broker" in said
     assert f"no longer traded: ETH/USDT {held['ETH/USDT']:+.6g}" in operator.types("status")
-    assert "BTC/USDT stays, guarded" in operator.types("remove", "BTC/USDT")
-    assert set(under_test.status()["untraded_positions"]) == {"BTC/USDT", "ETH/USDT"}
+    assert "a position is open in BTC/USDT" in operator.types("remove", "BTC/USDT", code=1)
     operator.types("add", "ETH/USDT")
-    assert set(under_test.status()["untraded_positions"]) == {"BTC/USDT"}
+    assert "BTC/USDT removed; this holds" in operator.types("remove", "BTC/USDT", "--flatten")
+    assert [engine["symbol"] for engine in under_test.status()["engines"]] == ["ETH/USDT"]
+    assert [held["symbol"] for held in under_test.status()["holdings"]] == ["ETH/USDT"]
+    said = operator.types("stop")
+    assert "kept by the broker, NOT watched until the next start" in said
+    audit = operator.types("audit")
+    assert "remove BTC/USDT  refused: a position is open in BTC/USDT" in audit
+    assert "remove BTC/USDT flatten=true\n" in audit
 
 
 def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> None:

@@ -116,12 +116,12 @@ def test_the_contract(face: Face) -> None:
 
     # POST /live/kill?on=&reason=; GET /live/status → {kill_switch, reason, mode, active}
     live = {"kill_switch": False, "reason": "", "mode": "paper", "active": True}
-    assert face.get("/live/status") == live
+    assert live.items() <= face.get("/live/status").items()
     killed = {"kill_switch": True, "reason": "too hot", "mode": "paper", "active": False}
-    assert face.post("/live/kill?on=true&reason=too%20hot") == killed
-    assert face.get("/live/status") == killed
+    assert killed.items() <= face.post("/live/kill?on=true&reason=too%20hot").items()
+    assert killed.items() <= face.get("/live/status").items()
     assert face.get("/risk/summary")["global_stop"] is True
-    assert face.post("/live/kill?on=false") == live
+    assert live.items() <= face.post("/live/kill?on=false").items()
 
     # GET /health, /alerts, /openapi.json, /stream/engines
     assert face.get("/health") == {"ok": True, "wrong": []}

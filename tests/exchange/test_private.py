@@ -39,15 +39,17 @@ def test_a_key_without_trading_may_not_trade() -> None:
             Served(exchange).play(scenario)
 
 
+@pytest.mark.parametrize("dialect", ["binance", "mexc"])
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_key_says_whether_it_may_withdraw(allowed: bool) -> None:
-    """MEXC tells only of the account."""
-    owner = account("binance")
+def test_a_key_says_whether_it_may_withdraw(dialect: Any, allowed: bool) -> None:
+    owner = account(dialect)
     owner.can_withdraw = allowed
-    with start("binance", accounts=[owner], history=5) as exchange:
+    with start(dialect, accounts=[owner], history=5) as exchange:
 
         async def scenario(client: Any) -> Any:
-            return (await client.sapiGetAccountApiRestrictions())["enableWithdrawals"]
+            if dialect == "binance":
+                return (await client.sapiGetAccountApiRestrictions())["enableWithdrawals"]
+            return (await client.spotPrivateGetAccount())["canWithdraw"]
 
         assert Served(exchange).play(scenario) is allowed
 

@@ -31,9 +31,11 @@ from levibot.bus.messages import (
     RiskAnswer,
     RiskRefused,
     RiskRequest,
+    SetTradingState,
     Snapshot,
     SnapshotRequest,
     SpecChanged,
+    TradingStateReport,
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
 from levibot.clock import boot_ns
@@ -66,6 +68,7 @@ class Place:
         self._answers: Decoder[RiskAnswer] = Decoder(RiskAnswer)
         self._numbers = itertools.count(1)
         self.asked: list[AccountRequest] = []
+        self.states: list[str] = []  # that the broker was told
         self.tick_seq = 0
         self.rules, self.stale, self.feed_seq = market(BTC), "", 0  # as a snapshot has them
         self.answers: dict[str, Grant | RiskRefused] = {}
@@ -144,6 +147,10 @@ class Place:
     def _serve(self) -> None:
         for identity, body in drain(self._broker):
             request = self._requests(body)
+            if isinstance(request, SetTradingState):
+                self.states.append(request.state)
+                send(self._broker, identity, encode(TradingStateReport(request.request_id, request.state, [])))
+                continue
             assert isinstance(request, AccountRequest)
             self.asked.append(request)
             send(self._broker, identity, encode(self.answer))
@@ -237,3 +244,15 @@ def _await_verdict(place: Place, *expected: str) -> None:
     while place.verdict() not in expected:
         assert boot_ns() < deadline, expected
         place.loop.run_until_complete(asyncio.sleep(0.02))
+
+
+def test_each_broker_is_told_the_trading_state_and_each_change_of_it(place: Place) -> None:
+    place.until(lambda: place.desk.orders.confirmed, "the first answer")
+    assert place.states == ["ACTIVE"]
+    place.risk.stops.engage_kill_switch("too hot", "alice")
+    assert not place.desk.orders.confirmed
+    place.until(lambda: place.desk.orders.confirmed, "the answer to the change")
+    place.desk.broker_started()
+    assert not place.desk.orders.confirmed
+    place.until(lambda: place.desk.orders.confirmed, "the answer of the new broker")
+    assert place.states == ["ACTIVE", "REDUCING", "REDUCING"]

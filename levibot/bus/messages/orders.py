@@ -246,6 +246,7 @@ class AccountSnapshot(MoneyMessage, frozen=True, tag=True):
     open_orders: list[Intent]
     balances: dict[str, Decimal] = msgspec.field(default_factory=dict)  # other assets that fees were paid in
     funds: dict[str, Decimal] = msgspec.field(default_factory=dict)  # paid in less paid out, ever, by asset
+    exchange_orders: list[str] = msgspec.field(default_factory=list)  # client ids; the others rest in the broker
 
 
 class TradingStateReport(Message, frozen=True, tag=True):

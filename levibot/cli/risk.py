@@ -1,0 +1,93 @@
+"""`risk`: state and limits of the portfolio."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from levibot.cli.target import Target
+from levibot.holdings import in_words
+
+_COLOURS = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the document of the HTTP interface.")
+@click.pass_context
+def risk(context: click.Context, as_json: bool) -> None:
+    """Show the state of the portfolio, its limits and its equity.
+
+    With what holds it back, what protects each position, locks and grants.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    target: Target = context.obj
+    client = target.client()
+    summary = client.get("/risk/summary")
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+        return
+    for line in _lines(summary, client.get("/live/status")):
+        click.echo(line)
+
+
+@risk.command("reset-day")
+@click.option("--reason", default="", help="Kept in the audit.")
+@click.pass_obj
+def reset_day(target: Target, reason: str) -> None:
+    """End the daily stop before midnight.
+
+    Positions may be opened again. The day's loss counts anew, from the equity of now: as much may be lost once
+    more.
+    """
+    click.echo(target.client().post("/risk/reset_day", **({"reason": reason} if reason else {}))["message"])
+
+
+def _lines(summary: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:
+    state = click.style(summary["state"], fg=_COLOURS[summary["state"]], bold=True)
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(summary["since_ms"] / 1000))
+    yield f"{state} since {since}{': ' + summary['reason'] if summary['reason'] else ''}"
+    if live["kill_switch"]:
+        yield f"kill switch on, by {live['who']}: {live['reason']}"
+    if live["flatten"] is not None and not live["flatten"]["done"]:
+        left = live["flatten"]["left"] or {}
+        yield f"closing: {'; '.join(f'{s}: {why}' for s, why in left.items()) or 'waits for the broker'}"
+    yield f"equity {_amount(summary['equity_now'])}, at the day's start {_amount(summary['equity_start_day'])}"
+    realized, today = _percent(summary["realized_today_pct"]), _percent(summary.get("today_pct"))
+    yield f"today {today}, of that realized {realized}"
+    yield f"positions {summary['positions_open']}"
+    for holding in live["holdings"]:
+        yield f"  {in_words(holding, ends=False)}"
+    shown = {"equity_now", "equity_start_day", "realized_today_pct", "today_pct", "positions_open", "global_stop"}
+    shown |= {"kill_switch", "state", "reason", "since_ms"}
+    for name, value in summary.items():
+        if name not in shown:
+            yield from _named(name, value)
+
+
+def _named(name: str, value: Any) -> Iterator[str]:
+    """A value of any depth, in lines of ``name value``."""
+    words = name.replace("_", " ")
+    if isinstance(value, Mapping):
+        yield f"{words}{'' if value else ' none'}"
+        for inner, part in value.items():
+            yield from (f"  {line}" for line in _named(str(inner), part))
+    elif isinstance(value, list):
+        yield f"{words}{'' if value else ' none'}"
+        for part in value:
+            text = ", ".join(f"{k} {v}" for k, v in part.items()) if isinstance(part, Mapping) else part
+            yield f"  {text}"
+    else:
+        yield f"{words} {'unknown' if value is None else value}"
+
+
+def _amount(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.2%}"
