@@ -118,6 +118,9 @@ class SupervisorConfig(Section):
     unique_memory_interval: Seconds = Field(
         30.0, description="Seconds between two readings of unique memory, which are dearer."
     )
+    ballast_mb: Annotated[int, Field(ge=0)] = Field(
+        64, description="Room in MB that is kept, and given up when the disk is full, so that exits are journaled."
+    )
 
 
 class InferenceConfig(Section):

@@ -18,8 +18,20 @@ class PaperConfig(Section):
 
     cash: Money = Field(Decimal(10_000), description="Paper money at the first start, in the quote asset.")
     spread: Fraction = Field(0.0002, description="Assumed spread where the feed has none, as a fraction.")
-    slippage: Fraction = Field(0.0001, description="Added against every market order, as a fraction.")
-    stale_after: Seconds = Field(30.0, description="No entry is filled on a price older than this.")
+    slippage: Fraction = Field(
+        0.0001, description="Added against market orders where there is no order book, as a fraction."
+    )
+    impact: Annotated[float, Field(ge=0, le=100)] = Field(
+        1.0,
+        description="Coefficient of what an order's own size adds where there is no order book; 0: nothing.",
+    )
+    latency: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.05, description="Seconds that an order is on its way; in lockstep none."
+    )
+    stale_after: Seconds = Field(30.0, description="Nothing is filled on a price older than this.")
+    funding_rate: Annotated[float, Field(ge=-0.1, le=0.1)] = Field(
+        0.0, description="Rate that swaps pay at 00:00, 08:00 and 16:00 UTC; above 0 longs pay shorts."
+    )
 
 
 class LiveConfig(Section):

@@ -158,5 +158,9 @@ class OrderGoneError(GiveUpError):
     """The exchange says that it has no such open order: filled, cancelled, or never arrived; ask which."""
 
 
+class UnfitKeyError(StopError):
+    """The key of the account must not be used, or cannot: it may withdraw, may not trade, or is wrong."""
+
+
 class LaunchError(RetryError):
     """A worker process could not be started in time."""

@@ -9,6 +9,8 @@ import zmq
 
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
+    Bar,
+    Book,
     BrokerReply,
     BrokerReport,
     BrokerRequest,
@@ -16,6 +18,7 @@ from levibot.bus.messages import (
     MarketSpec,
     SymbolsChanged,
     Tick,
+    Trades,
 )
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
@@ -53,6 +56,8 @@ class BrokerWorker(AsyncWorker):
         super().__init__(runtime)
         spec = runtime.spec
         self._paper = spec.paper or PaperConfig()
+        if spec.lockstep:  # an answer of later would belong to no step
+            self._paper = self._paper.model_copy(update={"latency": 0.0})
         self._grants = GrantBook(bytes.fromhex(spec.grant_key), spec.supervisor_epoch)
         self._decode: Decoder[BrokerRequest] = Decoder(BrokerRequest)
         self._books: Books | None = None
@@ -67,7 +72,7 @@ class BrokerWorker(AsyncWorker):
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
         self._clients = make_socket(context, zmq.ROUTER, bind=endpoints.broker)
         self._clients.setsockopt(zmq.ROUTER_MANDATORY, 1)  # so that a follower that is gone is forgotten
-        listener = MarketListener(self._on_tick, self._on_market, self._refuse)
+        listener = MarketListener(self._on_tick, self._on_market, self._refuse, self._on_flow)
         lockstep = self._runtime.spec.lockstep
         self._link = FeedLink(context, endpoints.subscribers, endpoints.feed, lockstep=lockstep, listener=listener)
         readers = [
@@ -169,6 +174,11 @@ class BrokerWorker(AsyncWorker):
         status.market_ns = tick.received_ns
         if broker is not None:
             self._guard(lambda: broker.on_tick(tick))
+
+    def _on_flow(self, item: Book | Trades | Bar) -> None:
+        broker = self._broker
+        if broker is not None:
+            self._guard(lambda: broker.on_flow(item))
 
     def _on_market(self, market: MarketSpec, stale: str) -> None:
         broker = self._broker

@@ -88,7 +88,12 @@ class LedgerPort:
 
     def report(self, report: EngineReport, market: MarketView) -> EngineReport:
         """`report` with position, profit and trades; without the first two until it is reconciled."""
-        report = msgspec.structs.replace(report, trade_count=self._ledger.trade_count, ledger=self._words)
+        report = msgspec.structs.replace(
+            report,
+            trade_count=self._ledger.trade_count,
+            ledger=self._words,
+            refused_writes=self._ledger.refused_writes,
+        )
         if not self.reconciled:
             return report
         position, mark, daily, total = self._ledger.position, market.mark, None, None

@@ -13,13 +13,14 @@ from levibot.alerting.dispatcher import Dispatcher
 from levibot.alerting.hook import Hook
 from levibot.alerting.outbox import Outbox
 from levibot.alerting.pulse import Pulse
-from levibot.alerting.secret_files import SecretFile, SecretFileError
+from levibot.alerting.secret_files import SecretFile
 from levibot.alerting.sender import silence_loggers, understood
 from levibot.alerting.threads import in_thread
 from levibot.bus.messages import NotifierReport
 from levibot.clock import boot_seconds, wall_ms
 from levibot.config import AlertsConfig
 from levibot.errors import DataStoreError
+from levibot.private_file import PrivateFileError
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
@@ -86,7 +87,7 @@ class NotifierWorker(AsyncWorker):
             return
         try:
             targets, problems = understood(file.read())
-        except SecretFileError as error:
+        except PrivateFileError as error:
             self._dispatcher.refuse_targets(str(error))
             return
         if not targets:

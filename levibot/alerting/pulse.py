@@ -6,9 +6,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from levibot.alerting.secret_files import SecretFile, SecretFileError
+from levibot.alerting.secret_files import SecretFile
 from levibot.api.client import ApiClient
 from levibot.errors import LeviBotError
+from levibot.private_file import PrivateFileError
 
 _HEALTH_TIMEOUT = 5.0
 _URL_TIMEOUT = 10.0
@@ -20,12 +21,12 @@ def heartbeat_url(file: SecretFile) -> str:
 
     Raises
     ------
-    SecretFileError
+    PrivateFileError
         If the file is not fit, or holds something else.
     """
     lines = file.read()
     if len(lines) != 1 or not lines[0].text.startswith(_SCHEMES):
-        raise SecretFileError(f"alerts.{file.key} {file.path} must hold one http or https URL, and nothing else")
+        raise PrivateFileError(f"alerts.{file.key} {file.path} must hold one http or https URL, and nothing else")
     return lines[0].text
 
 
@@ -57,7 +58,7 @@ class Pulse:
         """Request the URL if the daemon says that all is well."""
         try:
             url = heartbeat_url(self._file)
-        except SecretFileError as error:
+        except PrivateFileError as error:
             self.trouble = str(error)
             return
         if not self._healthy():

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from levibot.errors import StopError
+from levibot.private_file import PrivateFileError, read_private
 
 _LONGEST = 65_536
-
-
-class SecretFileError(StopError):
-    """The file is not used; the text names it and the remedy, never what it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +65,18 @@ class SecretFile:
 
         Raises
         ------
-        SecretFileError
+        PrivateFileError
             If it cannot be read, is somebody else's, can be read by others, or is no text.
         """
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror})", "create it, or correct the path") from error
-        try:
-            self._check(os.fstat(fd))
-            content = os.read(fd, _LONGEST + 1)
-        finally:
-            os.close(fd)
-        if len(content) > _LONGEST:
-            raise self._error(f"is larger than {_LONGEST} bytes", "one URL a line is all that belongs there")
+        content = read_private(self.path, self._name, _LONGEST, self._owner)
         try:
             lines = content.decode().splitlines()
         except UnicodeDecodeError:
-            raise self._error("is no UTF-8 text", "save it as UTF-8") from None  # its text holds the content
+            text = f"{self._name} is no UTF-8 text; save it as UTF-8"
+            raise PrivateFileError(text) from None  # the error's own text holds the content
         stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
         return [SecretLine(number, line) for number, line in stripped if line and not line.startswith("#")]
 
-    def _check(self, found: os.stat_result) -> None:
-        if not stat.S_ISREG(found.st_mode):
-            raise self._error("is no file", "correct the path")
-        if found.st_uid != self._owner:
-            raise self._error(f"belongs to user {found.st_uid}", f"`chown {self._owner} {self.path}`")
-        if found.st_mode & 0o077:
-            mode = stat.S_IMODE(found.st_mode)
-            raise self._error(f"has mode {mode:04o}: others can use it", f"`chmod 600 {self.path}`")
-
-    def _error(self, what: str, remedy: str) -> SecretFileError:
-        return SecretFileError(f"alerts.{self.key} {self.path} {what}; {remedy}")
+    @property
+    def _name(self) -> str:
+        return f"alerts.{self.key} {self.path}"

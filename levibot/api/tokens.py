@@ -11,6 +11,7 @@ from pathlib import Path
 
 from levibot.durable import write_atomic
 from levibot.errors import StopError
+from levibot.private_file import flaw_of
 
 TOKEN_FILE, READ_TOKEN_FILE = "api-token", "api-read-token"
 _BYTES = 32
@@ -79,9 +80,10 @@ def _open(path: Path, repaired: list[str]) -> bytes:
         raise StopError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
     try:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        flaw = flaw_of(path, found, os.geteuid())
+        if flaw is not None and flaw.kind != "mode":
             raise StopError(f"{path}: is no file of this user, so anybody may know it; {_REMEDY}")
-        if stat.S_IMODE(found.st_mode) & 0o077:
+        if flaw is not None:
             os.fchmod(fd, 0o600)
             repaired.append(f"{path} could be read by others (mode {stat.S_IMODE(found.st_mode):04o})")
         token = os.read(fd, _LONGEST).strip()

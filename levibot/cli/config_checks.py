@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from levibot.alerting.pulse import heartbeat_url
-from levibot.alerting.secret_files import SecretFile, SecretFileError
+from levibot.alerting.secret_files import SecretFile
 from levibot.config import AlertsConfig, Config
 from levibot.market.tape import recordings_folder
+from levibot.private_file import PrivateFileError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
@@ -26,7 +27,7 @@ def faults(config: Config) -> Iterator[str]:
     if config.alerts.heartbeat_file is not None:
         try:
             heartbeat_url(SecretFile("heartbeat_file", config.alerts.heartbeat_file, owner))
-        except SecretFileError as error:
+        except PrivateFileError as error:
             yield str(error)
 
 
@@ -64,7 +65,7 @@ def _hook(alerts: AlertsConfig) -> Iterator[str]:
 def _targets(file: SecretFile) -> Iterator[str]:
     try:
         lines = file.read()
-    except SecretFileError as error:
+    except PrivateFileError as error:
         yield str(error)
         return
     if not lines:

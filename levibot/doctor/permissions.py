@@ -9,6 +9,7 @@ from pathlib import Path
 
 from levibot.api.tokens import READ_TOKEN_FILE, TOKEN_FILE
 from levibot.doctor.finding import Finding, Level, Patient
+from levibot.private_file import look_at
 
 
 def check_permissions(patient: Patient) -> Iterator[Finding]:
@@ -22,6 +23,7 @@ def check_permissions(patient: Patient) -> Iterator[Finding]:
         ("API read token", patient.data_dir / READ_TOKEN_FILE, False),
         ("alerts.targets_file", alerts.targets_file, True),
         ("alerts.heartbeat_file", alerts.heartbeat_file, True),
+        ("live.credentials_file", patient.config.live.credentials_file, True),
     ):
         if path is not None and (needed or path.exists()):
             yield check_secret(name, path, owner)
@@ -52,18 +54,9 @@ def check_folder(name: str, folder: Path, owner: int) -> Finding:
 
 def check_secret(name: str, path: Path, owner: int) -> Finding:
     """A file that only the daemon's user may read."""
-    try:
-        found = path.lstat()
-        real = path.stat()
-    except OSError as error:
-        return Finding(name, "fail", f"{path}: {error.strerror}", "make it, mode 0600, or correct its name")
-    if not stat.S_ISREG(real.st_mode):
-        return Finding(name, "fail", f"{path} is no file", "put a file there, mode 0600")
-    if real.st_uid != owner or found.st_uid not in (0, owner):  # the daemon reads no secret of root's either
-        return Finding(name, "fail", f"{path} belongs to uid {real.st_uid}", f"chown it to uid {owner}")
-    if stat.S_IMODE(real.st_mode) & 0o077:
-        mode = stat.S_IMODE(real.st_mode)
-        return Finding(name, "fail", f"{path} can be read by others (mode {mode:04o})", f"chmod 0600 {path}")
+    flaw = look_at(path, owner)
+    if flaw is not None:
+        return Finding(name, "fail", f"{path} {flaw.what}", flaw.remedy.strip("`"))
     return Finding(name, "ok", f"{path}, mode 0600")
 
 

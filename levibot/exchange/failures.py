@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Collection
 from typing import Any, NamedTuple, NoReturn
 
 from levibot.errors import (
@@ -17,6 +18,9 @@ from levibot.errors import (
 )
 
 _QUERY = re.compile(r"\?\S*")  # of a signed request it holds the signature
+_NAMED = re.compile(
+    r"(\b(?:signature|api_?key|listen_?key|secret|token|passphrase)[\"']?\s*[=:]\s*)[^\s&,}]+", re.I
+)
 _LONGEST = 300  # characters; a page of HTML says nothing
 _ANSWER = "levibot_answer"  # attribute of an exception of ccxt
 
@@ -72,9 +76,38 @@ def describe(error: BaseException) -> str:
     cause = next(filter(None, (_unreached(link) for link in chain)), "")
     if cause and error.args and error.args[0] in chain:
         return cause  # it only repeats another one
-    text = " ".join(_QUERY.sub("", str(error)).split())
+    text = " ".join(clean(str(error)).split())
     text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     return ": ".join(filter(None, (type(error).__name__, text, cause)))
+
+
+def clean(text: str, secrets: Collection[str] = ()) -> str:
+    """The text without queries of URLs, without values that are named like secrets, and without these secrets."""
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    return _NAMED.sub(r"\1…", _QUERY.sub("", text))
+
+
+def redact(error: BaseException, secrets: Collection[str] = ()) -> None:
+    """Take secrets out of an error and out of all that a traceback would print with it.
+
+    What cannot be changed, such as errors that hold the address of a request, is cut off.
+    """
+    seen: set[int] = set()
+    links = [error]
+    while links:
+        link = links.pop()
+        seen.add(id(link))
+        link.args = tuple(clean(part, secrets) if isinstance(part, str) else part for part in link.args)
+        for name in ("__cause__", "__context__"):
+            behind = getattr(link, name)
+            if behind is None or id(behind) in seen:
+                continue
+            behind.args = tuple(clean(part, secrets) if isinstance(part, str) else part for part in behind.args)
+            if clean(str(behind), secrets) == str(behind):
+                links.append(behind)
+            else:
+                setattr(link, name, None)
 
 
 def note_answer(error: Exception, status: int, response: Any) -> None:

@@ -6,8 +6,7 @@ ccxt calls its own methods for these; a subclass made at run time overrides them
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,9 @@ from weakref import WeakSet
 
 from levibot.clock import boot_ns
 from levibot.errors import MalformedAnswerError
-from levibot.exchange.budget import Budget, WeightClass
-from levibot.exchange.failures import describe, note_answer, raise_malformed
+from levibot.exchange.budget import Budget
+from levibot.exchange.failures import describe, note_answer, raise_malformed, redact
+from levibot.exchange.permit import PERMIT, Permit
 
 _TOO_MANY = (418, 429)
 _SNAPSHOT_DEADLINE_S = 4.0  # of the request that begins a streamed book
@@ -54,33 +54,6 @@ class Watcher:
     handled: Callable[[int], None] = _ignore
 
 
-class Permit:
-    """One call: whose part of the budget it uses, and its deadline, which stands still while it waits there."""
-
-    def __init__(self, weight_class: WeightClass, timeout: asyncio.Timeout) -> None:
-        self.weight_class = weight_class
-        self._timeout = timeout
-        self._waiting = 0
-        self._left = 0.0
-
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Stop the deadline; requests of one call may wait at the same time."""
-        loop, when = asyncio.get_running_loop(), self._timeout.when()
-        if self._waiting == 0 and when is not None:
-            self._left = when - loop.time()
-            self._timeout.reschedule(None)
-        self._waiting += 1
-        try:
-            yield
-        finally:
-            self._waiting -= 1
-            if self._waiting == 0 and not self._timeout.expired():
-                self._timeout.reschedule(loop.time() + self._left)
-
-
-PERMIT: ContextVar[Permit | None] = ContextVar("permit", default=None)
-
 # Called when the exchange has acknowledged the subscription that this task watches. Set it in the task that calls
 # `watch_*`, of an exchange that `acknowledges`.
 ACKNOWLEDGED: ContextVar[Callable[[], None] | None] = ContextVar("acknowledged", default=None)
@@ -89,6 +62,7 @@ ACKNOWLEDGED: ContextVar[Callable[[], None] | None] = ContextVar("acknowledged",
 class GuardedExchange:
     """Mixin in front of a class of ccxt.pro; `watch_over` is called right after its making."""
 
+    secrets: tuple[str, ...] = ()  # what no error may tell
     acknowledges = False  # whether `acknowledged` is called for each subscription that the exchange accepts
 
     def watch_over(self, watcher: Watcher) -> None:
@@ -136,6 +110,15 @@ class GuardedExchange:
                 return await parent.fetch_order_book(symbol, limit, params or {})
             finally:
                 PERMIT.reset(permit)
+
+    async def fetch(self, url: str, method: str = "GET", headers: Any = None, body: Any = None) -> Any:
+        """Send one request; ccxt's errors tell its address, and with that the signature."""
+        parent: Any = super()
+        try:
+            return await parent.fetch(url, method, headers, body)
+        except Exception as error:
+            redact(error, self.secrets)
+            raise
 
     def handle_errors(
         self,
@@ -288,6 +271,7 @@ class GuardedExchange:
     def on_error(self, client: Any, error: Exception) -> None:
         """Tell of a connection that failed."""
         parent: Any = super()
+        redact(error, self.secrets)
         parent.on_error(client, error)
         self._lost(client, describe(error))
 

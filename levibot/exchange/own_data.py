@@ -110,6 +110,9 @@ def read_own_trades(found: Any, symbol: str, exchange_id: str = "") -> list[OwnT
 def read_balances(found: Any) -> dict[str, Balance]:
     """Assets with anything in them; `MalformedAnswerError` if one of them is none."""
     table = _table("balances", found)
+    told = table.get("info")
+    if isinstance(told, dict) and not isinstance(told.get("balances", []), list):
+        raise_malformed("balances", told["balances"], "a list")  # ccxt would make an empty account of it
     balances = {}
     for asset in _table("balances: total", table.get("total")):
         row = _table(f"balance of {asset}", table.get(asset))

@@ -18,6 +18,7 @@ from levibot.errors import (
 from levibot.exchange.budget import WeightClass
 from levibot.exchange.credentials import Credentials
 from levibot.exchange.failures import answer_of
+from levibot.exchange.key_permissions import examine_key
 from levibot.exchange.own_data import (
     read_balances,
     read_cancelled,
@@ -28,6 +29,7 @@ from levibot.exchange.own_data import (
     read_transfers,
 )
 from levibot.exchange.own_trades import fetch_order_trades, fetch_since
+from levibot.exchange.private_building import build_private
 from levibot.exchange.private_quirks import PrivateQuirks, private_quirks_of
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.trading import Balance, ExchangeOrder, OwnTrade, Placement, Transfer
@@ -42,15 +44,10 @@ _NEEDED = {  # ccxt's word for having it → what for
     "fetchMyTrades": "list own trades",
     "fetchBalance": "read balances",
 }
-_VARIABLES = {"apiKey": "key", "secret": "secret", "password": "password"}
 _CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,32}")  # what all exchanges take
 _ALREADY_THERE = re.compile(r"duplicat|repeat|already exist", re.IGNORECASE)
 _SERVER_FAILED = 500  # from this status of HTTP on a refusal is none: what failed may have come after the order
 _TRANSFER_OVERLAP_MS = 7 * 86_400_000  # a deposit counts when it arrives, and is listed by when it was seen
-
-
-def _ignore(*_: object) -> None:
-    """Nobody listens."""
 
 
 class PrivateTrading:
@@ -82,26 +79,28 @@ class PrivateTrading:
         ConfigError
             If the exchange cannot be traded on, or the key lacks a part.
         """
-        made = self._session.sibling(_ignore, _ignore, _ignore)
-        self._made = made
-        missing = [purpose for name, purpose in _NEEDED.items() if not made.has.get(name)]
+        self._made = build_private(self._session, self._credentials)
+        missing = [purpose for name, purpose in _NEEDED.items() if not self._made.has.get(name)]
         if missing:
             raise ConfigError(
                 f"{self._session.id} cannot be traded on: ccxt cannot {', '.join(missing)} there; "
                 'choose another exchange, or mode = "paper"'
             )
-        made.apiKey, made.secret = self._credentials.key, self._credentials.secret
-        made.password = self._credentials.password or None
-        for name, needed in made.requiredCredentials.items():
-            if needed and not getattr(made, name, None):
-                part = _VARIABLES.get(name)
-                remedy = f"add its {part}" if part else "it cannot be used by LeviBot"
-                raise ConfigError(f"{self._session.id} wants a {part or name} with the key; {remedy}")
-        made.number = str
-        made.options["maxRetriesOnFailure"] = 0
-        made.open()
+        self._made.open()
         # By itself aiohttp sends a DELETE again whose answer was lost: then a cancellation is refused that worked.
-        made.session._retry_connection = False
+        self._made.session._retry_connection = False
+
+    async def examine_key(self) -> list[str]:
+        """Ask what the key may do, as far as the exchange tells; returns what the operator should know.
+
+        Raises
+        ------
+        UnfitKeyError
+            If it may withdraw, may not trade, or is none.
+        RetryError, BackOffError
+            If nobody knows now.
+        """
+        return await examine_key(self._ask, self._session.id, self._credentials)
 
     async def close(self) -> None:
         """End it; no task and no socket is left."""

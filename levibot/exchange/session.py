@@ -24,9 +24,10 @@ from levibot.exchange.budget import Allowance, Budget, Role, WeightClass
 from levibot.exchange.building import build
 from levibot.exchange.cooldown import FILE, CoolDown
 from levibot.exchange.failures import translate
-from levibot.exchange.guard import PERMIT, Permit, Watcher
+from levibot.exchange.guard import Watcher
 from levibot.exchange.loop_errors import LoopErrors
 from levibot.exchange.markets import merge, read_markets
+from levibot.exchange.permit import PERMIT, Permit
 from levibot.exchange.quirks import Quirks, quirks_of
 from levibot.exchange.reach import Reach
 from levibot.exchange.server_clock import ServerClock

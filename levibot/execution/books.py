@@ -225,6 +225,11 @@ class Books:
 
     # ------------------------------------------------------------------ questions
 
+    @property
+    def refused_writes(self) -> int:
+        """Writes that a full disk refused since they were opened."""
+        return self._store.refused
+
     def position(self, symbol: str) -> Position:
         """Position of `symbol`, flat if there never was one."""
         return self.positions.get(symbol) or flat(symbol)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from levibot.bus.messages import (
     AccountRequest,
     AccountSnapshot,
+    Bar,
+    Book,
     BrokerReply,
     BrokerReport,
     BrokerRequest,
@@ -26,6 +28,7 @@ from levibot.bus.messages import (
     SetTradingState,
     SubmitOrder,
     Tick,
+    Trades,
     TradingStateReport,
 )
 from levibot.clock import boot_ns, wall_ms
@@ -121,6 +124,11 @@ class Broker:
         if self._held and not self._disk_retry_ns:  # what the disk refuses is tried again by the timer alone
             self._release(tick.symbol)
 
+    def on_flow(self, item: Book | Trades | Bar) -> None:
+        """Take in an order book, public trades or a closed bar; while the disk refuses writes, in vain."""
+        if not self._disk_retry_ns:
+            self._survive(lambda: self.publish(self._exchange.on_flow(item)))
+
     def on_timer(self) -> None:
         """Deal with intents that have waited long enough."""
         now = boot_ns()
@@ -192,7 +200,14 @@ class Broker:
     def report(self, refused: int) -> BrokerReport:
         """The broker's part of a heartbeat."""
         counts = {state: count for state, count in self._books.counts.items() if count}
-        return BrokerReport(self._books.seq, len(self._books.open), counts, refused, self._exchange.unprotected())
+        return BrokerReport(
+            seq=self._books.seq,
+            open_orders=len(self._books.open),
+            orders=counts,
+            refused_messages=refused,
+            unprotected=self._exchange.unprotected(),
+            refused_writes=self._books.refused_writes,
+        )
 
     def _arrive(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
         due = []

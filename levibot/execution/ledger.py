@@ -162,6 +162,11 @@ class Ledger:
         """Random part of the client ids made here."""
         return self._state.generation
 
+    @property
+    def refused_writes(self) -> int:
+        """Writes that a full disk refused since it was opened."""
+        return self._store.refused
+
     def open_ids(self) -> list[str]:
         """Client ids whose end is not known."""
         return list(self._orders)

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-from levibot.bus.messages import MarketSpec, Side, Tick
+from levibot.bus.messages import Tick
 from levibot.config_execution import PaperConfig
-from levibot.execution.precision import ceil_to, floor_to
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,6 @@ class Quote:
             return None
         last, half = Decimal(repr(tick.last)), Decimal(repr(paper.spread)) / 2
         return cls(last * (1 - half), last * (1 + half))
-
-    def market_price(self, side: Side, market: MarketSpec, paper: PaperConfig) -> Decimal:
-        """What a market order pays or gets: slippage against it, rounded against it to the price tick."""
-        slippage = Decimal(repr(paper.slippage))
-        if side == "buy":
-            return ceil_to(self.ask * (1 + slippage), market.price_tick)
-        return max(floor_to(self.bid * (1 - slippage), market.price_tick), market.price_tick)
 
 
 def _is_price(value: float) -> bool:

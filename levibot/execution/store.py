@@ -60,6 +60,7 @@ class Store:
         lock_timeout: float = 1.0,
     ) -> None:
         self.path = path
+        self.refused = 0  # writes, by a full disk
         self.created = not path.exists()
         with named_errors(path):
             if self.created:
@@ -108,6 +109,9 @@ class Store:
         except CorruptStoreError:
             with named_errors(self.path):
                 self.path.with_name(self.path.name + _SUSPECT).touch(mode=0o600)
+            raise
+        except FullDiskError:
+            self.refused += 1
             raise
 
     @contextmanager

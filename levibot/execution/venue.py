@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from levibot.bus.messages import Intent, MarketSpec, OrderEvent, Tick
+from levibot.bus.messages import Bar, Book, Intent, MarketSpec, OrderEvent, Tick, Trades
 
 
 class Venue(Protocol):
@@ -37,6 +37,10 @@ class Venue(Protocol):
 
     def on_tick(self, tick: Tick) -> list[OrderEvent]:
         """Take in a price, and do what it triggers."""
+        ...
+
+    def on_flow(self, item: Book | Trades | Bar) -> list[OrderEvent]:
+        """Take in an order book, public trades or a closed bar, and do what they let through."""
         ...
 
     def on_timer(self) -> list[OrderEvent]:

@@ -161,6 +161,16 @@ def _writes_refused(facts: Facts, _told: bool) -> Iterable[Finding]:
         )
 
 
+def _disk_full(facts: Facts, _told: bool) -> Iterable[Finding]:
+    if facts.ballast_freed:
+        yield Finding(
+            "disk_full",
+            "critical",
+            f"the disk is full, nothing is opened; what was kept for exits is given up: {facts.ballast_freed}",
+            "make room on the disk of data_dir; the rest goes by itself",
+        )
+
+
 def _clock_skew(facts: Facts, _told: bool) -> Iterable[Finding]:
     offset, error = facts.clock_offset, facts.kernel_error
     if offset is not None and abs(offset) > facts.clock_limit:
@@ -204,6 +214,7 @@ CONDITIONS = (
     Condition("reducing", after=120.0, calm=5.0, find=_reducing),
     Condition("equity_unknown", after=60.0, calm=5.0, find=_equity_unknown),
     Condition("disk_low", after=0.0, calm=30.0, find=_disk_low),
+    Condition("disk_full", after=0.0, calm=0.0, find=_disk_full),
     Condition("writes_refused", after=0.0, calm=0.0, find=_writes_refused),
     Condition("clock_skew", after=30.0, calm=60.0, find=_clock_skew),
     Condition("notifier", after=5.0, calm=10.0, find=_notifier),

@@ -26,10 +26,11 @@ from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
 from levibot.spec import engine_name
 from levibot.supervisor.audit import AUDIT_FILE, AuditTrail
+from levibot.supervisor.ballast import Ballast
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.history import RestartHistory
-from levibot.supervisor.housekeeping import keep_house
+from levibot.supervisor.housekeeping import keep_ballast, keep_house
 from levibot.supervisor.identity import full_name, instance, new_epoch
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
@@ -114,7 +115,7 @@ class Daemon:
             ) from error
         await self.alerts.load()
         parts = (self.manager.watch(), self.desk.run(), self.lag.run(), self.lookout.run(), self.audit.run())
-        tasks = [loop.create_task(duty) for duty in (*parts, keep_house(self))]
+        tasks = [loop.create_task(duty) for duty in (*parts, keep_house(self), keep_ballast(self))]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
         reports = loop.create_task(self.service.report(lambda: works(self), lambda: summary(self)))
@@ -261,6 +262,7 @@ class Daemon:
         )
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
+        self.ballast = Ballast(config.state_dir / "ballast")
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(

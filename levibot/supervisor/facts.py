@@ -49,6 +49,8 @@ class Facts:
         Bytes.
     refused_lately
         Writes that the disk refused within the last minute.
+    ballast_freed
+        Why the room that was kept for exits has been given up; empty if it was not.
     exchange
         Name of the exchange that a live source streams from.
     cool_down
@@ -88,6 +90,7 @@ class Facts:
     disk_free: int | None = None
     disk_limit: float = 0.0
     refused_lately: int = 0
+    ballast_freed: str = ""
     exchange: str = ""
     cool_down: float | None = 0.0
     cool_down_reason: str = ""

@@ -108,6 +108,7 @@ class Lookout:
             disk_free=free_bytes(config.supervisor.data_dir),
             disk_limit=config.alerts.disk_free_mb * 1e6,
             refused_lately=self._refused.count(now),
+            ballast_freed=daemon.ballast.freed,
             exchange=live.exchange if live else "",
             cool_down=(live.cool_down_s if live else 0.0) if feed else None,
             cool_down_reason=live.cool_down_reason if live else "",

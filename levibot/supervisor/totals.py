@@ -38,6 +38,7 @@ _COUNTERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
         "trades",
         "books",
         "corrections",
+        "refused_writes",
     ),
     FeedReport: ("published", "refused_messages", "live", "recorder"),
     LiveReport: ("markets", "dials", "reconnects", "probes", "frames", "parse_buckets", "parse_seconds"),
@@ -54,7 +55,7 @@ _COUNTERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
         "malformed",
     ),
     RecorderReport: ("messages", "bytes", "dropped"),
-    BrokerReport: ("refused_messages",),
+    BrokerReport: ("refused_messages", "refused_writes"),
     InferenceReport: ("answered", "refused", "expired", "batches", "swaps", "refused_messages"),
     NotifierReport: ("sent", "failed"),
 }

@@ -31,6 +31,7 @@ FAST: dict[str, Any] = {
     "policy.broker.heartbeat_interval": 0.1,
     "policy.broker.hang_after": 3.0,
     "supervisor.sample_interval": 0.2,
+    "supervisor.ballast_mb": 1,
     "feed.tick_hz": 20.0,
     "feed.speed": 120.0,
 }

@@ -6,6 +6,7 @@ import os
 import signal
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.daemon.conftest import MakeDaemon
@@ -79,3 +80,17 @@ def test_a_loss_beyond_the_days_limit_stops_trading_and_is_told(make_daemon: Mak
     alert: dict[str, Any] = daemon.wait(told, "the daily stop to be told", seconds=30)
     assert "%" in alert["message"]
     assert "`levibotctl risk reset-day`" in alert["remedy"]
+
+
+def test_a_disk_that_refuses_the_books_frees_the_ballast_and_bars_entries(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(symbols=["BTC/USDT"], **{"engine.strategy": f"{FAULTS}:Restless", "feed.speed": 600.0})
+    daemon.start()
+    ballast = daemon.state / "ballast"
+    daemon.wait(lambda: ballast.exists() and ballast.stat().st_size == 1_000_000, "the ballast")
+    broker = psutil.Process(daemon.worker_pids()["broker"])
+    broker.rlimit(psutil.RLIMIT_FSIZE, (1, psutil.RLIM_INFINITY))
+    daemon.wait(lambda: "disk_full" in standing(daemon), "the full disk to be told")
+    assert not ballast.exists()
+    risk = daemon.status()["daemon"]
+    assert (risk["risk_state"], "disk_full" in risk["risk_reason"]) == ("REDUCING", True)
+    broker.rlimit(psutil.RLIMIT_FSIZE, (psutil.RLIM_INFINITY, psutil.RLIM_INFINITY))

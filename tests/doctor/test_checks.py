@@ -342,7 +342,7 @@ def test_folders_and_secrets_that_others_can_read_are_found(
     findings = list(check_permissions(sound))
     assert of(findings, "data_dir").level == "warn"
     assert of(findings, "API token").level == "fail"
-    assert of(findings, "alerts.targets_file").remedy == f"chmod 0600 {targets}"
+    assert of(findings, "alerts.targets_file").remedy == f"chmod 600 {targets}"
     assert "secret" not in str(findings)
     data.chmod(0o777)
     assert of(check_permissions(sound), "data_dir").level == "fail"
@@ -360,7 +360,7 @@ def test_what_belongs_to_somebody_else_is_found(run_dir: Path) -> None:
     assert permissions.check_folder("data_dir", folder, os.geteuid()).level == "fail"
     assert permissions.check_secret("token", file, os.geteuid()).level == "fail"
     os.chown(file, 0, 0)
-    assert permissions.check_secret("token", file, 12345).remedy == "chown it to uid 12345"
+    assert permissions.check_secret("token", file, 12345).remedy == f"chown 12345 {file}"
 
 
 def test_a_configuration_that_everybody_may_write_is_found(run_dir: Path) -> None:

@@ -7,13 +7,14 @@ import asyncio
 import json
 import signal
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
 from tests.exchange import connect
 from tests.exchange.faults import Fault, from_mappings
 from tests.exchange.server import Exchange
-from tests.exchange.settings import KEY, SECRET, DialectName, Settings
+from tests.exchange.settings import KEY, MONEY, SECRET, DialectName, Settings, account
 
 
 def read_faults(path: Path) -> list[Fault]:
@@ -38,11 +39,17 @@ def parse(arguments: list[str] | None = None) -> Settings:
     parser.add_argument("--replay", type=Path, help="a file or folder of frames, or a folder of candles")
     parser.add_argument("--faults", type=Path, help="JSON or TOML")
     parser.add_argument("--weight-limit", type=int)
+    parser.add_argument("--money", default="", help="ASSET=AMOUNT, comma between them, in place of what there is")
+    parser.add_argument("--can-withdraw", action="store_true", help="what the key may do")
     parser.add_argument("--idle-s", type=float, help="seconds of silence until a connection is closed")
     parser.add_argument("--clock-offset-ms", type=int, default=0, help="how wrong its clock and market time are")
     parser.add_argument("--log", type=Path, help="write every request and stream event as JSON lines")
     given = parser.parse_args(arguments)
+    money = dict(part.split("=") for part in filter(None, given.money.split(",")))
+    owner = account(given.dialect, money={asset: Decimal(amount) for asset, amount in money.items()} or MONEY)
+    owner.can_withdraw = given.can_withdraw
     return Settings(
+        accounts=[owner],
         dialect=given.dialect,
         symbols=tuple(given.symbols.split(",")),
         quiet=tuple(filter(None, given.quiet.split(","))),

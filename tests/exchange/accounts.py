@@ -126,6 +126,19 @@ class Balance:
 
 
 @dataclass
+class Transfer:
+    """A deposit, or a withdrawal whose fee comes on top of its amount."""
+
+    id: str
+    asset: str
+    amount: Decimal
+    is_deposit: bool
+    time_ms: int
+    fee: Decimal = Decimal(0)
+    done: bool = True
+
+
+@dataclass
 class Account:
     """One API key and what it may and has."""
 
@@ -133,12 +146,33 @@ class Account:
     secret: str
     can_trade: bool = True
     can_withdraw: bool = False
+    tied_to_address: bool = True
     fee_asset: FeeAsset = "received"
     maker: Decimal = Decimal("0.001")
     taker: Decimal = Decimal("0.001")
     balances: dict[str, Balance] = field(default_factory=lambda: defaultdict(Balance))
     orders: dict[int, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
+    transfers: list[Transfer] = field(default_factory=list)
+
+    def transfer(
+        self, asset: str, amount: Decimal, time_ms: int, *, fee: Decimal = Decimal(0), done: bool = True
+    ) -> Transfer:
+        """Deposit an amount, or withdraw a negative one; a deposit that is not done has not arrived yet."""
+        number = f"{len(self.transfers) + 1:032x}"
+        made = Transfer(number, asset, abs(amount), amount > 0, time_ms, fee, done)
+        if not made.is_deposit:
+            self.balances[asset].free += amount - fee
+        elif done:
+            self.balances[asset].free += amount
+        self.transfers.append(made)
+        return made
+
+    def finish(self, transfer: Transfer) -> None:
+        """Let one that was under way arrive."""
+        transfer.done = True
+        if transfer.is_deposit:
+            self.balances[transfer.asset].free += transfer.amount
 
     def order(self, order_id: int | None, client_id: str | None) -> Order | None:
         """By its id, else the youngest with that client id."""

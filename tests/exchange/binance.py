@@ -10,7 +10,7 @@ from tests.exchange import binance_format
 from tests.exchange.accounts import OrderRequest, OrderType, Reason, RejectedError, TimeInForce
 from tests.exchange.binance_sockets import BinanceSockets
 from tests.exchange.dialect import ApiError, AuthProblem, Call, Route
-from tests.exchange.model import Bar, text
+from tests.exchange.model import DAY_MS, Bar, text
 from tests.exchange.v3_format import TYPES
 
 REFUSALS: dict[Reason, tuple[int, str]] = {
@@ -71,6 +71,8 @@ class Binance(BinanceSockets):
             ("PUT", f"{v3}/userDataStream"): Route(2, "key", lambda call: {}),
             ("DELETE", f"{v3}/userDataStream"): Route(2, "key", lambda call: {}),
             ("GET", "/sapi/v1/account/apiRestrictions"): Route(1, "signed", self.restrictions),
+            ("GET", "/sapi/v1/capital/deposit/hisrec"): Route(1, "signed", self.deposits),
+            ("GET", "/sapi/v1/capital/withdraw/history"): Route(1, "signed", self.withdrawals),
         }
 
     def weight_headers(self, used: int) -> dict[str, str]:
@@ -155,7 +157,7 @@ class Binance(BinanceSockets):
     def restrictions(self, call: Call) -> dict[str, Any]:
         """What this key may do; the account's own canWithdraw says nothing of the key."""
         return {
-            "ipRestrict": False,
+            "ipRestrict": call.owner.tied_to_address,
             "createTime": self.clock.started_ms,
             "enableReading": True,
             "enableWithdrawals": call.owner.can_withdraw,
@@ -165,6 +167,12 @@ class Binance(BinanceSockets):
             "permitsUniversalTransfer": False,
             "enableSpotAndMarginTrading": call.owner.can_trade,
         }
+
+    def deposits(self, call: Call) -> list[dict[str, Any]]:
+        return [binance_format.deposit(transfer) for transfer in reversed(self.transfers(call, deposits=True))]
+
+    def withdrawals(self, call: Call) -> list[dict[str, Any]]:
+        return [binance_format.withdrawal(transfer) for transfer in reversed(self.transfers(call, deposits=False))]
 
     # ------------------------------------------------------------------ orders
 
@@ -275,19 +283,28 @@ class Binance(BinanceSockets):
         return [binance_format.order(order, state.instrument.id) for order in found[-self.page_of(call, 500) :]]
 
     def my_trades(self, call: Call) -> list[dict[str, Any]]:
+        """From a time or a number on the oldest, else the newest; a time spans a day at most."""
         state = self.state(call)
-        since, order_id, from_id = call.whole("startTime") or 0, call.whole("orderId"), call.whole("fromId") or 0
+        start_ms, end_ms, from_id = call.whole("startTime"), call.whole("endTime"), call.whole("fromId")
+        order_id = call.whole("orderId")
+        if start_ms is not None:
+            end_ms = start_ms + DAY_MS if end_ms is None else end_ms
+            if end_ms - start_ms > DAY_MS:
+                raise ApiError(400, -1127, "More than 24 hours between startTime and endTime.")
         found = [
             fill
             for fill in call.owner.fills
             if fill.symbol == state.instrument.symbol
-            and fill.time_ms >= since
-            and fill.trade_id >= from_id
+            and (start_ms is None or fill.time_ms >= start_ms)
+            and (end_ms is None or fill.time_ms <= end_ms)
+            and (from_id is None or fill.trade_id >= from_id)
             and order_id in (None, fill.order_id)
         ]
+        page = self.page_of(call, 500)
+        found = found[-page:] if start_ms is None and from_id is None else found[:page]
         return [
             binance_format.fill(fill, state.instrument.id, call.owner.orders[fill.order_id].list_id)
-            for fill in found[-self.page_of(call, 500) :]
+            for fill in found
         ]
 
 

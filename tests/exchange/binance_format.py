@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from tests.exchange.accounts import Fill, Order
+from tests.exchange.accounts import Fill, Order, Transfer
 from tests.exchange.market import SymbolMarket
 from tests.exchange.model import text
 from tests.exchange.v3_format import TYPE_NAMES, amounts
@@ -73,6 +74,41 @@ def fill(fill: Fill, market_id: str, list_id: int) -> dict[str, Any]:
         "isBuyer": fill.side == "buy",
         "isMaker": fill.is_maker,
         "isBestMatch": True,
+    }
+
+
+def deposit(transfer: Transfer) -> dict[str, Any]:
+    return {
+        "id": transfer.id,
+        "amount": text(transfer.amount),
+        "coin": transfer.asset,
+        "network": "LOOP",
+        "status": 1 if transfer.done else 0,
+        "address": "loopback",
+        "addressTag": "",
+        "txId": f"0x{transfer.id}",
+        "insertTime": transfer.time_ms,
+        "transferType": 0,
+        "confirmTimes": "1/1",
+        "walletType": 0,
+    }
+
+
+def withdrawal(transfer: Transfer) -> dict[str, Any]:
+    """The fee comes on top; times are written out."""
+    applied = datetime.fromtimestamp(transfer.time_ms // 1000, UTC)
+    return {
+        "id": transfer.id,
+        "amount": text(transfer.amount),
+        "transactionFee": text(transfer.fee),
+        "coin": transfer.asset,
+        "status": 6 if transfer.done else 4,
+        "address": "loopback",
+        "txId": f"0x{transfer.id}",
+        "applyTime": applied.strftime("%Y-%m-%d %H:%M:%S"),
+        "network": "LOOP",
+        "transferType": 0,
+        "walletType": 0,
     }
 
 

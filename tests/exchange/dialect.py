@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from tests.exchange.accounts import Account, Fill, Order, OrderRequest, Reason, RejectedError
+from tests.exchange.accounts import Account, Fill, Order, OrderRequest, Reason, RejectedError, Transfer
 from tests.exchange.market import SymbolMarket
 from tests.exchange.model import Instrument, Kind, MarketEvent, Side
 from tests.exchange.sockets import Connection, Encoded
@@ -185,6 +186,17 @@ class Dialect(ABC):
 
     def page_of(self, call: Call, default: int) -> int:
         return max(1, min(call.whole("limit") or default, self.page))
+
+    # ------------------------------------------------------------------ account
+
+    def transfers(self, call: Call, *, deposits: bool) -> list[Transfer]:
+        """Those of an account that a call asks for, oldest first."""
+        start_ms, end_ms = call.whole("startTime") or 0, call.whole("endTime") or sys.maxsize
+        return [
+            transfer
+            for transfer in call.owner.transfers
+            if transfer.is_deposit == deposits and start_ms <= transfer.time_ms <= end_ms
+        ]
 
     # ------------------------------------------------------------------ orders
 

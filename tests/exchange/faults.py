@@ -20,6 +20,8 @@ FaultKind = Literal[
     "truncated",
     "bad_json",
     "null_rows",
+    "no_such_order",
+    "repeated",
     # connections and subscriptions
     "refuse",
     "accept_then_drop",
@@ -68,7 +70,8 @@ class Fault:
         Strikes only connections that were open when it was armed, so that a reconnect heals.
     status, retry_after, delay_ms, skew_ms
         Parameters of their kinds. A `delay` holds up an answer, a dial or a frame; what comes behind a held
-        frame overtakes it unless it is held up as well.
+        frame overtakes it unless it is held up as well. `no_such_order` is the answer of a part of the exchange
+        that has not heard of an order yet; of a `repeated` request, which comes twice, the second answer arrives.
     """
 
     kind: FaultKind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,7 @@ TYPES: dict[str, tuple[OrderType, TimeInForce]] = {
     "IMMEDIATE_OR_CANCEL": ("limit", "IOC"),
     "FILL_OR_KILL": ("limit", "FOK"),
 }
+OWN_TRADES_PAGE = 100
 TYPE_NAMES = {value: name for name, value in TYPES.items()}
 WEIGHTS = {"exchangeInfo": 10, "trades": 5, "ticker/24hr": 1}
 
@@ -57,6 +59,8 @@ class Mexc(MexcSockets):
             **self.public_routes(WEIGHTS),
             ("GET", "/api/v1/contract/detail"): Route(1, "public", self.no_contracts),
             ("GET", f"{v3}/capital/config/getall"): Route(10, "signed", self.currencies),
+            ("GET", f"{v3}/capital/deposit/hisrec"): Route(1, "signed", self.deposits),
+            ("GET", f"{v3}/capital/withdraw/history"): Route(1, "signed", self.withdrawals),
             ("GET", f"{v3}/account"): Route(10, "signed", self.account),
             ("POST", f"{v3}/order"): Route(1, "signed", self.new_order),
             ("POST", f"{v3}/order/test"): Route(1, "signed", lambda call: {}),
@@ -162,7 +166,7 @@ class Mexc(MexcSockets):
         owner = call.owner
         return {
             "canTrade": owner.can_trade,
-            "canWithdraw": owner.can_withdraw,
+            "canWithdraw": True,  # the account, whatever the key may do
             "canDeposit": True,
             "updateTime": None,
             "accountType": "SPOT",
@@ -172,6 +176,44 @@ class Mexc(MexcSockets):
                 for asset, balance in owner.balances.items()
             ],
         }
+
+    def deposits(self, call: Call) -> list[dict[str, Any]]:
+        return [
+            {
+                "amount": text(transfer.amount),
+                "coin": f"{transfer.asset}-LOOP",
+                "network": "LOOP",
+                "status": 5 if transfer.done else 4,
+                "address": "loopback",
+                "txId": f"{transfer.id}:0",
+                "insertTime": transfer.time_ms,
+                "unlockConfirm": "1",
+                "confirmTimes": "1",
+                "memo": None,
+            }
+            for transfer in reversed(self.transfers(call, deposits=True))
+        ]
+
+    def withdrawals(self, call: Call) -> list[dict[str, Any]]:
+        """The amount holds the fee."""
+        return [
+            {
+                "id": transfer.id,
+                "txId": None,
+                "coin": f"{transfer.asset}-LOOP",
+                "network": "LOOP",
+                "address": "loopback",
+                "amount": text(transfer.amount + transfer.fee),
+                "transferType": 0,
+                "status": 7 if transfer.done else 4,
+                "transactionFee": text(transfer.fee),
+                "confirmNo": None,
+                "applyTime": transfer.time_ms,
+                "remark": "",
+                "memo": None,
+            }
+            for transfer in reversed(self.transfers(call, deposits=False))
+        ]
 
     # ------------------------------------------------------------------ orders
 
@@ -259,16 +301,19 @@ class Mexc(MexcSockets):
         return [self._view(order) for order in found[-self.page_of(call, 500) :]]
 
     def my_trades(self, call: Call) -> list[dict[str, Any]]:
+        """The newest, newest first."""
         state = self.state(call)
-        since, wanted = call.whole("startTime") or 0, call.params.get("orderId")
+        start_ms, end_ms = call.whole("startTime") or 0, call.whole("endTime") or sys.maxsize
+        wanted = call.params.get("orderId")
         found = [
             fill
             for fill in call.owner.fills
             if fill.symbol == state.instrument.symbol
-            and fill.time_ms >= since
+            and start_ms <= fill.time_ms <= end_ms
             and wanted in (None, order_id(fill.order_id))
         ]
-        return [self._fill(fill, state.instrument.id) for fill in found[-self.page_of(call, 100) :]]
+        page = min(self.page_of(call, 100), OWN_TRADES_PAGE)
+        return [self._fill(fill, state.instrument.id) for fill in reversed(found[-page:])]
 
     @staticmethod
     def _fill(fill: Fill, market_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from tests.exchange.accounts import RejectedError
+from tests.exchange.accounts import Reason, RejectedError
 from tests.exchange.dialect import ApiError, Call, Route
 from tests.exchange.faults import Fault, FaultKind
 from tests.exchange.log import Request
@@ -17,6 +17,7 @@ from tests.exchange.log import Request
 if TYPE_CHECKING:
     from tests.exchange.server import Exchange
 
+DURING: tuple[FaultKind, ...] = ("no_such_order", "repeated")
 BEFORE: tuple[FaultKind, ...] = ("delay", "hang", "reset", "status")
 AFTER: tuple[FaultKind, ...] = ("lost_answer", "html", "truncated", "bad_json", "null_rows")
 HTML = "<html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
@@ -53,7 +54,12 @@ class Rest:
             response = await self._before(request, fault)
             if response is not None:
                 return response
-        status, body = self._result(request, call)
+        fault = self.exchange.faults.strike(DURING, logged.target, symbol)
+        if fault is not None:
+            logged.fault = fault.kind
+        if fault is not None and fault.kind == "repeated":
+            self._result(request, call)
+        status, body = self._result(request, call, hidden=fault is not None and fault.kind == "no_such_order")
         headers = self.exchange.dialect.weight_headers(self.exchange.limit.used)
         if status in (418, 429):
             headers["Retry-After"] = str(body.pop("retry_after"))
@@ -69,7 +75,7 @@ class Rest:
         state = dialect.states.get(call.params.get(dialect.symbol_parameter, ""))
         return state.instrument.symbol if state else None
 
-    def _result(self, request: web.Request, call: Call) -> tuple[int, Any]:
+    def _result(self, request: web.Request, call: Call, *, hidden: bool = False) -> tuple[int, Any]:
         dialect = self.exchange.dialect
         route: Route | None = dialect.routes.get((request.method, request.path))
         verdict = self.exchange.limit.spend(route.weight if route else 1)
@@ -80,6 +86,8 @@ class Rest:
             return 404, {"code": 404, "msg": f"no route {request.method} {request.path}"}
         try:
             dialect.authorise(route, call)
+            if hidden:
+                raise RejectedError(Reason.NO_SUCH_ORDER)
             return 200, route.answer(call)
         except RejectedError as rejected:
             error = dialect.refusal(rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -17,14 +18,18 @@ PUBLIC_ONLY: tuple[DialectName, ...] = ("bybit", "okx", "kraken")
 """Those that speak market data only."""
 
 
-def account(dialect: DialectName, key: str = KEY, secret: str = SECRET) -> Account:
+MONEY = {"USDT": Decimal(100_000), "BTC": Decimal(2), "ETH": Decimal(20)}
+
+
+def account(
+    dialect: DialectName, key: str = KEY, secret: str = SECRET, money: Mapping[str, Decimal] = MONEY
+) -> Account:
     """An account with money, at the dialect's fees: MEXC takes them in the quote asset and none from makers."""
     owner = Account(key, secret)
     if dialect == "mexc":
         owner.fee_asset, owner.maker, owner.taker = "quote", Decimal(0), Decimal("0.0005")
-    owner.balances["USDT"] = Balance(Decimal(100_000))
-    owner.balances["BTC"] = Balance(Decimal(2))
-    owner.balances["ETH"] = Balance(Decimal(20))
+    for asset, amount in money.items():
+        owner.balances[asset] = Balance(amount)
     return owner
 
 

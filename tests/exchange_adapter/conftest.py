@@ -14,9 +14,11 @@ from levibot.exchange.budget import Role
 from levibot.exchange.session import ExchangeSession, Listeners
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import Settings
+from tests.exchange_adapter.trading import SYMBOL, Account
+
+__all__ = ["SYMBOL"]
 
 T = TypeVar("T")
-SYMBOL = "BTC/USDT"
 SECONDS = 30.0
 KLINES = "GET /api/v3/klines"
 
@@ -79,3 +81,16 @@ def house(running_exchange: RunningExchange, tmp_path: Path) -> Iterator[House]:
     """One exchange of each dialect, without faults at the start of a test."""
     yield House(running_exchange, tmp_path / "state")
     running_exchange.clear()
+
+
+@pytest.fixture(scope="module", params=["binance", "mexc"])
+def private_exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    with running(Settings(dialect=request.param, trades_per_s=20.0, weight_limit=1_000_000)) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def account(private_exchange: RunningExchange, tmp_path: Path) -> Iterator[Account]:
+    """An account in each dialect, without faults at the start of a test."""
+    yield Account(private_exchange, tmp_path / "state")
+    private_exchange.clear()

@@ -2,76 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from decimal import Decimal
-from pathlib import Path
-from typing import TypeVar
-
 import pytest
 
 from levibot.errors import ExchangeRefusedError, OrderGoneError
 from levibot.exchange.private import PrivateTrading
 from levibot.exchange.trading import Placement
-from tests.exchange.running import RunningExchange, running
-from tests.exchange.settings import Settings
 from tests.exchange_adapter.conftest import SYMBOL
-from tests.exchange_adapter.trading import open_trading
-
-T = TypeVar("T")
-AMOUNT = Decimal("0.01")
-FAR_BELOW, FAR_ABOVE = Decimal("0.8"), Decimal("1.2")
-
-
-class Account:
-    """An exchange, and trading on it."""
-
-    def __init__(self, exchange: RunningExchange, state_dir: Path) -> None:
-        self.exchange = exchange
-        self.state_dir = state_dir
-        self._sequence = 0
-
-    def play(self, scenario: Callable[[PrivateTrading], Awaitable[T]]) -> T:
-        """Open a session and trading, run a scenario; nothing of it may be left."""
-
-        async def act() -> T:
-            async with asyncio.timeout(30), open_trading(self.exchange, self.state_dir) as trading:
-                result = await scenario(trading)
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            assert not left, left
-            return result
-
-        return asyncio.run(act())
-
-    def new_id(self) -> str:
-        self._sequence += 1
-        return f"test-{self.state_dir.parent.name[-8:].replace('_', '0')}-{self._sequence}-E"
-
-    def buy(self, **terms: object) -> Placement:
-        kind = "limit" if "limit_price" in terms else "market"
-        return Placement(self.new_id(), SYMBOL, "buy", kind, AMOUNT, **terms)  # type: ignore[arg-type]
-
-    def price(self, factor: Decimal) -> Decimal:
-        state = self.exchange.exchange.market.symbols[SYMBOL]
-        best = state.book.best("sell")
-        assert best is not None
-        return state.instrument.to_tick(best[0] * factor)
-
-    @property
-    def placed(self) -> int:
-        return len(self.exchange.log.asked("POST /api/v3/order"))
-
-
-@pytest.fixture(scope="module", params=["binance", "mexc"])
-def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
-    with running(Settings(dialect=request.param, trades_per_s=20.0)) as started:
-        yield started
-
-
-@pytest.fixture
-def account(exchange: RunningExchange, tmp_path: Path) -> Iterator[Account]:
-    yield Account(exchange, tmp_path / "state")
-    exchange.clear()
+from tests.exchange_adapter.trading import AMOUNT, FAR_BELOW, Account
 
 
 def test_a_market_order_is_filled_and_its_fills_add_up_exactly(account: Account) -> None:

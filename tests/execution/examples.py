@@ -99,7 +99,7 @@ class Desk:
     def __init__(self, path: Path, *, cash: str = "10000", instance: str = "test", **paper: Any) -> None:
         self.path = path
         self.instance = instance
-        self.paper = PaperConfig(**{"cash": D(cash), "slippage": 0.0, "spread": 0.0, **paper})
+        self.paper = PaperConfig(**{"cash": D(cash), "slippage": 0.0, "spread": 0.0, "latency": 0.0, **paper})
         self.markets = [market()]
         self.start()
 

@@ -89,7 +89,13 @@ def test_a_quantity_is_rounded_down_to_the_step(desk: Desk) -> None:
         (entry("0.0505", stop_loss=D(98)), "not_closable: dust at its stop: 0.05 BTC at 98"),
         (entry("1", kind="limit", limit_price=D("0.004")), "limit_price is below the price tick 0.01"),
         (entry("1E+18", kind="limit", limit_price=D("1E+18")), "not enough USDT"),
-        (entry("1", kind="trailing_stop", trailing_offset=D(1)), "trailing stops are not supported"),
+        (entry("1", kind="trailing_stop", trailing_offset=D(1)), "must be reduce_only"),
+        (entry("1", trailing_offset=D(1)), "needs trailing_offset, and no other order has one"),
+        (entry("1", trailing_stop=D(100)), "crossed: trailing_stop 100 is a distance as large as the price"),
+        (entry("1", trigger_price=D(100)), "has no trigger_price"),
+        (entry("1", limit_price=D(100)), "has no limit_price"),
+        (entry("1", time_in_force="ioc"), "post_only and ioc need a limit order"),
+        (entry("1", kind="limit", limit_price=D(90), time_in_force="ioc", post_only=True), "post_only rests"),
         (entry("1", kind="limit"), "needs limit_price"),
         (entry("1", kind="stop", trigger_price=D(110)), "must be reduce_only"),
         (entry("-1"), "must be a positive number"),
@@ -115,7 +121,7 @@ def test_prices_of_a_few_ticks_and_quantities_of_billions_add_up(desk: Desk) -> 
     assert desk.position() == 8_000_000_000
     assert desk.books.cash == 10_000 - D("9840") - D("19.68")
     desk.restart()
-    assert desk.price(0.00000119) == ["Filled", "Cancelled"]
+    assert desk.price(0.00000119) == ["Triggered", "Filled", "Cancelled"]
     assert desk.position() == 0
     assert desk.books.cash == 10_000 - D("9840") - D("19.68") + D("9520") - D("19.04")
     assert desk.books.position(SYMBOL).realized_pnl == desk.books.cash - 10_000
@@ -156,7 +162,7 @@ def test_an_entry_never_waits_for_a_price_and_an_exit_does(desk: Desk) -> None:
 def test_an_old_price_fires_no_stop(desk: Desk) -> None:
     _long(desk, stop_loss=D(95))
     assert desk.price(90.0, received_ns=boot_ns() - 60_000_000_000) == []
-    assert desk.price(94.0) == ["Filled"]
+    assert desk.price(94.0) == ["Triggered", "Filled"]
 
 
 # ---------------------------------------------------------------------- exits
@@ -222,23 +228,23 @@ def test_one_of_the_pair_fires_and_cancels_the_other(desk: Desk) -> None:
     _long(desk, stop_loss=D(95), take_profit=D(110))
     assert {order.intent.role for order in desk.books.open.values()} == {"stop", "take_profit"}
     assert desk.price(109.99) == []
-    assert desk.price(110) == ["Filled", "Cancelled"]
+    assert desk.price(110) == ["Triggered", "Filled", "Cancelled"]
     assert (desk.position(), desk.books.open) == (0, {})
 
 
 def test_a_stop_outlives_a_restart_and_fires_when_it_was_crossed_meanwhile(desk: Desk) -> None:
     _long(desk, stop_loss=D(95), take_profit=D(110))
     desk.restart()
-    assert desk.price(80) == ["Filled", "Cancelled"]
+    assert desk.price(80) == ["Triggered", "Filled", "Cancelled"]
     assert desk.books.cash == D(10_000) - D("200.4") + D("159.68")
 
 
 def test_each_fill_has_its_own_protection(desk: Desk) -> None:
     _long(desk, "2", stop_loss=D(95))
     desk.exchange.submit(entry("1", stop_loss=D(90)))
-    assert desk.price(94) == ["Filled"]
+    assert desk.price(94) == ["Triggered", "Filled"]
     assert desk.position() == 1
-    assert desk.price(89) == ["Filled"]
+    assert desk.price(89) == ["Triggered", "Filled"]
     assert desk.position() == 0
 
 
@@ -251,7 +257,7 @@ def test_closing_the_position_cancels_its_protection(desk: Desk) -> None:
 def test_a_stop_never_sells_more_than_is_held(desk: Desk) -> None:
     _long(desk, "2", stop_loss=D(95))
     desk.exchange.submit(leave("1.5"))
-    assert desk.price(90) == ["PartiallyFilled", "Cancelled"]
+    assert desk.price(90) == ["Triggered", "Filled"]
     assert desk.position() == 0
 
 
@@ -278,7 +284,7 @@ def test_what_is_too_small_even_for_an_emergency_exit_is_named_dust(desk: Desk) 
     desk.exchange.set_market(market(min_cost=D(1000)))
     events = desk.exchange.on_tick(tick(97.5))
     assert isinstance(events[-1], OrderDenied)
-    assert "dust, and unprotected" in events[-1].reason
+    assert "unprotected, for its stop" in events[-1].reason
     assert desk.position() == 1
 
 
@@ -289,7 +295,7 @@ def test_a_short_where_it_is_allowed_is_protected_above(desk: Desk) -> None:
     desk.exchange.submit(entry("10", side="sell", stop_loss=D(105), take_profit=D(90)))
     assert desk.position() == -10
     assert desk.books.available_cash() < D(9_000)  # proceeds are no buying power
-    assert desk.price(106) == ["Filled", "Cancelled"]
+    assert desk.price(106) == ["Triggered", "Filled", "Cancelled"]
     assert desk.position() == 0
 
 
@@ -305,7 +311,7 @@ def test_a_full_disk_changes_nothing_and_space_heals_it(desk: Desk) -> None:
         with pytest.raises(FullDiskError):
             desk.exchange.on_tick(tick(90.0))
     assert (desk.books.cash, desk.position(), desk.books.seq, set(desk.books.open)) == before
-    assert desk.price(90.0) == ["Filled"]
+    assert desk.price(90.0) == ["Triggered", "Filled"]
     assert [event.seq for event in desk.books.events_since(0)] == list(range(1, desk.books.seq + 1))
 
 

@@ -171,6 +171,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("disk very low", {"disk_free": 200 * MB, "disk_limit": 1000 * MB}, {"disk_low": "critical"}),
     ("disk fine", {"disk_free": 1000 * MB, "disk_limit": 1000 * MB}, {}),
     ("disk not known", {"disk_limit": 1000 * MB}, {}),
+    ("ballast freed", {"ballast_freed": "0 bytes are free on the disk"}, {"disk_full": "critical"}),
     ("writes refused", {"refused_lately": 1}, {"writes_refused": "critical"}),
     ("clock ahead", {"clock_offset": 2.5}, {"clock_skew": "warning"}),
     ("clock behind", {"clock_offset": -2.5}, {"clock_skew": "warning"}),

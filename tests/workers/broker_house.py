@@ -136,7 +136,7 @@ class House:
             "heartbeat_interval": 0.05,
             "logging": LoggingConfig(),
             "symbols": symbols,
-            "paper": PaperConfig(cash=D(10_000), slippage=0.0, spread=0.0),
+            "paper": PaperConfig(cash=D(10_000), slippage=0.0, spread=0.0, latency=0.0),
             "grant_key": KEY.hex(),
         }
         self.spec = WorkerSpec(**{**fields, **spec})

@@ -32,7 +32,7 @@ from levibot.engine import inputs
 from levibot.engine.commands import AskRisk, CancelIntent, SendIntent
 from levibot.engine.core import DecisionCore
 from levibot.execution import broker as broker_module
-from levibot.execution import broker_client, paper
+from levibot.execution import broker_client
 from levibot.execution.books import Books
 from levibot.execution.broker import Broker
 from levibot.execution.broker_client import BrokerClient, Recovered
@@ -79,7 +79,7 @@ class Chain:
     """What happens to one symbol, with everything that can go wrong between three processes."""
 
     def __init__(self, folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in (broker_module, paper, broker_client):
+        for module in (broker_module, broker_client):
             monkeypatch.setattr(module, "boot_ns", lambda: self.now_ns)
         monkeypatch.setattr(broker_client, "make_socket", lambda *_, **__: self.wire)
         self.random = random.Random(seed)
@@ -122,7 +122,7 @@ class Chain:
             self.books.close()
         config = PaperConfig(cash=D(10_000))
         self.books = Books(self.folder / "broker.sqlite", "test", "USDT", config.cash)
-        exchange = PaperExchange(self.books, config, GrantBook(self._key, self._epoch))
+        exchange = PaperExchange(self.books, config, GrantBook(self._key, self._epoch), lambda: self.now_ns)
         self.broker = Broker(self.books, exchange, self._reply, (SWAP,), pytest.fail)
         self.broker.set_market(_RULES)
         self.risk.lost_broker()

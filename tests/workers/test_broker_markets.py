@@ -18,7 +18,6 @@ from levibot.bus.messages import (
     OrderCancelled,
     OrderDenied,
     OrderFilled,
-    OrderPartiallyFilled,
     OrderSubmitted,
     SpecChanged,
 )
@@ -120,7 +119,7 @@ def test_a_halted_market_is_for_exits_only_until_it_trades_again(house: House) -
 def _stop_of(engine: Client) -> Any:
     engine.read()
     stops = {e.client_id for e in engine.events if isinstance(e, OrderSubmitted) and e.intent.role == "stop"}
-    return next((e for e in engine.events if isinstance(e, OrderPartiallyFilled) and e.client_id in stops), None)
+    return next((e for e in engine.events if isinstance(e, OrderFilled) and e.client_id in stops), None)
 
 
 def test_new_rules_hold_at_once(house: House) -> None:

@@ -47,6 +47,7 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     trades: int = 0  # public ones that the strategy was given
     books: int = 0  # that were kept
     corrections: int = 0  # bars that the exchange had otherwise
+    refused_writes: int = 0  # of the ledger, by a full disk
 
 
 class MarketHealth(Message, frozen=True):
@@ -111,6 +112,7 @@ class BrokerReport(Message, frozen=True, tag=True):
     orders: dict[str, int]  # count by state
     refused_messages: int
     unprotected: list[str] = msgspec.field(default_factory=list)  # symbols whose position no stop covers
+    refused_writes: int = 0  # of the books, by a full disk
 
 
 class InferenceReport(Message, frozen=True, tag=True):
