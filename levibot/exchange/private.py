@@ -225,8 +225,18 @@ class PrivateTrading:
             raise ExchangeUnavailableError(f"{self._session.id}: trading is not open")
         if made.has.get("fetchTime"):
             made.options["timeDifference"] = self._session.skew_ms
-        with decimal.localcontext():  # ccxt changes how decimals are rounded, for whoever uses them next
-            return await self._session.call(weight_class, lambda _: request(made))
+        try:
+            with decimal.localcontext():  # ccxt changes how decimals are rounded, for whoever uses them next
+                return await self._session.call(weight_class, lambda _: request(made))
+        except MalformedAnswerError as error:
+            answer = answer_of(error)
+            if (
+                answer is None
+                or answer.status >= _SERVER_FAILED
+                or not self._quirks.refused.fullmatch(answer.code)
+            ):
+                raise
+            raise ExchangeRefusedError("request", str(error)) from error
 
     def _check(self, placement: Placement) -> tuple[str, str | None, dict[str, Any]]:
         """Type, price and parameters for ccxt; refused here is what would be sent as something else."""
@@ -263,8 +273,6 @@ class PrivateTrading:
             return error
         if answer.status >= _SERVER_FAILED or _ALREADY_THERE.search(answer.text) or self._is_gone(error):
             return MalformedAnswerError(f"{placement.client_id} may be there: {error}")
-        if self._quirks.refused.fullmatch(answer.code):
-            return ExchangeRefusedError("order", str(error))
         return error
 
     def _is_gone(self, error: ExchangeRefusedError | MalformedAnswerError) -> bool:
