@@ -250,12 +250,15 @@ class Books:
         rows = self._store.rows(query, exchange_id, symbol)
         return str(rows[0][0]) if rows else None
 
-    def trades_read_until(self, symbol: str) -> int | None:
-        """Exchange time, Unix ms, up to which own trades have been counted in; None: never yet.
+    def read_until(self, subject: str) -> int | None:
+        """Exchange time, Unix ms, up to which something of the exchange has been counted in; None: never yet.
 
-        The account as a whole, whose symbol is empty, has the time when it was opened.
+        Parameters
+        ----------
+        subject
+            A symbol, whose own trades were read; ``"account"``, which was opened then; ``"transfers"``.
         """
-        rows = self._store.rows("SELECT until_ms FROM readings WHERE symbol = ?", symbol)
+        rows = self._store.rows("SELECT until_ms FROM readings WHERE subject = ?", subject)
         return int(rows[0][0]) if rows else None
 
     def has_fill(self, symbol: str, fill_id: str) -> bool:
@@ -437,9 +440,9 @@ class Books:
         """A deposit or withdrawal was seen that does not concern this account."""
         self._execute("INSERT OR IGNORE INTO transfers VALUES (?)", (reference,))
 
-    def note_trades_read(self, symbol: str, until_ms: int) -> None:
-        """Own trades of `symbol` have been counted in up to this exchange time."""
-        self._execute("INSERT OR REPLACE INTO readings VALUES (?, ?)", (symbol, until_ms))
+    def note_read(self, subject: str, until_ms: int) -> None:
+        """Something of the exchange has been counted in up to this time; see `read_until`."""
+        self._execute("INSERT OR REPLACE INTO readings VALUES (?, ?)", (subject, until_ms))
 
     def _add_balance(self, asset: str, amount: Decimal) -> None:
         self.balances[asset] = self.balances.get(asset, ZERO) + amount

@@ -83,7 +83,7 @@ MIGRATIONS = (
     ),
     (
         "CREATE INDEX orders_by_exchange_id ON orders (exchange_id) WHERE exchange_id <> ''",
-        "CREATE TABLE readings (symbol TEXT PRIMARY KEY, until_ms INTEGER NOT NULL) STRICT",
+        "CREATE TABLE readings (subject TEXT PRIMARY KEY, until_ms INTEGER NOT NULL) STRICT",
     ),
     (
         "ALTER TABLE account ADD COLUMN history_crc INTEGER",  # NULL: not known, to be taken at the next opening

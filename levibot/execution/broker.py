@@ -207,6 +207,7 @@ class Broker:
             refused_messages=refused,
             unprotected=self._exchange.unprotected(),
             refused_writes=self._books.refused_writes,
+            live=self._exchange.live_report(),
         )
 
     def _arrive(self, orders: Sequence[tuple[bytes, Intent]]) -> None:
@@ -327,7 +328,10 @@ class Broker:
                 self._books.give_up(client_ids)
 
     def _account(self, sender: bytes, request: AccountRequest) -> None:
-        books = self._books
+        books, unready = self._books, self._exchange.account_unready()
+        if unready:  # no grant before all that was done is known
+            self._send(sender, NotReady(request.request_id, unready))
+            return
         self._account_followers.add(sender)
         if request.since is None or request.since > books.seq:  # after another database was put in place
             self._send(

@@ -75,6 +75,14 @@ class PaperExchange:
         """Why nothing can be said of `symbol` yet; empty: it can."""
         return "" if self.has_market(symbol) else "waiting for market"
 
+    def account_unready(self) -> str:
+        """The account is in the books alone."""
+        return ""
+
+    def live_report(self) -> None:
+        """There is no exchange to compare with."""
+        return
+
     def newest(self, symbol: str) -> Tick | None:
         """Newest price update of a symbol."""
         return self._market(symbol).tick

@@ -32,6 +32,10 @@ class Refusal(StrEnum):
     STALE_PRICE = "stale_price"
     BOOK_EXHAUSTED = "book_exhausted"  # the rest found nobody to trade with
 
+    NOT_READY = "not_ready"  # the account is being compared with the exchange
+    FROZEN = "frozen"  # the books and the exchange do not agree
+    NO_STOPS = "no_stops"  # the exchange keeps none, and the broker may not watch them
+
     # Leave to open risk.
     NO_GRANT = "no_grant"
     GRANT_FORGED = "grant_forged"
@@ -48,6 +52,11 @@ class Refusal(StrEnum):
     OCO = "oco"  # the other order of the group was filled
     IOC = "ioc"  # what did not fill at once
     STOPPED = "stopped"  # the stop of an entry fired before all of the entry was filled
+    NOT_SENT = "not_sent"  # it was journaled, and the broker died before it was posted
+    NOT_TAKEN = "not_taken"  # the exchange is not to be asked now: its rate limit
+    EXCHANGE = "exchange"  # its own words follow
+    NEVER_ARRIVED = "never_arrived"  # its answer was lost, and the exchange definitely has no such order
+    ADOPTED = "adopted"  # it was ours, no longer known, and could do harm
     BROKER_UNUSABLE = "broker_unusable"  # the database refuses
 
     def because(self, text: str) -> str:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from levibot.bus.messages import Bar, Book, Intent, MarketSpec, OrderEvent, Tick, Trades
+from levibot.bus.messages import (
+    Bar,
+    Book,
+    Intent,
+    LiveTradingReport,
+    MarketSpec,
+    OrderEvent,
+    Tick,
+    Trades,
+)
 
 
 class Venue(Protocol):
@@ -25,6 +34,10 @@ class Venue(Protocol):
 
     def unready(self, symbol: str) -> str:
         """Why nothing can be said of `symbol` yet, such as a reconciliation under way; empty: it can."""
+        ...
+
+    def account_unready(self) -> str:
+        """Why nothing can be said of the account as a whole yet; empty: it can."""
         ...
 
     def newest(self, symbol: str) -> Tick | None:
@@ -75,4 +88,8 @@ class Venue(Protocol):
 
     def unprotected(self) -> list[str]:
         """Symbols with a position that no stop covers; dust, which none could cover, is left out."""
+        ...
+
+    def live_report(self) -> LiveTradingReport | None:
+        """How the books stand to the exchange; None: there is none."""
         ...

@@ -113,6 +113,18 @@ class BrokerReport(Message, frozen=True, tag=True):
     refused_messages: int
     unprotected: list[str] = msgspec.field(default_factory=list)  # symbols whose position no stop covers
     refused_writes: int = 0  # of the books, by a full disk
+    live: LiveTradingReport | None = None  # of real money
+
+
+class LiveTradingReport(Message, frozen=True):
+    """How the books stand to the exchange."""
+
+    frozen: dict[str, str]  # symbol → why nothing may be opened in it
+    unknown_orders: int  # whose answer was lost, and that are being asked for
+    foreign_orders: int  # open ones that are not ours; left alone
+    reconciled_s: float | None  # age of the last whole comparison; None: there was none yet
+    drift: dict[str, str]  # asset → what is short, and by how much
+    trouble: str = ""  # what keeps the books from being compared; empty if nothing does
 
 
 class InferenceReport(Message, frozen=True, tag=True):

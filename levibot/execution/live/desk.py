@@ -27,11 +27,14 @@ from levibot.execution.live.doubt import Doubts
 from levibot.execution.live.jobs import Job, JobQueue
 from levibot.execution.live.journal import Journal, Tell
 from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted
+from levibot.execution.orders import OrderState
 from levibot.execution.position import ZERO, base_of, opposite
 from levibot.execution.quotes import Quote
+from levibot.execution.refusals import Refusal
 
 _NS = 1_000_000_000
 _POLL_NS = 5 * _NS  # between two looks at a resting order, if no price says that it may have been filled
+_AGAIN_NS = _NS  # after one that could not be had
 _HINT_NS = _NS // 2  # between two looks that prices call for
 _FIRST_LOOKS_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0)  # at an order that does not rest
 _PAUSE_S = 1.0  # after an exchange that could not be asked
@@ -64,8 +67,20 @@ class Protection(Protocol):
         """The books agree with the exchange now: see that the position is covered, and by what rests."""
         ...
 
+    def on_timer(self, now_ns: int) -> None:
+        """Do what only time brings. Must return at once; `now_ns` is CLOCK_BOOTTIME."""
+        ...
+
     def is_covered(self) -> bool:
         """Tell whether nothing of the position, dust left out, is without a stop."""
+        ...
+
+    def trouble(self) -> str:
+        """Why the position is neither covered nor closed, though it should be; empty: it is well."""
+        ...
+
+    async def close(self) -> None:
+        """End what runs beside the desk."""
         ...
 
 
@@ -107,7 +122,8 @@ class SymbolDesk:
         self._broken = account.broken
         self._jobs = JobQueue()
         self._task: asyncio.Task[None] | None = None
-        self._posted: set[str] = set()  # client ids that were posted in this life: never again
+        self._due: set[str] = set()  # client ids that are to be posted; what a life before left is only asked for
+        self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
         self.tracker = Tracker(self.symbol, self.journal, self.trading, self._on_filled, self._on_ended)
@@ -125,6 +141,11 @@ class SymbolDesk:
     def orders(self) -> list[Order]:
         """Orders of the symbol that are not at their end."""
         return list(self.books.resting.get(self.symbol, {}).values())
+
+    @property
+    def posted(self) -> list[Order]:
+        """Those of them that the exchange has, or may have; the others rest in the broker, or are to be posted."""
+        return [order for order in self.orders if is_posted(order) and order.intent.client_id not in self._due]
 
     def sellable(self) -> Decimal:
         """Base amount that can be sold: the position, less what fees and withdrawals took of the asset."""
@@ -161,6 +182,7 @@ class SymbolDesk:
 
     async def close(self) -> None:
         """End what is being done, wherever it is: what is journaled is enough to go on from."""
+        await self.protection.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -212,20 +234,40 @@ class SymbolDesk:
             The books cannot be used any more.
         """
         await self.journal.write(lambda: self.books.send(order, placement.quantity, reserved))
-        await self.deliver(order, placement)
+        self._due.add(placement.client_id)
+        await self._deliver(order, placement)
 
-    async def deliver(self, order: Order, placement: Placement) -> None:
-        """Post an order that is journaled as sent, once; as `post`."""
-        client_id = order.intent.client_id
-        if order.state is not order.state.SENT or client_id in self._posted:
+    def deliver(self, order: Order, placement: Placement, until_ns: int) -> None:
+        """Have an order posted that is journaled as sent in the transaction under way; if that fails, it is not.
+
+        Parameters
+        ----------
+        until_ns
+            CLOCK_BOOTTIME after which it must not be posted any more.
+        """
+
+        async def act() -> None:
+            if self.books.open.get(placement.client_id) is not order:
+                return  # rolled back, or cancelled before
+            if boot_ns() > until_ns:
+                self._due.discard(placement.client_id)
+                await self.tracker.reject(order, Refusal.GRANT_EXPIRED.because("before the order could be sent"))
+            else:
+                await self._deliver(order, placement)
+
+        self._due.add(placement.client_id)
+        self.do(act)
+
+    async def _deliver(self, order: Order, placement: Placement) -> None:
+        if placement.client_id not in self._due:
             return
-        self._posted.add(client_id)
+        self._due.discard(placement.client_id)  # before it is posted: never again
         try:
             told = await self._place(order, placement)
         except ExchangeRefusedError as error:
-            await self.tracker.reject(order, str(error))
+            await self.tracker.reject(order, Refusal.EXCHANGE.because(str(error)))
         except BackOffError as error:
-            await self.tracker.reject(order, f"not taken: {error}")
+            await self.tracker.reject(order, Refusal.NOT_TAKEN.because(str(error)))
         except Exception as error:  # noqa: BLE001 -- whatever it was, the exchange may have the order
             await self._doubt(order, f"{type(error).__name__}: {error}")
         else:
@@ -264,7 +306,7 @@ class SymbolDesk:
     async def _doubt(self, order: Order, reason: str) -> None:
         """Nobody knows whether the exchange has it; what reduces is waited for, lest it be sold twice."""
         self.doubts.begin(order)
-        if order.state is not order.state.UNKNOWN:
+        if order.state is not OrderState.UNKNOWN:
             found = await self.try_look(order)
             if found and order.state not in IN_DOUBT:
                 self.doubts.end(order)
@@ -281,6 +323,9 @@ class SymbolDesk:
         DataStoreError
             The books cannot be used any more.
         """
+        if order.intent.client_id in self._due:
+            self._due.discard(order.intent.client_id)
+            await self.tracker.cancel(order, f"{reason}; it was not sent yet")
         self.tracker.reasons[order.intent.client_id] = reason
         if order.state in IN_DOUBT:
             await self.doubts.resolve(order)
@@ -304,6 +349,13 @@ class SymbolDesk:
             pass  # no proof: the look that follows tells
         except RetryError as error:
             self.tell_trouble(f"cancelling {order.intent.client_id}: {error}")  # it may have been: look
+
+    async def exit(self, order: Order) -> None:
+        """Have an order that reduces carried out, unless that has begun or it was rolled back."""
+        if self.books.open.get(order.intent.client_id) is not order:
+            return
+        if order.state in (OrderState.SUBMITTED, OrderState.TRIGGERED):
+            await self.protection.exit(order)
 
     async def look(self, order: Order) -> None:
         """Bring the books up to what the exchange says of an order.
@@ -382,24 +434,29 @@ class SymbolDesk:
 
     def on_timer(self, now_ns: int) -> None:
         """Look at the orders on the exchange when it is time."""
+        self.protection.on_timer(now_ns)
         if self._is_polling:
             return
-        posted = [order for order in self.orders if is_posted(order)]
+        posted = self.posted
         doubtful = any(order.state in IN_DOUBT and self.doubts.is_due(order) for order in posted)
         if doubtful or (posted and now_ns >= self._poll_due_ns):
             self._is_polling = True
             self.do(self._poll)
 
     async def _poll(self) -> None:
+        pause_ns = _POLL_NS
         try:
-            for order in self.orders:
-                if order.state in IN_DOUBT and self.doubts.is_due(order):
-                    await self.doubts.ask(order)
-                elif is_posted(order) and order.state not in IN_DOUBT:
+            for order in self.posted:
+                if order.state in IN_DOUBT and not self.doubts.is_due(order):
+                    continue
+                try:
                     await self.look(order)
+                except (RetryError, BackOffError, ExchangeRefusedError) as error:
+                    self.tell_trouble(str(error))
+                    pause_ns = _AGAIN_NS
         finally:
             now = boot_ns()
-            self._poll_due_ns, self._hint_due_ns = now + _POLL_NS, now + _HINT_NS
+            self._poll_due_ns, self._hint_due_ns = now + pause_ns, now + _HINT_NS
             self._is_polling = False
 
     def _on_filled(self, order: Order) -> None:

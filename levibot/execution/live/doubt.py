@@ -11,6 +11,7 @@ from levibot.errors import BackOffError, ExchangeRefusedError, RetryError
 from levibot.exchange.trading import Trading
 from levibot.execution.books import Books, Order
 from levibot.execution.live.tracking import IN_DOUBT, Tracker
+from levibot.execution.refusals import Refusal
 
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # between two questions; the last one goes on
 _EARLIER_MS = 60_000
@@ -119,9 +120,9 @@ class Doubts:
 
     async def _give_up(self, order: Order) -> None:
         if order.exchange_id:
-            await self._tracker.cancel(order, "the exchange knows it no more")
+            await self._tracker.cancel(order, Refusal.EXCHANGE.because("it knows the order no more"))
         else:
-            await self._tracker.reject(order, "it never arrived at the exchange")
+            await self._tracker.reject(order, Refusal.NEVER_ARRIVED.because("the exchange has no such order"))
 
     async def _is_seen_elsewhere(self, order: Order, doubt: _Doubt) -> bool:
         """Whether open orders or own trades show an order that is not found by its id."""
@@ -131,7 +132,7 @@ class Doubts:
                 await self._tracker.apply(order, told)
                 return True
         since_ms = min(doubt.since_ms, order.intent.event_ms) - _EARLIER_MS
-        trades = await self._trading.trades(self._symbol, max(since_ms, 0))
+        trades = await self._trading.trades(self._symbol, max(since_ms, self._books.read_until("account") or 0))
         for exchange_id in {trade.exchange_id for trade in trades}:
             if self._books.client_id_of(self._symbol, exchange_id) is not None:
                 continue

@@ -10,6 +10,7 @@ from levibot.execution.books import Order
 from levibot.execution.live.journal import Journal
 from levibot.execution.orders import TERMINAL_STATES, OrderState
 from levibot.execution.position import ZERO
+from levibot.execution.refusals import Refusal
 
 IN_DOUBT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 _EARLIER_MS = 60_000  # fills are asked for from this long before the order: clocks of an exchange differ
@@ -116,11 +117,18 @@ class Tracker:
 
     async def _end(self, order: Order, told: ExchangeOrder) -> None:
         if told.status == "rejected" and not order.filled:
-            await self.reject(order, "the exchange has rejected it")
+            await self.reject(order, Refusal.EXCHANGE.because("rejected"))
         elif told.status == "filled":
-            await self.cancel(order, f"the exchange calls it filled with {told.filled} of {order.intent.quantity}")
+            because = f"it calls {told.filled} of {order.intent.quantity} all"
+            await self.cancel(order, Refusal.EXCHANGE.because(because))
         else:
-            await self.cancel(order, self.reasons.get(order.intent.client_id, "cancelled on the exchange"))
+            await self.cancel(order, self.reasons.get(order.intent.client_id) or self._why_cancelled(order))
+
+    @staticmethod
+    def _why_cancelled(order: Order) -> str:
+        if order.intent.time_in_force == "ioc":
+            return Refusal.IOC.because("what did not fill at once")
+        return Refusal.EXCHANGE.because("cancelled there, and not by this broker")
 
     async def cancel(self, order: Order, reason: str) -> None:
         """The rest of an order is withdrawn, as the exchange has confirmed, or it rests in the broker."""

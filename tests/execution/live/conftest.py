@@ -1,0 +1,26 @@
+"""Live venues on the loopback exchange, in both dialects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.exchange.running import RunningExchange, running
+from tests.exchange.settings import Settings
+from tests.execution.live.house import LiveHouse
+
+
+@pytest.fixture(scope="package", params=["binance", "mexc"])
+def running_exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    with running(
+        Settings(dialect=request.param, trades_per_s=5.0, history=10, weight_limit=1_000_000)
+    ) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def house(running_exchange: RunningExchange, tmp_path: Path) -> Iterator[LiveHouse]:
+    yield LiveHouse(running_exchange, tmp_path / "state")
+    running_exchange.clear()
