@@ -31,7 +31,7 @@ LEDGERS, BROKER, INSTANCE = "ledgers", "broker.sqlite", "instance"
 _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = 1
 _NAME = re.compile(r"(ledgers/)?[A-Za-z0-9_-]+\.sqlite|[A-Za-z0-9_-]+\.jsonl?|instance")
-_OF_THIS_MACHINE = {"exchange-cooldown.json"}  # not of the account
+_OF_THIS_MACHINE = {"exchange-cooldown.json", "audit.jsonl"}  # not of the account
 _LEVEL = 3  # of compression: the daemon wants the processor too
 _BLOCK = 1 << 20
 

@@ -93,8 +93,9 @@ def restore(archive: Path, config: Config) -> Restored:
         _put(staged, state)
         if aside is not None:
             staged.rename(aside)  # after the exchange it holds what was there
-            if (aside / "recordings").is_dir():
-                (aside / "recordings").rename(state / "recordings")
+            for kept in ("recordings", "audit.jsonl"):  # what was done here stays told, whatever is put back
+                if (aside / kept).exists():
+                    (aside / kept).rename(state / kept)
         sync_folder(state.parent)
     except OSError as error:
         raise write_error(state, error) from error

@@ -42,8 +42,11 @@ def restore(target: Target, file: Path, yes: bool) -> None:
     What is there is kept aside. All symbols start paused; a kill switch that is on stays on. Orders are numbered
     anew, so that no client id is used twice.
     """
+    from levibot.api.caller import starter
     from levibot.backup.restore import restore as put_back
+    from levibot.clock import wall_ms
     from levibot.config_file import load
+    from levibot.supervisor.audit import AUDIT_FILE, AuditTrail
     from levibot.supervisor.lock import acquire
 
     config = load(target.config_path, os.environ).config
@@ -52,6 +55,8 @@ def restore(target: Target, file: Path, yes: bool) -> None:
         if not yes:
             click.confirm(f"Replace the state in {config.state_dir} ({config.disclosure})?", abort=True)
         restored = put_back(file, config)
+        trail = AuditTrail(config.state_dir / AUDIT_FILE, wall_ms, lambda error: click.echo(str(error), err=True))
+        trail.note(starter(), "restore", file.name)
     finally:
         lock.release()
     manifest = restored.manifest

@@ -89,6 +89,13 @@ class BrokerOrders:
             self._entries_left == [] or (self._entries_left is not None and self._stops.status.state == "ACTIVE")
         )
 
+    @property
+    def kill_left(self) -> dict[str, str] | None:
+        """What the kill switch wants closed and is still open, with what hinders; None: nothing."""
+        if _ALL not in self._closings:
+            return None
+        return self.kill_report.left if self.kill_report is not None else {}
+
     def broker_started(self) -> None:
         """A new broker has been told nothing yet."""
         self._told, self._entries_left = None, None

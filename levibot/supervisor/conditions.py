@@ -108,6 +108,17 @@ def _kill_switch(facts: Facts, _told: bool) -> Iterable[Finding]:
         )
 
 
+def _closing(facts: Facts, _told: bool) -> Iterable[Finding]:
+    if facts.closing is not None:
+        left = "; ".join(f"{symbol}: {why}" for symbol, why in facts.closing.items())
+        yield Finding(
+            "closing",
+            "critical",
+            f"positions that the kill switch is to close are still open: {left or 'the broker does not answer'}",
+            "it goes on by itself; `levibotctl risk` shows how far it is, `levibotctl kill off` ends it",
+        )
+
+
 def _daily_stop(facts: Facts, _told: bool) -> Iterable[Finding]:
     if "daily_stop" in facts.latches:
         yield Finding(
@@ -210,6 +221,7 @@ CONDITIONS = (
     Condition("inference", after=15.0, calm=5.0, find=_inference),
     Condition("unprotected", after=5.0, calm=2.0, find=_unprotected),
     Condition("kill_switch", after=0.0, calm=0.0, find=_kill_switch),
+    Condition("closing", after=30.0, calm=0.0, find=_closing),
     Condition("daily_stop", after=0.0, calm=0.0, find=_daily_stop),
     Condition("reducing", after=120.0, calm=5.0, find=_reducing),
     Condition("equity_unknown", after=60.0, calm=5.0, find=_equity_unknown),

@@ -41,6 +41,9 @@ class Facts:
         Those of them that no stop covers; None: the broker does not tell now.
     latches
         Stops that hold until they are cleared, with their reasons.
+    closing
+        What the kill switch wants closed and is still open, by symbol, with what hinders; None: it wants nothing
+        closed, or all is.
     risk_state, risk_reason
         Of the portfolio.
     equity_known
@@ -84,6 +87,7 @@ class Facts:
     held: frozenset[str] = frozenset()
     unprotected: tuple[str, ...] | None = ()
     latches: Mapping[str, str] = field(default_factory=dict)
+    closing: Mapping[str, str] | None = None
     risk_state: str = "ACTIVE"
     risk_reason: str = ""
     equity_known: bool = True

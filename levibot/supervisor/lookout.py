@@ -102,6 +102,7 @@ class Lookout:
             held=frozenset(risk.portfolio.positions),
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
+            closing=daemon.desk.orders.kill_left,
             risk_state=risk.status.state,
             risk_reason=risk.status.reason,
             equity_known=risk.summary(boot_ns())["equity_now"] is not None,

@@ -43,6 +43,8 @@ def test_a_backup_of_a_daemon_that_trades_is_restored_paused_and_reconciled(make
     done = _ctl(daemon, "restore", "--yes", str(archive))
     assert done.returncode == 0, done.stderr
     assert "all symbols are paused" in done.stdout
+    told = _ctl(daemon, "audit").stdout.splitlines()
+    assert [line.split("  ")[2] for line in told] == ["start daemon", "stop daemon", "restore backup.tar.gz"]
     daemon.start()
     engine = daemon.engine()
     assert (engine["status"], engine["ledger"]) == ("paused", "ok")

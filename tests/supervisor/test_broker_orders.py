@@ -88,7 +88,9 @@ def test_what_the_kill_switch_wants_closed_is_asked_for_until_it_is_and_then_all
     (again,) = place.turn(0.5)
     assert place.orders.kill_report is not None
     assert place.orders.kill_report.left == {BTC: "attempt 1"}
+    assert place.orders.kill_left == {BTC: "attempt 1"}
     place.closed(again, dust={"ETH/USDT": "0.0001"})
+    assert place.orders.kill_left is None
     assert place.stops.status.state == "HALTED"
     (halted,) = place.turn(0.5)
     assert isinstance(halted, SetTradingState)

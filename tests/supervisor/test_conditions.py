@@ -158,6 +158,8 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("no pool", {"pool_trouble": "no inference process is ready"}, {"inference": "warning"}),
     ("no stop", {"unprotected": ("BTC/USDT",)}, {"unprotected:BTC/USDT": "critical"}),
     ("kill switch", {"latches": {"kill_switch": "why"}}, {"kill_switch": "warning"}),
+    ("positions that are not closed", {"closing": {"BTC/USDT": "no price"}}, {"closing": "critical"}),
+    ("a broker that does not say what is closed", {"closing": {}}, {"closing": "critical"}),
     ("daily stop", {"latches": {"daily_stop": "-3 %"}}, {"daily_stop": "critical"}),
     ("reducing", {"risk_state": "REDUCING", "risk_reason": "unstable:feed"}, {"reducing": "warning"}),
     ("halted is told by its latch", {"risk_state": "HALTED"}, {}),
