@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from levibot import __version__
 from levibot.api import documents as forms
+from levibot.api.equity_forms import EquityForm
 from levibot.api.operations import Document, MalformedRequestError, Operations, RefusedError, ShuttingDownError
 from levibot.api.rendering import SharedStatus, render
 from levibot.api.responses import Endpoint, acts, declare_security, reads
@@ -24,6 +25,7 @@ from levibot.symbols import is_canonical, resolve
 
 _LONGEST_REASON = 200
 _MOST_ENTRIES = 1_000
+_DAYS, _MOST_DAYS = 30, 3660
 _DONE = {
     "start": "started",
     "stop": "stopped",
@@ -67,6 +69,7 @@ FlattenAll = Annotated[
     Query(description="With on=true: close all positions too; goes on in the daemon, over its restarts."),
 ]
 Count = Annotated[int, Query(ge=1, le=_MOST_ENTRIES, description="Newest entries.")]
+Days = Annotated[int, Query(ge=1, le=_MOST_DAYS, description="UTC days, that of now among them.")]
 
 
 def create_app(operations: Operations, status: SharedStatus, streams: StatusStreams) -> FastAPI:
@@ -217,6 +220,9 @@ class _Routes:
         async def risk_summary() -> Response:
             return _json(await operations.risk_summary())
 
+        async def equity(days: Days = _DAYS) -> Response:
+            return _json(await operations.equity(days))
+
         async def health() -> Response:
             document = await operations.health()
             if document["ok"]:
@@ -229,6 +235,7 @@ class _Routes:
         reads(app, "/audit", audit, forms.AuditForm, 422, summary="What operators did, oldest first")
         reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
+        reads(app, "/equity", equity, EquityForm, 422, summary="Equity: its curve, its days, each symbol")
         reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")
 
     def _add_metrics(self) -> None:

@@ -131,6 +131,16 @@ class Operations(Protocol):
 
     async def risk_summary(self) -> Document: ...
 
+    async def equity(self, days: int) -> Document:
+        """Equity, its curve and its days, as `EquityForm` describes it.
+
+        Raises
+        ------
+        DataStoreError
+            If the record cannot be read.
+        """
+        ...
+
     async def reset_day(self, reason: str) -> Document:
         """Clear the daily stop and count the day's loss from now; ``message`` says so."""
         ...

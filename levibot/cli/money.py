@@ -150,10 +150,10 @@ def _since_ms(since: str | None) -> int:
 def _marks(target: Target) -> dict[str, Decimal]:
     """Newest prices, if the daemon runs and tells them."""
     try:
-        engines = target.client(_MARK_TIMEOUT).get("/engines/status")["engines"]
+        document = target.client(_MARK_TIMEOUT).get("/engines/status")
     except LeviBotError:
         return {}
-    return {entry["symbol"]: Decimal(str(entry["price"])) for entry in engines if entry["price"] is not None}
+    return {entry["symbol"]: Decimal(str(entry["price"])) for entry in document["engines"] if entry["price"]}
 
 
 def _show(what: str, rows: Sequence[Row], form: str | None, last: int) -> None:

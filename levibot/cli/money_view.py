@@ -71,11 +71,13 @@ def _sum(rows: Sequence[Row], name: str) -> Decimal:
     return sum((Decimal(row[name]) for row in rows if row[name] is not None), Decimal(0))
 
 
-def _text(name: str) -> Cell:
+def text_cell(name: str) -> Cell:
+    """Words, or a dash."""
     return lambda row: Text(str(row[name] if row[name] not in (None, "") else "–"))
 
 
-def _time(name: str) -> Cell:
+def time_cell(name: str) -> Cell:
+    """Date and time to the second."""
     return lambda row: Text(row[name][:19].replace("T", " ") if row[name] else "–")
 
 
@@ -91,7 +93,7 @@ def money_cell(name: str) -> Cell:
     return cell
 
 
-def _short(name: str) -> Cell:
+def short_cell(name: str) -> Cell:
     """A number by its first digits; the exports tell all."""
 
     def cell(row: Row) -> Text:
@@ -105,7 +107,8 @@ def _short(name: str) -> Cell:
     return cell
 
 
-def _percent(name: str) -> Cell:
+def percent_cell(name: str) -> Cell:
+    """A fraction as percent."""
     return lambda row: Text("–" if row[name] is None else f"{Decimal(row[name]):+.2%}")
 
 
@@ -113,7 +116,8 @@ def _fee(row: Row) -> Text:
     return Text(f"{Decimal(row['fee']):.4g} {row['fee_asset']}")
 
 
-def _fees(row: Row) -> Text:
+def fees_cell(row: Row) -> Text:
+    """What was paid, by asset."""
     return Text(
         ", ".join(f"{Decimal(amount):.4g} {asset}" for asset, amount in row["fees_by_asset"].items()) or "–"
     )
@@ -138,17 +142,17 @@ def _protected(row: Row) -> Text:
 _VIEWS = {
     "trades": _View(
         {
-            "time (UTC)": _time("time"),
-            "symbol": _text("symbol"),
-            "side": _text("side"),
-            "role": _text("role"),
-            "quantity": _short("quantity"),
-            "price": _short("price"),
+            "time (UTC)": time_cell("time"),
+            "symbol": text_cell("symbol"),
+            "side": text_cell("side"),
+            "role": text_cell("role"),
+            "quantity": short_cell("quantity"),
+            "price": short_cell("price"),
             "fee": _fee,
-            "liquidity": _text("liquidity"),
+            "liquidity": text_cell("liquidity"),
             "PnL": money_cell("realized_pnl"),
-            "position": _short("position"),
-            "order": _text("client_id"),
+            "position": short_cell("position"),
+            "order": text_cell("client_id"),
         },
         ("symbol", "side", "role", "liquidity", "order"),
         ("order", "liquidity", "position", "fee"),
@@ -157,16 +161,16 @@ _VIEWS = {
     ),
     "round_trips": _View(
         {
-            "opened (UTC)": _time("opened_at"),
-            "symbol": _text("symbol"),
-            "side": _text("side"),
-            "quantity": _short("quantity"),
-            "entry": _short("entry_price"),
-            "exit": _short("exit_price"),
+            "opened (UTC)": time_cell("opened_at"),
+            "symbol": text_cell("symbol"),
+            "side": text_cell("side"),
+            "quantity": short_cell("quantity"),
+            "entry": short_cell("entry_price"),
+            "exit": short_cell("exit_price"),
             "duration": lambda row: Text(duration(row["duration_seconds"])),
             "PnL": money_cell("pnl"),
-            "PnL %": _percent("pnl_ratio"),
-            "ended by": _text("exit_reason"),
+            "PnL %": percent_cell("pnl_ratio"),
+            "ended by": text_cell("exit_reason"),
             "remainder": lambda row: Text("–" if row["remainder"] == "0" else row["remainder"]),
         },
         ("symbol", "side", "ended by"),
@@ -176,17 +180,17 @@ _VIEWS = {
     ),
     "orders": _View(
         {
-            "time (UTC)": _time("time"),
-            "symbol": _text("symbol"),
-            "state": _text("state"),
-            "side": _text("side"),
-            "kind": _text("kind"),
-            "role": _text("role"),
-            "quantity": _short("quantity"),
-            "filled": _short("filled"),
+            "time (UTC)": time_cell("time"),
+            "symbol": text_cell("symbol"),
+            "state": text_cell("state"),
+            "side": text_cell("side"),
+            "kind": text_cell("kind"),
+            "role": text_cell("role"),
+            "quantity": short_cell("quantity"),
+            "filled": short_cell("filled"),
             "price": _price_of_order,
             "why": _why,
-            "order": _text("client_id"),
+            "order": text_cell("client_id"),
         },
         ("symbol", "state", "side", "kind", "role", "price", "why", "order"),
         ("order", "role", "filled"),
@@ -194,15 +198,15 @@ _VIEWS = {
     ),
     "positions": _View(
         {
-            "symbol": _text("symbol"),
-            "quantity": _short("quantity"),
-            "entry": _short("entry_price"),
-            "mark": _short("mark"),
+            "symbol": text_cell("symbol"),
+            "quantity": short_cell("quantity"),
+            "entry": short_cell("entry_price"),
+            "mark": short_cell("mark"),
             "unrealized": money_cell("unrealized_pnl"),
             "realized": money_cell("realized_pnl"),
-            "fees": _fees,
+            "fees": fees_cell,
             "funding": money_cell("funding"),
-            "opened (UTC)": _time("opened_at"),
+            "opened (UTC)": time_cell("opened_at"),
             "protection": _protected,
         },
         ("protection",),

@@ -93,11 +93,11 @@ class AccountTally:
     ----------
     quote, opening
         Asset in which it is kept, and what it began with.
-    side_of
-        Side of an order that was submitted before the events that come.
 
     Attributes
     ----------
+    side_of
+        Tells the side of an order that was submitted before the events that come; nobody knows it at first.
     cash
         Balance of the quote asset.
     funds
@@ -110,13 +110,13 @@ class AccountTally:
         Newest event that is counted in.
     """
 
-    def __init__(self, quote: str, opening: Decimal, side_of: Callable[[str], Side] | None = None) -> None:
+    def __init__(self, quote: str, opening: Decimal) -> None:
         self.quote = quote
         self.cash = self.funds = opening
         self.balances: dict[str, Decimal] = {}
         self.symbols: dict[str, SymbolTally] = {}
         self.seq = 0
-        self._side_of = side_of or _nobody_knows
+        self.side_of: Callable[[str], Side] = _nobody_knows
         self._sides: dict[str, Side] = {}
 
     def of(self, symbol: str) -> SymbolTally:
@@ -154,12 +154,8 @@ class AccountTally:
                 total += tally.position.quantity * marks[symbol]
         return total
 
-    def realized(self) -> Decimal:
-        """Profit realised by all symbols, after fees and funding."""
-        return sum((tally.position.realized_pnl for _, tally in sorted(self.symbols.items())), ZERO)
-
     def _side(self, client_id: str) -> Side:
-        return self._sides.get(client_id) or self._side_of(client_id)
+        return self._sides.get(client_id) or self.side_of(client_id)
 
     def _fill(self, symbol: str, side: Side, fill: Fill) -> None:
         if fill.fee and fill.fee_asset not in (self.quote, base_of(symbol)):

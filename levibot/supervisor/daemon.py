@@ -29,6 +29,7 @@ from levibot.supervisor.audit import AUDIT_FILE, AuditTrail
 from levibot.supervisor.ballast import Ballast
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess
+from levibot.supervisor.equity_recorder import EquityRecorder
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.housekeeping import keep_ballast, keep_house
 from levibot.supervisor.identity import full_name, instance, new_epoch
@@ -114,8 +115,9 @@ class Daemon:
                 f"cannot start: {error}; correct supervisor.data_dir and supervisor.run_dir"
             ) from error
         await self.alerts.load()
-        parts = (self.manager.watch(), self.desk.run(), self.lag.run(), self.lookout.run(), self.audit.run())
-        tasks = [loop.create_task(duty) for duty in (*parts, keep_house(self), keep_ballast(self))]
+        parts = (self.desk, self.equity, self.lag, self.lookout, self.audit)
+        duties = [self.manager.watch(), keep_house(self), keep_ballast(self), *(part.run() for part in parts)]
+        tasks = [loop.create_task(duty) for duty in duties]
         for task in tasks:
             task.add_done_callback(self._on_task_end)
         reports = loop.create_task(self.service.report(lambda: works(self), lambda: summary(self)))
@@ -189,7 +191,15 @@ class Daemon:
     @property
     def refused_writes(self) -> int:
         """Writes of the supervisor's own that the disk refused."""
-        stores = (self._log_file, self.registry, self.history, self.risk.memory, self.alerts, self.audit)
+        stores = (
+            self._log_file,
+            self.registry,
+            self.history,
+            self.risk.memory,
+            self.alerts,
+            self.audit,
+            self.equity,
+        )
         return sum(store.refused for store in stores)
 
     def describe(self) -> dict[str, Any]:
@@ -263,6 +273,7 @@ class Daemon:
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
         self.ballast = Ballast(config.state_dir / "ballast")
+        self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.count_error)
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
@@ -339,6 +350,7 @@ class Daemon:
         await self.launcher.close()
         self._leash.close()
         remove_sockets(self._specs.endpoints)
+        await self.equity.close()
         await self.alerts.close()
         self.log.info("daemon_stopped", positions=self.positions())
         self._log_file.close()

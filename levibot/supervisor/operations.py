@@ -65,6 +65,7 @@ class SupervisorOperations:
             entry.update(describe_market(daemon.manager.feed_report, entry["symbol"]))
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = positions.get(entry["symbol"])
+                entry.update(daemon.equity.profits(entry["symbol"]))
                 entry["detail"] = entry["detail"] or daemon.manager.market_trouble(entry["symbol"])
             elif missing := daemon.manager.missing_infrastructure():
                 # A ready engine cannot see that its peers are gone; it goes on as soon as they are back.
@@ -203,6 +204,10 @@ class SupervisorOperations:
     async def risk_summary(self) -> Document:
         """See `Operations`."""
         return self._daemon.risk.summary(boot_ns())
+
+    async def equity(self, days: int) -> Document:
+        """See `Operations`."""
+        return await self._daemon.equity.document(days)
 
     async def reset_day(self, reason: str) -> Document:
         """See `Operations`."""

@@ -214,6 +214,9 @@ class SmallDaemon:
             "policy": {"max_positions": 5},
         }
 
+    async def equity(self, days: int) -> dict[str, Any]:
+        return {"quote": "USDT", "now": None, "symbols": [], "days": [], "points": [], "moves": []}
+
     async def reset_day(self, reason: str) -> dict[str, Any]:
         self.calls.append(f"reset_day {reason}".strip())
         return {"message": "the daily stop is cleared"}

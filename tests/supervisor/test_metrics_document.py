@@ -7,6 +7,7 @@ from typing import Any
 
 from levibot.observability.metrics import Family
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
+from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES
 from tests.prometheus import ROOT
@@ -25,6 +26,7 @@ def rows(families: Iterable[Family[Any]], *labels: str) -> list[str]:
 def test_the_document_lists_every_metric_and_invents_none() -> None:
     expected = [
         *rows(DAEMON_FAMILIES),
+        *rows(EQUITY_FAMILIES),
         *rows(FEED_FAMILIES),
         *rows(WORKER_FAMILIES, "worker", "symbol"),
         *rows(ENGINE_FAMILIES, "symbol"),
