@@ -107,8 +107,9 @@ class EquityJournal:
         event_ms = max(event_ms, last.event_ms if last else 0)
         events = self._news(broker, tally.seq)
         with store.transaction() as connection:
-            if last is not None and event_ms // DAY_MS > last.day:
-                events = self._turn_day(connection, tally, last, events, event_ms)
+            if last is None or event_ms // DAY_MS > last.day:
+                known = (last.marks, last.event_ms) if last else (marks, event_ms)
+                events = self._turn_day(connection, tally, events, event_ms // DAY_MS, *known)
             for event in events:
                 self._count(connection, tally, event)
             now = value(tally, {**(last.marks if last else {}), **marks}, self._generation, event_ms)
@@ -122,20 +123,26 @@ class EquityJournal:
         self,
         connection: sqlite3.Connection,
         tally: AccountTally,
-        last: Valuation,
         events: Iterable[OrderEvent],
-        event_ms: int,
+        day: int,
+        marks: Marks,
+        marked_ms: int,
     ) -> Iterable[OrderEvent]:
         """Note what the account was worth at 00:00 UTC; the events that are left to be counted in."""
-        day = event_ms // DAY_MS
         rest: list[OrderEvent] = []
         for event in events:
             if rest or event.event_ms >= day * DAY_MS:
                 rest.append(event)
             else:
                 self._count(connection, tally, event)
-        self._add_day(connection, day, value(tally, last.marks, self._generation, last.event_ms))
-        oldest = event_ms // 60_000 - MINUTES_KEPT
+        then = value(tally, marks, self._generation, marked_ms)
+        connection.execute(f"INSERT OR IGNORE INTO days VALUES (?, {_PLACES})", (day, *values_of(then)))
+        connection.executemany(
+            "INSERT OR IGNORE INTO day_symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [day_symbol(day, one) for one in then.symbols.values()],
+        )
+        self._started = {symbol: one.pnl for symbol, one in then.symbols.items()}
+        oldest = day * 1440 - MINUTES_KEPT
         connection.execute(
             "DELETE FROM points WHERE minute < ? AND minute NOT IN"
             " (SELECT MAX(minute) FROM points WHERE minute < ? GROUP BY minute / 60)",
@@ -144,18 +151,8 @@ class EquityJournal:
         return rest
 
     def _add_point(self, connection: sqlite3.Connection, now: Valuation) -> None:
-        if self._point is None:
-            self._add_day(connection, now.day, now)  # the very first is the beginning of its own day
         connection.execute(f"INSERT INTO points VALUES (?, {_PLACES})", (now.minute, *values_of(now)))
         self._point = now
-
-    def _add_day(self, connection: sqlite3.Connection, day: int, then: Valuation) -> None:
-        connection.execute(f"INSERT OR IGNORE INTO days VALUES (?, {_PLACES})", (day, *values_of(then)))
-        connection.executemany(
-            "INSERT OR IGNORE INTO day_symbols VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [day_symbol(day, one) for one in then.symbols.values()],
-        )
-        self._started = {symbol: one.pnl for symbol, one in then.symbols.items()}
 
     def _count(self, connection: sqlite3.Connection, tally: AccountTally, event: OrderEvent) -> None:
         tally.apply(event)

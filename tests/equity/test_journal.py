@@ -109,7 +109,8 @@ def test_the_day_begins_with_what_was_known_before_midnight(account: Account) ->
     account.order(entry("1"))
     found = journal.follow(account.event_ms, {SYMBOL: D(131)})
     first, second = equity_document(account.folder, 9)["days"]
-    assert first["pnl"] == str(D(10) - D("0.24"))
+    assert first["pnl"] == str(D(20) - D("0.44"))
+    assert first["equity_start"] == "10000", "an account begins with what was put in"
     assert second["equity_start"] == first["equity_end"] == str(D(10_020) - D("0.44"))
     assert second["pnl"] == str(1 - D("0.26"))
     assert journal.day_pnl(found) == {SYMBOL: 1 - D("0.26")}
@@ -137,8 +138,8 @@ def test_what_is_put_in_or_taken_out_is_no_profit(account: Account) -> None:
         ("deposit", "2", "BNB"),
     ]
     (day,) = document["days"]
-    expected = (D(10_098) / D(9998)) * (D(101_098) / D(100_098)) - 1
-    assert (day["moved"], day["pnl"]) == ("90000", "1100")
+    expected = (D(10_098) / D(10_000)) * (D(101_098) / D(100_098)) - 1
+    assert (day["moved"], day["pnl"]) == ("90000", "1098")
     assert abs(Decimal(day["return_ratio"]) - expected) < D("1e-9")
     journal.close()
 
