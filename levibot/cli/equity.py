@@ -18,10 +18,10 @@ from levibot.cli.target import Target
 @click.option("--json", "form", flag_value="json", help="Print all of it as JSON; amounts are exact text.")
 @click.pass_obj
 def equity(target: Target, days: int, points: bool, form: str | None) -> None:
-    """Show what the account is worth, and what it earned by day and symbol.
+    """Show what the account is worth, and what it earned.
 
-    Days are UTC days of market time. Deposits and withdrawals do not count as profit. Works with the daemon
-    running or not.
+    By UTC day of market time, and by symbol. Deposits and withdrawals do not count as profit. Works with the
+    daemon running or not.
     """
     from levibot.cli import equity_view, export
     from levibot.equity.document import equity_document
