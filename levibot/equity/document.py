@@ -47,17 +47,17 @@ def equity_document(state_dir: Path, days: int) -> Document:
         If the file cannot be read.
     """
     if not (state_dir / FILE).exists():
-        return {"quote": "", "now": None, "symbols": [], "days": [], "points": [], "moves": []}
+        return _nothing("")
     with equity_reader(state_dir) as reader:
         return _document(reader, days)
 
 
 def _document(reader: StoreReader, days: int) -> Document:
-    quote, generation = reader.row("SELECT quote, generation FROM account")
+    quote, generation = next(iter(reader.rows("SELECT quote, generation FROM account")), ("", ""))
     query = f"SELECT {VALUES} FROM points ORDER BY minute DESC LIMIT 1"
     newest = next((valuation_of(row, quote) for row in reader.rows(query)), None)
     if newest is None:
-        return {"quote": quote, "now": None, "symbols": [], "days": [], "points": [], "moves": []}
+        return _nothing(quote)
     first_day = newest.day - days + 1
     return {
         "quote": quote,
@@ -75,6 +75,10 @@ def _document(reader: StoreReader, days: int) -> Document:
             )
         ],
     }
+
+
+def _nothing(quote: str) -> Document:
+    return {"quote": quote, "now": None, "symbols": [], "days": [], "points": [], "moves": []}
 
 
 def _symbols(reader: StoreReader, quote: str, newest: Valuation) -> list[Document]:

@@ -12,8 +12,10 @@ import pytest
 
 from levibot.equity.document import equity_document
 from levibot.equity.journal import DAY_MS, FILE, MINUTES_KEPT, EquityJournal
+from levibot.equity.schema import MIGRATIONS
 from levibot.errors import CorruptStoreError, FullDiskError
 from levibot.execution.books import Books
+from levibot.execution.store import Store
 from tests.execution.examples import SYMBOL, D, entry, leave
 from tests.full_disk import full_disk
 from tests.reports.account import ETH, Account, spoil
@@ -55,6 +57,18 @@ def test_equity_is_what_events_and_marks_make_it(account: Account) -> None:
     assert (found.realized, found.unrealized, found.fees) == (D("-0.8"), D("4.5") - 2, D("0.8"))
     assert found.profit == found.realized + found.unrealized
     assert found.symbols[SYMBOL].realized == books.position(SYMBOL).realized_pnl
+    journal.close()
+
+
+def test_where_nothing_is_recorded_yet_nothing_is_told(account: Account) -> None:
+    nothing = {"quote": "", "now": None, "symbols": [], "days": [], "points": [], "moves": []}
+    assert equity_document(account.folder, 5) == nothing
+    Store(account.folder / FILE, MIGRATIONS, lambda _: None).close()  # made, and then the process was killed
+    assert equity_document(account.folder, 5) == nothing
+    account.price(100)
+    journal = EquityJournal(account.folder)
+    journal.follow(account.event_ms, {})
+    assert equity_document(account.folder, 5)["now"]["equity"] == "10000"
     journal.close()
 
 
