@@ -18,9 +18,18 @@ _PAUSES_S = (0.2, 0.5, 1.0)  # until a snapshot is as new as the first update
 
 
 class BinanceAmendment:
-    """Acknowledgements by the id of the request."""
+    """Acknowledgements by the id of the request, and a key that was revoked told as that."""
 
     acknowledges = True
+
+    def handle_errors(self, *answer: Any) -> Any:
+        """As ccxt, which takes the refusal of a key that has worked for one of a request too many.
+
+        That would keep all processes from asking anything.
+        """
+        self.options["hasAlreadyAuthenticatedSuccessfully"] = False  # type: ignore[attr-defined]  # of ccxt
+        parent: Any = super()
+        return parent.handle_errors(*answer)
 
     def handle_subscription_status(self, client: Any, message: Mapping[str, Any]) -> Any:
         """Take in an acknowledgement, and tell whoever waits for it."""

@@ -81,7 +81,10 @@ async def _examine_mexc(ask: Ask, whose: str) -> list[str]:
 
 async def _examine_unknown(ask: Ask, whose: str) -> list[str]:
     await ask("data", lambda made: made.fetch_balance())
-    return [_not_told(whose)]
+    return [
+        _not_told(whose),
+        "LeviBot has been tried with orders at binance and mexc alone: begin with little, and look at each order",
+    ]
 
 
 def _not_told(whose: str) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from levibot.exchange.failures import redact
+
 _Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
@@ -39,6 +41,7 @@ class LoopErrors:
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if isinstance(error, Exception) and _is_of_ccxt(error, context):
+            redact(error)
             self._report(error)
         elif self._before is not None:
             self._before(loop, context)

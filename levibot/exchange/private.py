@@ -44,9 +44,15 @@ _NEEDED = {  # ccxt's word for having it → what for
     "fetchMyTrades": "list own trades",
     "fetchBalance": "read balances",
 }
+_ENDED = {  # ccxt's word for having it → its method, best first: some lists of closed orders lack the cancelled
+    "fetchCanceledAndClosedOrders": "fetch_canceled_and_closed_orders",
+    "fetchOrders": "fetch_orders",
+    "fetchClosedOrders": "fetch_closed_orders",
+}
 _CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,32}")  # what all exchanges take
 _ALREADY_THERE = re.compile(r"duplicat|repeat|already exist", re.IGNORECASE)
 _SERVER_FAILED = 500  # from this status of HTTP on a refusal is none: what failed may have come after the order
+_SOUGHT_MS = 86_400_000  # how long ago an order may have been made that is sought in lists
 _TRANSFER_OVERLAP_MS = 7 * 86_400_000  # a deposit counts when it arrives, and is listed by when it was seen
 
 
@@ -80,7 +86,10 @@ class PrivateTrading:
             If the exchange cannot be traded on, or the key lacks a part.
         """
         self._made = build_private(self._session, self._credentials)
-        missing = [purpose for name, purpose in _NEEDED.items() if not self._made.has.get(name)]
+        has = self._made.has
+        missing = [purpose for name, purpose in _NEEDED.items() if not has.get(name)]
+        if not self._quirks.finds_by_client_id and not any(map(has.get, _ENDED)):
+            missing.append("find an order whose answer was lost")
         if missing:
             raise ConfigError(
                 f"{self._session.id} cannot be traded on: ccxt cannot {', '.join(missing)} there; "
@@ -136,7 +145,7 @@ class PrivateTrading:
 
     async def cancel(self, symbol: str, client_id: str, exchange_id: str) -> None:
         """Ask for a cancellation; `OrderGoneError` if the exchange says that there is no such open order."""
-        number, params = _address(client_id, exchange_id)
+        number, params = await self._address(symbol, client_id, exchange_id)
         try:
             found = await self._ask("protective", lambda made: made.cancel_order(number, symbol, params))
         except (ExchangeRefusedError, MalformedAnswerError) as error:
@@ -147,7 +156,9 @@ class PrivateTrading:
 
     async def order(self, symbol: str, client_id: str, exchange_id: str) -> ExchangeOrder | None:
         """Look one order up, open or not; `exchange_id` may be empty. None: the exchange says it has none."""
-        number, params = _address(client_id, exchange_id)
+        if not exchange_id and not self._quirks.finds_by_client_id:
+            return await self._seek(symbol, client_id)
+        number, params = await self._address(symbol, client_id, exchange_id)
         try:
             found = await self._ask("protective", lambda made: made.fetch_order(number, symbol, params))
         except (ExchangeRefusedError, MalformedAnswerError) as error:
@@ -238,6 +249,31 @@ class PrivateTrading:
                 raise
             raise ExchangeRefusedError("request", str(error)) from error
 
+    async def _address(self, symbol: str, client_id: str, exchange_id: str) -> tuple[str | None, dict[str, Any]]:
+        """How ccxt is told which order is meant: by the exchange's own id if it is known, which all take."""
+        if exchange_id:
+            return exchange_id, {}
+        if self._quirks.finds_by_client_id:
+            return None, {"clientOrderId": client_id}
+        order = await self._seek(symbol, client_id)
+        if order is None:
+            raise OrderGoneError(f"{client_id} in {symbol}: in no list of orders")
+        return order.exchange_id, {}
+
+    async def _seek(self, symbol: str, client_id: str) -> ExchangeOrder | None:
+        """The order of that id in the lists: first of what is open, then of what has ended meanwhile."""
+        ended = next(method for name, method in _ENDED.items() if self._made.has.get(name))
+        since_ms = self.exchange_ms() - _SOUGHT_MS
+        requests: tuple[Callable[[Any], Awaitable[Any]], ...] = (
+            lambda made: made.fetch_open_orders(symbol),
+            lambda made: getattr(made, ended)(symbol, since_ms),
+        )
+        for request in requests:
+            for order in read_orders(await self._ask("protective", request), symbol):
+                if order.client_id == client_id:
+                    return order
+        return None
+
     def _check(self, placement: Placement) -> tuple[str, str | None, dict[str, Any]]:
         """Type, price and parameters for ccxt; refused here is what would be sent as something else."""
         made, symbol = self._made, placement.symbol
@@ -286,11 +322,6 @@ class PrivateTrading:
         if kind == "deposit":
             return lambda made: made.fetch_deposits(None, since_ms)
         return lambda made: made.fetch_withdrawals(None, since_ms)
-
-
-def _address(client_id: str, exchange_id: str) -> tuple[str | None, dict[str, Any]]:
-    """How ccxt is told which order is meant: by the exchange's id if it is known, which every exchange takes."""
-    return (exchange_id, {}) if exchange_id else (None, {"clientOrderId": client_id})
 
 
 def _text(number: Decimal) -> str:

@@ -31,6 +31,9 @@ class PrivateQuirks:
         The longest time that one request for own trades may cover.
     newest_trades
         Whether a request for own trades without a time gives the newest ones, however old.
+    finds_by_client_id
+        Whether an order can be looked up and cancelled by our own id. Where that is not known, an order is sought
+        in the lists, for “not found” would be believed.
     trades_by_order
         Whether one request can ask for the trades of one order.
     trades_from_id
@@ -47,6 +50,7 @@ class PrivateQuirks:
     trades_page: int = 100
     trades_window_ms: int | None = None
     newest_trades: bool = False
+    finds_by_client_id: bool = False
     trades_by_order: bool = False
     trades_from_id: bool = False
     prices_by_id: bool = False
@@ -60,6 +64,7 @@ _TABLE: Mapping[str, PrivateQuirks] = {
         trades_page=1000,
         trades_window_ms=_DAY_MS,
         newest_trades=True,
+        finds_by_client_id=True,
         trades_by_order=True,
         trades_from_id=True,
     ),
@@ -69,6 +74,7 @@ _TABLE: Mapping[str, PrivateQuirks] = {
         answers_orders=False,
         trades_page=100,
         trades_window_ms=7 * _DAY_MS,
+        finds_by_client_id=True,
         trades_by_order=True,
         prices_by_id=True,
     ),

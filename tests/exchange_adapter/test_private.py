@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from levibot.errors import ExchangeRefusedError, OrderGoneError
+from levibot.errors import ConfigError, ExchangeRefusedError, OrderGoneError
 from levibot.exchange.private import PrivateTrading
 from levibot.exchange.trading import Placement
 from tests.exchange_adapter.conftest import SYMBOL
-from tests.exchange_adapter.trading import AMOUNT, FAR_BELOW, Account
+from tests.exchange_adapter.trading import AMOUNT, FAR_BELOW, LOOPBACK, Account
 
 
 def test_a_market_order_is_filled_and_its_fills_add_up_exactly(account: Account) -> None:
@@ -100,5 +104,47 @@ def test_best_prices_are_exact(account: Account) -> None:
         tick = account.exchange.exchange.market.symbols[SYMBOL].instrument.tick
         assert 0 < bid < ask
         assert bid % tick == ask % tick == 0
+
+    account.play(scenario)
+
+
+def test_where_no_exchange_is_known_to_find_our_ids_an_order_is_sought_in_its_lists(account: Account) -> None:
+    """As for exchanges of which nothing is known but what ccxt says."""
+    resting = account.buy(limit_price=account.price(FAR_BELOW))
+    filled = account.buy()
+
+    async def scenario(trading: PrivateTrading) -> None:
+        trading._quirks = replace(trading._quirks, finds_by_client_id=False)
+        await trading.place(resting)
+        await trading.place(filled)
+        order = await trading.order(SYMBOL, resting.client_id, "")
+        assert order is not None
+        assert order.status == "open"
+        await trading.cancel(SYMBOL, resting.client_id, "")
+        for client_id, status in ((resting.client_id, "cancelled"), (filled.client_id, "filled")):
+            order = await trading.order(SYMBOL, client_id, "")
+            assert order is not None
+            assert order.status == status
+        unknown = account.new_id()
+        assert await trading.order(SYMBOL, unknown, "") is None
+        with pytest.raises(OrderGoneError):
+            await trading.cancel(SYMBOL, unknown, "")
+
+    account.play(scenario)
+
+
+def test_an_exchange_that_cannot_do_what_trading_needs_is_refused_at_the_start(account: Account) -> None:
+    async def scenario(trading: PrivateTrading) -> None:
+        session = trading._session
+        original = session.sibling
+
+        def lacking(*listeners: Callable[..., None]) -> Any:
+            made = original(*listeners)
+            made.has = {**made.has, "fetchMyTrades": False, "cancelOrder": None}
+            return made
+
+        session.sibling = lacking  # type: ignore[method-assign]
+        with pytest.raises(ConfigError, match=r"ccxt cannot cancel orders, list own trades there; choose another"):
+            await PrivateTrading(session, LOOPBACK).open()
 
     account.play(scenario)

@@ -190,6 +190,24 @@ def test_an_exchange_that_asks_for_patience_took_no_order(account: Account) -> N
     account.play(scenario)
 
 
+def test_a_key_that_is_revoked_meanwhile_refuses_orders_and_nothing_else(account: Account) -> None:
+    owner = account.exchange.exchange.accounts[0]
+    placement = account.buy()
+
+    async def scenario(trading: PrivateTrading) -> None:
+        await trading.balances()
+        owner.key = "revoked"
+        try:
+            with pytest.raises(ExchangeRefusedError):
+                await trading.place(placement)
+        finally:
+            owner.key = KEY
+        assert not account.orders(placement.client_id)
+        assert await trading.best_prices(SYMBOL), "no cool-down, which the feed would obey too"
+
+    account.play(scenario)
+
+
 def test_a_duplicate_refusal_is_no_word_that_the_order_is_not_there(account: Account) -> None:
     placement = account.buy(limit_price=account.price(FAR_BELOW))
 
