@@ -30,6 +30,7 @@ GROUPS = {
     "feed-faults": "feed_faults",
     "feed-load": "feed_load",
     "feed-kills": "feed_kills",
+    "recovery": "recovery",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 
