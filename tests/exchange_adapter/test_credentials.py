@@ -14,7 +14,7 @@ import pytest
 
 from levibot.config_execution import LiveConfig
 from levibot.errors import ConfigError
-from levibot.exchange.credentials import Credentials, read_credentials
+from levibot.exchange.credentials import SYSTEMD_NAME, Credentials, read_credentials
 from levibot.exchange.key_lock import KeyInUseError, KeyLock
 from levibot.private_file import PrivateFileError
 
@@ -130,3 +130,8 @@ def test_one_process_at_a_time_uses_a_key_and_kill_9_frees_it() -> None:
     lock.release()
     with KeyLock(fingerprint):
         pass
+
+
+def test_the_example_of_a_unit_loads_the_credential_that_is_read() -> None:
+    example = Path(__file__).parents[2] / "deploy/levibot.service.d/live.conf"
+    assert f"LoadCredential={SYSTEMD_NAME}:" in example.read_text()
