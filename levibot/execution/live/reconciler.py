@@ -87,7 +87,12 @@ class Reconciler:
 
     def frozen(self, desk: SymbolDesk) -> str:
         """Why nothing may be opened in a symbol although it is compared; empty: it may."""
-        reasons = [*desk.doubts.reasons(), *desk.anomalies, self.funds.reason(desk.symbol)]
+        reasons = [
+            *desk.doubts.reasons(),
+            *desk.anomalies,
+            desk.protection.trouble(),
+            self.funds.reason(desk.symbol),
+        ]
         return next(filter(None, reasons), "")
 
     def report(self) -> LiveTradingReport:

@@ -12,6 +12,7 @@ from levibot.bus.messages import Intent, OrderEvent, Tick
 from levibot.clock import boot_ns
 from levibot.config_execution import LiveConfig
 from levibot.errors import DataStoreError
+from levibot.exchange.credentials import Credentials
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.trading import Placement
 from levibot.execution.books import Books, Order
@@ -173,7 +174,7 @@ class Hiding:
 class LiveHouse:
     """An exchange, a state directory, and the lives that are led there."""
 
-    def __init__(self, exchange: RunningExchange, state_dir: Path) -> None:
+    def __init__(self, exchange: RunningExchange, state_dir: Path, account: Any = None) -> None:
         self.exchange = exchange
         self.state_dir = state_dir
         self.path = state_dir / "broker.sqlite"
@@ -181,14 +182,19 @@ class LiveHouse:
         self.trading: Any = None
         self._sequence = 0
         self._living: list[Life] = []
-        account = exchange.exchange.accounts[0]
-        self._known_orders = set(account.orders)
+        self.account = account or exchange.exchange.accounts[0]
+        self._known_orders = set(self.account.orders)
 
     def play(self, scenario: Callable[[], Awaitable[T]]) -> T:
         """Run a scenario with an open session; nothing of it may be left."""
 
         async def act() -> T:
-            async with asyncio.timeout(SECONDS * 2), open_trading(self.exchange, self.state_dir) as trading:
+            async with (
+                asyncio.timeout(SECONDS * 2),
+                open_trading(
+                    self.exchange, self.state_dir, Credentials(self.account.key, self.account.secret)
+                ) as trading,
+            ):
                 self.trading = trading
                 self.session = trading._session
                 try:
@@ -247,10 +253,6 @@ class LiveHouse:
         return leave(quantity, client_id=self.new_id("X"), **terms)
 
     # ------------------------------------------------------------------ what the exchange knows
-
-    @property
-    def account(self) -> Any:
-        return self.exchange.exchange.accounts[0]
 
     @property
     def orders(self) -> list[Any]:
