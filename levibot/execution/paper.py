@@ -125,8 +125,7 @@ class PaperExchange:
             if reason:
                 self._books.deny(order, reason)
             elif self._flights.take_time:
-                order.reserved = self._matching.needed(order, market)
-                self._books.send(order, order.intent.quantity)
+                self._books.send(order, order.intent.quantity, self._matching.needed(order, market))
                 self._flights.depart(order, self._clock())
             else:
                 self._matching.arrive(order, market, wait=wait)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from levibot.bus.messages import Grant, Intent, MarketSpec, Side, Tick
+from levibot.bus.messages import Bar, Book, Grant, Intent, MarketSpec, Side, Tick, Trade, Trades
 from levibot.clock import boot_ns
 from levibot.config_execution import PaperConfig
 from levibot.execution.books import Books
@@ -56,6 +56,47 @@ def tick(price: float, *, symbol: str = SYMBOL, seq: int | None = None, **change
     return Tick(**{**fields, **changed})
 
 
+def book(bids: str, asks: str, *, symbol: str = SYMBOL, **changed: Any) -> Book:
+    """An order book, received now; levels as "99x2 98x1.5", best first."""
+    number = next(_numbers)
+    fields: dict[str, Any] = {
+        "symbol": symbol,
+        "epoch": 1,
+        "seq": number,
+        "event_ms": 1_700_000_000_000 + number,
+        "received_ns": boot_ns(),
+        "bids": _levels(bids),
+        "asks": _levels(asks),
+    }
+    return Book(**{**fields, **changed})
+
+
+def _levels(text: str) -> list[tuple[float, float]]:
+    pairs = (level.split("x") for level in text.split())
+    return [(float(price), float(amount)) for price, amount in pairs]
+
+
+def trades(*told: tuple[Side | None, float, float], symbol: str = SYMBOL, **changed: Any) -> Trades:
+    """Public trades: side of the taker, price, amount."""
+    number = next(_numbers)
+    event_ms = 1_700_000_000_000 + number
+    items = [Trade("", event_ms, side, price, amount) for side, price, amount in told]
+    fields: dict[str, Any] = {
+        "symbol": symbol,
+        "epoch": 1,
+        "seq": number,
+        "event_ms": event_ms,
+        "received_ns": boot_ns(),
+        "trades": items,
+    }
+    return Trades(**{**fields, **changed})
+
+
+def bar(number: int, low: float, high: float, volume: float, *, symbol: str = SYMBOL) -> Bar:
+    """A closed bar."""
+    return Bar(symbol, 1, number, number * 60_000, low, high, low, high, volume)
+
+
 def grant_for(intent: Intent, *, key: bytes = KEY, **changed: Any) -> Grant:
     """A grant that allows exactly this intent, with some fields changed before it is signed."""
     fields: dict[str, Any] = {
@@ -101,12 +142,15 @@ class Desk:
         self.instance = instance
         self.paper = PaperConfig(**{"cash": D(cash), "slippage": 0.0, "spread": 0.0, "latency": 0.0, **paper})
         self.markets = [market()]
+        self.ahead_ns = 0  # of the clock, to let time pass
         self.start()
 
     def start(self) -> None:
         """Open the books, as at the start of a process."""
         self.books = Books(self.path, self.instance, "USDT", self.paper.cash)
-        self.exchange = PaperExchange(self.books, self.paper, GrantBook(KEY, EPOCH))
+        self.exchange = PaperExchange(
+            self.books, self.paper, GrantBook(KEY, EPOCH), lambda: boot_ns() + self.ahead_ns
+        )
         for rules in self.markets:
             self.exchange.set_market(rules)
 
@@ -118,6 +162,10 @@ class Desk:
     def price(self, price: float, **changed: Any) -> list[str]:
         """A new price; the kinds of the events that follow."""
         return names(self.exchange.on_tick(tick(price, **changed)))
+
+    def flow(self, item: Book | Trades | Bar) -> list[str]:
+        """An order book, trades or a bar; the kinds of the events that follow."""
+        return names(self.exchange.on_flow(item))
 
     def position(self) -> Decimal:
         """Signed quantity held."""
