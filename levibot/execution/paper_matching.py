@@ -188,10 +188,8 @@ class Matching:
         if not filled:
             return
         self._withdraw(order)
-        if may_open_risk(intent):
-            self.cover(order, market)
-        else:
-            self._protection.trim(market)
+        self._protection.trim(market)  # an entry against the position makes it smaller, too
+        self.cover(order, market)
 
     def _cash_short(self, order: Order, slices: list[Slice], market: PaperMarket) -> str | None:
         """Why the cash does not suffice to the last digit, after each fill's fee was rounded up; None: it does."""
