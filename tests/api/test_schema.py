@@ -88,15 +88,15 @@ def test_routes_that_end_or_change_the_run_answer_as_declared(daemon: DaemonUnde
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json", headers=bearer(daemon))
     excluded = [check for name in NOT_FOR_SINGLE_CALLS for check in CHECKS.get_by_names([name])]
 
-    def call(path: str, code: int = 200, **parameters: str) -> Any:
-        case = schema[path]["POST"].Case(path_parameters=parameters)
+    def call(path: str, code: int = 200, query: dict[str, str] | None = None, **parameters: str) -> Any:
+        case = schema[path]["POST"].Case(path_parameters=parameters, query=query or {})
         response = case.call_and_validate(headers=bearer(daemon), excluded_checks=excluded)
         assert response.status_code == code, response.text
         return response.json()
 
     assert call("/engines/add/{symbol}", symbol="SOL/USDT")["status"] == "added"
     call("/engines/add/{symbol}", code=409, symbol="SOL/USDT")
-    assert call("/engines/remove/{symbol}", symbol="SOL/USDT")["status"] == "removed"
+    assert call("/engines/remove/{symbol}", query={"keep": "true"}, symbol="SOL/USDT")["status"] == "removed"
     call("/engines/remove/{symbol}", code=404, symbol="SOL/USDT")
     assert call("/daemon/reload")["added"] == []
     daemon.write_config(engine__strateg="x")

@@ -140,7 +140,7 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
     assert operator.types("restart", "feed", "notifier", code=NO_SUCH_SYMBOL).startswith("feed restarted\n")
     assert operator.daemon.wait_replaced("feed", feed)["restarts"] == 0, "an operator's restart is free"
     assert "next reload" in operator.types("add", "SOL/USDT")
-    assert "next reload" in operator.types("remove", "SOL/USDT")
+    assert "next reload" in operator.types("remove", "SOL/USDT", "--keep")
     operator.types("reset", "--all")
     assert "DOGE" in operator.types("pause", "DOGE/USDT", code=NO_SUCH_SYMBOL)
     operator.types("pause", code=2)

@@ -108,10 +108,10 @@ def test_add_and_remove_hold_until_the_next_reload(make_daemon: MakeDaemon) -> N
     daemon.start()
     before = daemon.worker_pids()
     assert "until the next reload" in daemon.post("/engines/add/SOL/USDT")["message"]
-    assert "until the next reload" in daemon.post("/engines/remove/ETH/USDT")["message"]
+    assert "until the next reload" in daemon.post("/engines/remove/ETH/USDT?keep=true")["message"]
     daemon.wait_ready("SOL/USDT")
     assert [e["symbol"] for e in daemon.status()["engines"]] == ["BTC/USDT", "SOL/USDT"]
-    report = daemon.post("/daemon/reload")
+    report = daemon.post("/daemon/reload?keep=true")
     assert (report["added"], report["removed"]) == (["ETH/USDT"], ["SOL/USDT"])
     daemon.wait_ready()
     after = daemon.worker_pids()

@@ -140,7 +140,7 @@ def test_a_removed_symbol_is_no_longer_shown(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
     assert "ETH/USDT" in values(daemon, "levi_engine_status", "symbol")
-    daemon.post("/engines/remove/ETH/USDT")
+    daemon.post("/engines/remove/ETH/USDT?keep=true")
     assert list(values(daemon, "levi_engine_status", "symbol")) == [BTC]
 
 

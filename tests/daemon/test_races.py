@@ -73,8 +73,8 @@ def test_a_stopped_forkserver_does_not_hold_up_a_clean_stop(make_daemon: MakeDae
 def test_a_symbol_removed_while_it_is_restarted_stays_gone(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
-    paths = ("/engines/remove/BTC/USDT", "/engines/restart/BTC/USDT", "/engines/start/BTC/USDT")
-    in_parallel(daemon, *paths, "/engines/remove/BTCUSDT")
+    paths = ("/engines/remove/BTC/USDT?keep=true", "/engines/restart/BTC/USDT", "/engines/start/BTC/USDT")
+    in_parallel(daemon, *paths, "/engines/remove/BTCUSDT?keep=true")
     daemon.wait(lambda: len(daemon.status()["engines"]) == 1, "BTC to be gone")
     deadline = time.monotonic() + 1.0  # longer than a start takes
     while time.monotonic() < deadline:
@@ -105,7 +105,7 @@ def test_commands_of_every_kind_at_once_leave_one_process_for_each_symbol(make_d
 
 
 def test_a_stop_under_a_reload_leaves_nothing(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon()
+    daemon = make_daemon(engine__strategy=f"{FAULTS}:Quiet")  # a position would refuse the reload
     daemon.start()
     assert daemon.process is not None
     daemon.write_config(symbols=["SOL/USDT", "ADA/USDT"])
