@@ -120,6 +120,22 @@ def day_symbol(day: int, one: SymbolValue) -> tuple[Any, ...]:
     return day, one.symbol, str(one.quantity), str(one.entry_price), mark, *map(str, money), one.opened
 
 
+def symbol_of(row: Sequence[Any]) -> SymbolValue:
+    """Undo `day_symbol`; `row` without the day."""
+    symbol, quantity, entry_price, mark, realized, unrealized, fees, funding, opened = row
+    return SymbolValue(
+        symbol=symbol,
+        quantity=Decimal(quantity),
+        entry_price=Decimal(entry_price),
+        mark=None if mark is None else Decimal(mark),
+        realized=Decimal(realized),
+        unrealized=Decimal(unrealized),
+        fees=Decimal(fees),
+        funding=Decimal(funding),
+        opened=opened,
+    )
+
+
 def move(generation: str, event: FundsMoved) -> tuple[Any, ...]:
     """Row of the table `moves`."""
     return (

@@ -15,6 +15,7 @@ from levibot.bus.messages import (
     OrderEvent,
     OrderFilled,
     OrderPartiallyFilled,
+    OrderSent,
     OrderSubmitted,
     OrderUpdated,
 )
@@ -134,6 +135,10 @@ class SymbolHistory:
         match event:
             case OrderAccepted():
                 record = replace(record, exchange_id=event.exchange_id)
+            case OrderSent():
+                record = replace(
+                    record, intent=structs.replace(record.intent, quantity=record.filled + event.quantity)
+                )
             case OrderUpdated():
                 terms = {"quantity": event.quantity, "trigger_price": event.trigger_price}
                 record = replace(record, intent=structs.replace(record.intent, **terms))
