@@ -38,7 +38,7 @@ def test_a_backup_of_a_daemon_that_trades_is_restored_paused_and_reconciled(make
     daemon.wait(lambda: daemon.engine()["trade_count"] > traded, "a trade that the backup does not know")
     assert "holds this data directory" in _ctl(daemon, "restore", "--yes", str(archive)).stderr
     assert daemon.stop() == 0
-    later = audit(daemon.state, Decimal(10_000))
+    later = audit(daemon.state, Decimal(10_000), settled=False)
 
     done = _ctl(daemon, "restore", "--yes", str(archive))
     assert done.returncode == 0, done.stderr
@@ -52,9 +52,9 @@ def test_a_backup_of_a_daemon_that_trades_is_restored_paused_and_reconciled(make
     trades = daemon.engine()["trade_count"]
     daemon.wait(lambda: daemon.engine()["trade_count"] > trades, "a trade after the restore")
     assert daemon.stop() == 0
-    books = audit(daemon.state, Decimal(10_000))
+    books = audit(daemon.state, Decimal(10_000), settled=False)
     (aside,) = daemon.data.glob("*.before-restore-*")
-    assert audit(aside, Decimal(10_000)).events == later.events
+    assert audit(aside, Decimal(10_000), settled=False).events == later.events
     known, since = later.events, books.events
     common = next(number for number, pair in enumerate(zip(known, since, strict=False)) if pair[0] != pair[1])
     before, after = _ids(known[common:]), _ids(since[common:])
