@@ -53,6 +53,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9-]{1,32}")  # what all exchanges take
 _ALREADY_THERE = re.compile(r"duplicat|repeat|already exist", re.IGNORECASE)
 _SERVER_FAILED = 500  # from this status of HTTP on a refusal is none: what failed may have come after the order
 _SOUGHT_MS = 86_400_000  # how long ago an order may have been made that is sought in lists
+_TRANSFER_WINDOW_MS = 80 * 86_400_000  # 90 days are the most that exchanges take
 _TRANSFER_OVERLAP_MS = 7 * 86_400_000  # a deposit counts when it arrives, and is listed by when it was seen
 
 
@@ -127,7 +128,8 @@ class PrivateTrading:
 
     async def place(self, placement: Placement) -> ExchangeOrder | None:
         """Post an order; None if the exchange took it without telling more than that."""
-        kind, price, params = self._check(placement)
+        with decimal.localcontext():  # ccxt changes how decimals are rounded, for whoever uses them next
+            kind, price, params = self._check(placement)
         weight_class: WeightClass = "protective" if placement.is_protective else "order"
         try:
             found = await self._ask(
@@ -207,13 +209,14 @@ class PrivateTrading:
 
     async def transfers(self, since_ms: int) -> list[Transfer]:
         """Deposits and withdrawals from `since_ms` on, oldest first; none where ccxt cannot ask for them."""
-        told: list[Transfer] = []
-        asked_ms = max(0, since_ms - _TRANSFER_OVERLAP_MS)
+        told: dict[str, Transfer] = {}
+        starts = list(range(max(0, since_ms - _TRANSFER_OVERLAP_MS), self.exchange_ms(), _TRANSFER_WINDOW_MS))
         for kind, name in (("deposit", "fetchDeposits"), ("withdrawal", "fetchWithdrawals")):
-            if self._made.has.get(name):
-                found = await self._ask("protective", self._transfers_request(kind, asked_ms))
-                told += read_transfers(found, kind)
-        return sorted((row for row in told if row.event_ms >= since_ms), key=lambda row: row.event_ms)
+            for start_ms in starts if self._made.has.get(name) else ():
+                until_ms = None if start_ms == starts[-1] else start_ms + _TRANSFER_WINDOW_MS - 1
+                found = await self._ask("protective", _transfers_request(kind, start_ms, until_ms))
+                told |= {row.reference: row for row in read_transfers(found, kind)}
+        return sorted((row for row in told.values() if row.event_ms >= since_ms), key=lambda row: row.event_ms)
 
     async def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
         """Bid and ask, read by REST now."""
@@ -237,7 +240,7 @@ class PrivateTrading:
         if made.has.get("fetchTime"):
             made.options["timeDifference"] = self._session.skew_ms
         try:
-            with decimal.localcontext():  # ccxt changes how decimals are rounded, for whoever uses them next
+            with decimal.localcontext():
                 return await self._session.call(weight_class, lambda _: request(made))
         except MalformedAnswerError as error:
             answer = answer_of(error)
@@ -318,10 +321,12 @@ class PrivateTrading:
         named = isinstance(error, ExchangeRefusedError) and error.reason == "not found"
         return named or self._quirks.gone.fullmatch(answer.code) is not None
 
-    def _transfers_request(self, kind: str, since_ms: int) -> Callable[[Any], Awaitable[Any]]:
-        if kind == "deposit":
-            return lambda made: made.fetch_deposits(None, since_ms)
-        return lambda made: made.fetch_withdrawals(None, since_ms)
+
+def _transfers_request(kind: str, since_ms: int, until_ms: int | None) -> Callable[[Any], Awaitable[Any]]:
+    params = {} if until_ms is None else {"endTime": until_ms}
+    if kind == "deposit":
+        return lambda made: made.fetch_deposits(None, since_ms, None, params)
+    return lambda made: made.fetch_withdrawals(None, since_ms, None, params)
 
 
 def _text(number: Decimal) -> str:

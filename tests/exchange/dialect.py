@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tests.exchange.accounts import Account, Fill, Order, OrderRequest, Reason, RejectedError, Transfer
 from tests.exchange.market import SymbolMarket
-from tests.exchange.model import Instrument, Kind, MarketEvent, Side
+from tests.exchange.model import DAY_MS, Instrument, Kind, MarketEvent, Side
 from tests.exchange.sockets import Connection, Encoded
 
 if TYPE_CHECKING:
     from tests.exchange.server import Exchange
 
+MOST_MS = 90 * DAY_MS  # of transfers in one answer
 Access = Literal["public", "key", "signed"]
 AuthProblem = Literal["no key", "bad key", "signature", "ahead", "late", "permission"]
 
@@ -191,7 +191,11 @@ class Dialect(ABC):
 
     def transfers(self, call: Call, *, deposits: bool) -> list[Transfer]:
         """Those of an account that a call asks for, oldest first."""
-        start_ms, end_ms = call.whole("startTime") or 0, call.whole("endTime") or sys.maxsize
+        now_ms = self.clock.server_ms()
+        start_ms = call.whole("startTime") or now_ms - MOST_MS
+        end_ms = call.whole("endTime") or now_ms
+        if end_ms - start_ms > MOST_MS:
+            raise RejectedError(Reason.BAD_PARAMETER, "startTime")
         return [
             transfer
             for transfer in call.owner.transfers

@@ -140,6 +140,9 @@ def test_deposits_and_withdrawals_are_told_when_they_count(account: Account, rig
         account.exchange.run(lambda _: rights.finish(rights.transfers[-2]))
         assert ("BTC", Decimal("0.5")) in moved(before, await trading.transfers(since_ms))
         assert len({row.reference for row in told}) == len(told)
+        half_a_year_ms = 183 * 86_400_000
+        longer = await trading.transfers(since_ms - half_a_year_ms)
+        assert len({row.reference for row in longer}) == len(longer) > len(told), "asked for in parts, told once"
         assert await trading.transfers(trading.exchange_ms() + 60_000) == []
 
     account.play(scenario)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -94,6 +95,18 @@ def test_a_stop_rests_on_the_exchange_where_it_keeps_them(account: Account) -> N
         assert order is not None
         assert (order.status, order.trigger_price, order.limit_price) == ("open", placement.trigger_price, None)
         await trading.cancel(SYMBOL, placement.client_id, order.exchange_id)
+
+    account.play(scenario)
+
+
+def test_decimals_are_rounded_as_before(account: Account) -> None:
+    """For whoever reckons with them in the same process: ccxt changes that."""
+
+    async def scenario(trading: PrivateTrading) -> None:
+        before = repr(decimal.getcontext())
+        await trading.place(account.buy())
+        await trading.balances()
+        assert repr(decimal.getcontext()) == before
 
     account.play(scenario)
 
