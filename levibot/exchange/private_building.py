@@ -53,8 +53,7 @@ def build_private(
     made.secrets = credentials.secrets
     made.number = str
     made.options["maxRetriesOnFailure"] = 0
-    made.logger = logging.Logger(
-        "ccxt of an account", logging.CRITICAL
-    )  # it writes headers and bodies of requests
+    # ccxt writes headers and bodies of requests to its logger: this one goes nowhere.
+    made.logger = logging.Logger("ccxt of an account", logging.CRITICAL)
     made.verbose = False
     return made
