@@ -89,11 +89,11 @@ class Limits:
         if self.policy.correlated_exposure * self.equity - self.exposures.gross < tightest.amount:
             correlated = self._correlated(request.symbol, request.side)
             tightest = min(tightest, correlated, key=lambda room: room.amount)
-        if tightest.amount <= 0:
-            raise RefusedError(tightest.name, tightest.detail)
         step = market.amount_step if market is not None and market.amount_step else _QUANTITY_STEP
         quantity = floor_to(tightest.amount / price, step)
-        flaw = _too_small(quantity, price, request, market)
+        if quantity <= 0:
+            raise RefusedError(tightest.name, tightest.detail)
+        flaw = _too_small(quantity, price, request, market) if market is not None else None
         if flaw:
             raise RefusedError("below_minimum", f"{tightest.name} allows no more: {flaw}")
         return quantity
@@ -109,7 +109,7 @@ class Limits:
         most, net = policy.net_exposure * equity, exposures.net(side)
         yield _Room("net_exposure", most - net, f"{net:.2f} of {most:.2f} are taken")
         if policy.max_order_notional is not None:
-            yield _Room("max_order_notional", policy.max_order_notional, "")
+            yield _Room("max_order_notional", policy.max_order_notional, "an order costs no more")
         yield _Room("no_cash", self.cash / _COST_RESERVE, "the cash is spent, or promised to other orders")
 
     def _correlated(self, symbol: str, side: Side) -> _Room:
@@ -144,10 +144,8 @@ class Limits:
         return (measured if one_side == other_side else -measured) >= self.policy.config.correlation
 
 
-def _too_small(quantity: Decimal, price: Decimal, request: RiskRequest, market: MarketSpec | None) -> str | None:
+def _too_small(quantity: Decimal, price: Decimal, request: RiskRequest, market: MarketSpec) -> str | None:
     """Why the market would not take the entry, or would not let it be closed by its protection."""
-    if market is None:
-        return None if quantity > 0 else "nothing is left after rounding"
     fall = request.stop_loss if request.side == "buy" else request.take_profit
     worst = price * (1 - Decimal(repr(fall or 0.0)))
     refusal = size_refusal(quantity, price, market)

@@ -163,7 +163,7 @@ class Portfolio:
         if order is None:
             raise AccountBehindError(f"event {event.seq} fills order {event.client_id}, which is not known")
         order.remaining = max(ZERO, order.remaining - event.fill.quantity)
-        held = self.positions.get(event.symbol, flat(event.symbol))
+        held = self.positions.get(event.symbol) or self._flat(event.symbol)
         held = after_fill(held, order.intent.side, event.fill)
         self.realized[event.symbol] = held.realized_pnl
         self.cash += cash_flow(order.intent.side, event.fill, self.quote)
@@ -173,6 +173,9 @@ class Portfolio:
             self.positions[event.symbol] = held
         else:
             self.positions.pop(event.symbol, None)
+
+    def _flat(self, symbol: str) -> Position:
+        return msgspec.structs.replace(flat(symbol), realized_pnl=self.realized.get(symbol, ZERO))
 
     def _fund(self, event: FundingPaid) -> None:
         self.cash += event.amount

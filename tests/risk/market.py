@@ -12,6 +12,7 @@ import msgspec
 from levibot.bus.messages import (
     AccountSnapshot,
     Fill,
+    FundsMoved,
     Intent,
     OrderCancelled,
     OrderEvent,
@@ -25,6 +26,7 @@ from levibot.bus.messages import (
     Side,
     Tick,
 )
+from levibot.bus.messages.orders import FundsKind
 from levibot.config_risk import RiskConfig
 from levibot.risk.manager import RiskManager
 
@@ -80,10 +82,11 @@ class Broker:
     """Numbers events as the broker does."""
 
     seq: int = 0
+    event_ms: int = MORNING_MS
 
     def _head(self, order: Intent) -> tuple[int, int, str, str, int, int]:
         self.seq += 1
-        return self.seq, self.seq, order.symbol, order.client_id, MORNING_MS, MORNING_MS
+        return self.seq, self.seq, order.symbol, order.client_id, self.event_ms, MORNING_MS
 
     def submitted(self, order: Intent) -> OrderEvent:
         """The order was journaled."""
@@ -102,11 +105,23 @@ class Broker:
         """The order was cancelled."""
         return OrderCancelled(*self._head(order), "wanted")
 
+    def moved(self, amount: str, asset: str = "USDT", kind: FundsKind = "deposit") -> OrderEvent:
+        """A balance changed without an order."""
+        self.seq += 1
+        head = (self.seq, self.seq, "", "", self.event_ms, MORNING_MS)
+        return FundsMoved(*head, asset, Decimal(amount), kind, f"transfer {self.seq}")
+
     def snapshot(
-        self, cash: str = "10000", positions: tuple[Position, ...] = (), orders: tuple[Intent, ...] = ()
+        self,
+        cash: str = "10000",
+        positions: tuple[Position, ...] = (),
+        orders: tuple[Intent, ...] = (),
+        balances: dict[str, str] | None = None,
+        funds: dict[str, str] | None = None,
     ) -> AccountSnapshot:
         """The account."""
-        return AccountSnapshot(1, self.seq, Decimal(cash), "USDT", list(positions), list(orders))
+        assets = [{asset: Decimal(amount) for asset, amount in (of or {}).items()} for of in (balances, funds)]
+        return AccountSnapshot(1, self.seq, Decimal(cash), "USDT", list(positions), list(orders), *assets)
 
 
 @dataclass
@@ -130,9 +145,9 @@ class Desk:
         )
         return self.risk
 
-    def know(self, cash: str = "10000", *positions: Position, orders: tuple[Intent, ...] = ()) -> None:
+    def know(self, cash: str = "10000", *positions: Position, **rest: Any) -> None:
         """The broker tells its account."""
-        self.risk.on_account_snapshot(self.broker.snapshot(cash, positions, orders), self.now_ns)
+        self.risk.on_account_snapshot(self.broker.snapshot(cash, positions, **rest), self.now_ns)
 
     def price(self, symbol: str, price: float, event_ms: int = MORNING_MS, seq: int = 1) -> None:
         """The feed sends a price, received now."""
