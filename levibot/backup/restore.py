@@ -28,6 +28,7 @@ from levibot.execution.store import named_errors
 from levibot.risk.memory import RiskMemory
 from levibot.risk.stops import KILL_SWITCH
 from levibot.spec import engine_name
+from levibot.supervisor.ballast import BALLAST
 from levibot.supervisor.orphans import is_held
 from levibot.supervisor.registry import Registry
 from levibot.supervisor.states import Observed
@@ -93,9 +94,9 @@ def restore(archive: Path, config: Config) -> Restored:
         _put(staged, state)
         if aside is not None:
             staged.rename(aside)  # after the exchange it holds what was there
-            for kept in ("recordings", "audit.jsonl"):  # what was done here stays told, whatever is put back
-                if (aside / kept).exists():
-                    (aside / kept).rename(state / kept)
+            (aside / BALLAST).unlink(missing_ok=True)
+            if (aside / "recordings").is_dir():
+                (aside / "recordings").rename(state / "recordings")
         sync_folder(state.parent)
     except OSError as error:
         raise write_error(state, error) from error
@@ -160,7 +161,8 @@ def _keep_what_goes_on(state: Path, staged: Path) -> None:
         return
     for path in state.iterdir():
         goes_on = path.suffix == ".jsonl" or not (staged / path.name).exists()
-        if path.is_file() and goes_on and ".sqlite" not in path.name and ".corrupt-" not in path.name:
+        left_behind = path.name == BALLAST or ".sqlite" in path.name or ".corrupt-" in path.name
+        if path.is_file() and goes_on and not left_behind:
             shutil.copy2(path, staged / path.name)
 
 
@@ -206,6 +208,8 @@ def _give_up_notices(staged: Path) -> None:
 
 def _own(staged: Path, data_dir: Path) -> None:
     """Leave everything to the daemon's user when root restores."""
+    if os.geteuid() != 0:
+        return
     owner = data_dir.stat()
     for path in (staged, *staged.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)

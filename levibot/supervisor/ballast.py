@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+BALLAST = "ballast"  # name of the file in the state folder
 _FLOOR = 16_000_000  # bytes; logs and a busy broker need seconds for as many
 
 

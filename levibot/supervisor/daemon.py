@@ -26,7 +26,7 @@ from levibot.observability.logging import open_log
 from levibot.risk.manager import RiskManager
 from levibot.spec import engine_name
 from levibot.supervisor.audit import AUDIT_FILE, AuditTrail
-from levibot.supervisor.ballast import Ballast
+from levibot.supervisor.ballast import BALLAST, Ballast
 from levibot.supervisor.channels import ControlChannel, HeartbeatChannel
 from levibot.supervisor.console import ConsoleProcess
 from levibot.supervisor.equity_recorder import EquityRecorder
@@ -272,7 +272,7 @@ class Daemon:
         )
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
-        self.ballast = Ballast(config.state_dir / "ballast")
+        self.ballast = Ballast(config.state_dir / BALLAST)
         self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.count_error)
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)

@@ -49,6 +49,9 @@ class House:
         RiskMemory(self.state / "risk.json", wall_ms).latch("daily_stop", "3 % lost", "risk")
         (self.state / "restarts.jsonl").write_text('{"first": 1}\n')
         (self.state / "exchange-budget-feed.bin").write_bytes(b"budget")
+        (self.state / "ballast").write_bytes(bytes(1000))
+        (self.state / "recordings").mkdir()
+        (self.state / "recordings" / "mine").write_text("bars")
         self.desk.price(100.0)
 
     def ledger(self) -> Ledger:
@@ -133,7 +136,9 @@ def test_a_restored_account_is_as_it_was_and_counts_under_new_names(house: House
     assert set(RiskMemory(house.state / "risk.json", wall_ms).latches) == {"daily_stop", "kill_switch"}
     assert "second" in (house.state / "restarts.jsonl").read_text()
     assert (house.state / "exchange-budget-feed.bin").read_bytes() == b"budget"
-    assert [path.name for path in house.state.parent.iterdir()].count(house.state.name) == 1
+    assert (house.state / "recordings" / "mine").read_text() == "bars"
+    assert not [*house.state.parent.rglob("ballast")]
+    assert {path.name for path in house.state.parent.iterdir()} == {house.state.name, restored.aside.name}
 
 
 def test_a_backup_on_another_machine_brings_all_with_it(house: House, tmp_path: Path) -> None:
