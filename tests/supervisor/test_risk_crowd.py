@@ -24,6 +24,8 @@ from levibot.bus.messages import (
     OrderEvents,
     RiskAnswer,
     RiskRequest,
+    SetTradingState,
+    TradingStateReport,
 )
 from levibot.bus.sockets import drain, ipc, make_socket, send
 from levibot.clock import boot_ns
@@ -56,7 +58,11 @@ class Crowd:
             symbol: make_socket(self.context, zmq.DEALER, connect=self.ends.risk, identity=symbol.encode())
             for symbol in SYMBOLS
         }
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()  # an open context would keep the test from ending
+            raise
 
     def start(self) -> None:
         """A supervisor's desk, as after each start."""
@@ -100,6 +106,9 @@ class Crowd:
     def _serve(self) -> None:
         for identity, body in drain(self.broker):
             request = self.requests(body)
+            if isinstance(request, SetTradingState):
+                send(self.broker, identity, encode(TradingStateReport(request.request_id, request.state, [])))
+                continue
             assert isinstance(request, AccountRequest)
             self.asked.append(request.since)
             if request.since is None:
