@@ -86,11 +86,14 @@ class Funds:
         if self._books.read_until("account") is not None:
             return
         now_ms, quote = self._trading.exchange_ms(), self._books.quote
+        before = await self._transfers(now_ms - _OVERLAP_MS)  # by their names, for their times are not exact
         balance = (await self._trading.balances()).get(quote, Balance(ZERO, ZERO))
         amount = balance.free if self._capital is None else min(balance.free, self._capital)
 
         def begin() -> None:
             self._books.note_read("account", now_ms)
+            for transfer in before:
+                self._books.note_transfer(transfer.reference)
             self._books.note_read("transfers", now_ms)
             self._books.move_funds(quote, amount, "opening", f"{plain(balance.total)} {quote} at the first start")
 
@@ -158,26 +161,45 @@ class Funds:
 
     async def _book_transfers(self, differences: Amounts) -> None:
         """Book as much of each new transfer as the difference that it can explain; the rest was never ours."""
-        opened_ms, now_ms = self._books.read_until("account") or 0, self._trading.exchange_ms()
-        since_ms = max((self._books.read_until("transfers") or 0) - _OVERLAP_MS, opened_ms)
+        now_ms = self._trading.exchange_ms()
         try:
-            transfers = await self._trading.transfers(since_ms)
-        except (RetryError, BackOffError, ExchangeRefusedError) as error:
+            listed = await self._transfers((self._books.read_until("transfers") or 0) - _OVERLAP_MS)
+        except (RetryError, BackOffError) as error:
             self._tell(f"deposits and withdrawals cannot be read: {error}")
             return
+        transfers = [transfer for transfer in listed if not self._books.has_transfer(transfer.reference)]
+        moved: defaultdict[str, Decimal] = defaultdict(Decimal)
+        for transfer in transfers:
+            if self._counts(transfer):
+                moved[transfer.asset] += transfer.amount
         left = dict(differences)
         for transfer in transfers:
-            if transfer.event_ms > opened_ms and not self._books.has_transfer(transfer.reference):
-                await self._book(transfer, left)
+            asset, whole = transfer.asset, moved[transfer.asset]
+            exact = self._counts(transfer) and abs(whole - differences.get(asset, ZERO)) <= _TOLERANCE
+            await self._book(transfer, left, exact=exact)
         await self._journal.write(lambda: self._books.note_read("transfers", now_ms))
 
-    async def _book(self, transfer: Transfer, left: Amounts) -> None:
+    async def _transfers(self, since_ms: int) -> list[Transfer]:
+        try:
+            return await self._trading.transfers(max(since_ms, 0))
+        except ExchangeRefusedError as error:
+            self._tell(f"deposits and withdrawals cannot be read: {error}")
+            return []
+
+    def _counts(self, transfer: Transfer) -> bool:
+        """Whether a transfer can be LeviBot's at all: where a capital is set, what comes is somebody else's."""
+        return transfer.amount < 0 or (transfer.asset == self._books.quote and self._capital is None)
+
+    async def _book(self, transfer: Transfer, left: Amounts, *, exact: bool) -> None:
         asset, amount, difference = transfer.asset, transfer.amount, left.get(transfer.asset, ZERO)
-        if amount < 0:
+        if exact:
+            ours = amount
+        elif not self._counts(transfer):
+            ours = ZERO
+        elif amount < 0:
             ours = max(amount, min(difference, ZERO))
         else:
-            counts = asset == self._books.quote and self._capital is None
-            ours = min(amount, max(difference, ZERO)) if counts else ZERO
+            ours = min(amount, max(difference, ZERO))
         kind: FundsKind = "withdrawal" if amount < 0 else "deposit"
         if ours:
             left[asset] = difference - ours

@@ -43,6 +43,7 @@ class Reconciler:
         self._trouble = ""
         self._task: asyncio.Task[None] | None = None
         self._done_ns: int | None = None
+        self.rounds = 0  # whole comparisons
         self._wake = asyncio.Event()
         self.funds = Funds(
             account.journal, account.trading, account.config.capital, self._settle, account.tell_trouble
@@ -149,6 +150,7 @@ class Reconciler:
         if self._books.restored_ms and settled == set(desks) and not self._missing():
             await self._account.journal.write(self._books.settle_restore)
         self._done_ns = boot_ns()
+        self.rounds += 1
         for symbol in settled:
             desk = desks[symbol]
             desk.do(desk.protection.review)

@@ -213,6 +213,11 @@ class LiveHouse:
         self.price(life)
         return life
 
+    def start_anew(self, name: str) -> None:
+        """Another account's books, in the same house; what was done before does not count any more."""
+        self.path = self.state_dir / name
+        self._known_orders = set(self.account.orders)
+
     def make(self, *, trading: Any = None, **settings: Any) -> Life:
         life = Life(self.path, trading or self.trading, self.session, **settings)
         self._living.append(life)
