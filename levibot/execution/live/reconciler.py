@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from levibot.bus.messages import LiveTradingReport
 from levibot.clock import boot_ns
@@ -15,7 +15,8 @@ from levibot.execution.live.tracking import IN_DOUBT
 
 _NS = 1_000_000_000
 _AGAIN_S = 1.0  # after the exchange could not be asked
-_PATIENCE_S = 20.0  # for a desk that is busy: the account is compared without it
+_PATIENCE_NS = 20 * _NS  # for a desk that is busy: the account is compared without it
+_LOOK_S = 0.2
 
 
 class Reconciler:
@@ -70,8 +71,7 @@ class Reconciler:
         """Why nothing can be said of a symbol yet; empty: it agrees with the exchange."""
         if symbol in self._ready and self._done_ns is not None:
             return ""
-        state = self._states.get(symbol)
-        why = (state.trouble if state else "") or self._troubles.get(symbol) or self._trouble
+        why = self._trouble_of(symbol) or self._trouble
         return f"comparing with the exchange: {why}" if why else "comparing with the exchange"
 
     def account_unready(self) -> str:
@@ -162,10 +162,19 @@ class Reconciler:
             if symbol not in self._running:
                 self._running[symbol] = asyncio.create_task(self._compare(desk), name=f"reconciliation {symbol}")
         tasks = {symbol: self._running[symbol] for symbol in desks}
-        if tasks:
-            await asyncio.wait(tasks.values(), timeout=_PATIENCE_S)
+        until_ns = boot_ns() + _PATIENCE_NS
+        while boot_ns() < until_ns and self._is_worth_waiting(tasks):
+            await asyncio.wait([task for task in tasks.values() if not task.done()], timeout=_LOOK_S)
         settled = {symbol for symbol, task in tasks.items() if task.done() and task.result()}
         return {symbol for symbol in settled if not any(order.state in IN_DOUBT for order in desks[symbol].orders)}
+
+    def _is_worth_waiting(self, tasks: Mapping[str, asyncio.Task[bool]]) -> bool:
+        """Whether one is under way of which it is not known that it fails again and again."""
+        return any(not task.done() and not self._trouble_of(symbol) for symbol, task in tasks.items())
+
+    def _trouble_of(self, symbol: str) -> str:
+        state = self._states.get(symbol)
+        return (state.trouble if state else "") or self._troubles.get(symbol, "")
 
     async def _compare(self, desk: SymbolDesk) -> bool:
         symbol = desk.symbol
