@@ -16,6 +16,7 @@ from levibot.observability.metrics import Subjects
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES, DaemonView, look
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
+from levibot.supervisor.trading_metrics import TRADING_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES, WorkerView
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class MetricsCollector:
         workers, daemon = look(self._daemon)
         self._forget_removed(workers)
         return chain(
-            self._whole.collect((*DAEMON_FAMILIES, *EQUITY_FAMILIES, *FEED_FAMILIES), [daemon]),
+            self._whole.collect((*DAEMON_FAMILIES, *EQUITY_FAMILIES, *FEED_FAMILIES, *TRADING_FAMILIES), [daemon]),
             self._workers.collect(WORKER_FAMILIES, workers),
             self._engines.collect(ENGINE_FAMILIES, [view for view in workers if view.kind == "engine"]),
             self._pool.collect(INFERENCE_FAMILIES, [view for view in workers if view.kind == "inference"]),

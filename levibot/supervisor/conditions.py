@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from levibot.market.states import FAILED
 from levibot.supervisor import market_conditions as market
+from levibot.supervisor import trading_conditions as trading
 from levibot.supervisor.facts import Facts, Finding
 
 _MB = 1_000_000
@@ -220,6 +221,9 @@ CONDITIONS = (
     Condition("no_predictions", after=30.0, calm=10.0, find=_no_predictions),
     Condition("inference", after=15.0, calm=5.0, find=_inference),
     Condition("unprotected", after=5.0, calm=2.0, find=_unprotected),
+    Condition("frozen", after=2.0, calm=2.0, find=trading.frozen),
+    Condition("drift", after=0.0, calm=2.0, find=trading.drift),
+    Condition("not_reconciled", after=60.0, calm=5.0, find=trading.not_compared),
     Condition("kill_switch", after=0.0, calm=0.0, find=_kill_switch),
     Condition("closing", after=30.0, calm=0.0, find=_closing),
     Condition("daily_stop", after=0.0, calm=0.0, find=_daily_stop),

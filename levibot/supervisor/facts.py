@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from levibot.alerting.alert import Severity
+from levibot.bus.messages import LiveTradingReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Facts:
         Symbols with an open position.
     unprotected
         Those of them that no stop covers; None: the broker does not tell now.
+    trading
+        How the books stand to the exchange; None: on paper, or the broker does not tell now.
     latches
         Stops that hold until they are cleared, with their reasons.
     closing
@@ -86,6 +89,7 @@ class Facts:
     pool_trouble: str = ""
     held: frozenset[str] = frozenset()
     unprotected: tuple[str, ...] | None = ()
+    trading: LiveTradingReport | None = None
     latches: Mapping[str, str] = field(default_factory=dict)
     closing: Mapping[str, str] | None = None
     risk_state: str = "ACTIVE"

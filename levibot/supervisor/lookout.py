@@ -101,6 +101,7 @@ class Lookout:
             pool_trouble=daemon.manager.pool_trouble(),
             held=frozenset(risk.portfolio.positions),
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
+            trading=broker.live if isinstance(broker, BrokerReport) else None,
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
             closing=daemon.desk.orders.kill_left,
             risk_state=risk.status.state,

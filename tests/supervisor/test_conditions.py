@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from levibot.bus.messages import LiveTradingReport
 from levibot.supervisor.conditions import CONDITIONS, Condition
 from levibot.supervisor.facts import Facts, Finding
 from levibot.supervisor.market_conditions import blindness
@@ -14,6 +15,20 @@ from levibot.supervisor.watch import Watch
 
 MARKETS = {"BTC/USDT": 30.0, "ETH/USDT": 30.0}
 MB = 1_000_000
+
+
+def trading(**changed: Any) -> LiveTradingReport:
+    """What a live broker tells."""
+    known: dict[str, Any] = {
+        "frozen": {},
+        "unknown_orders": 0,
+        "foreign_orders": 0,
+        "reconciled_s": 1.0,
+        "drift": {},
+    }
+    return LiveTradingReport(**{**known, **changed})
+
+
 ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("all is well", {"market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0}, "market_limits": MARKETS}, {}),
     (
@@ -157,6 +172,16 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ),
     ("no pool", {"pool_trouble": "no inference process is ready"}, {"inference": "warning"}),
     ("no stop", {"unprotected": ("BTC/USDT",)}, {"unprotected:BTC/USDT": "critical"}),
+    ("live trading that is well", {"trading": trading()}, {}),
+    ("a frozen symbol", {"trading": trading(frozen={"A/B": "why"})}, {"frozen:A/B": "warning"}),
+    (
+        "a frozen symbol that is held",
+        {"trading": trading(frozen={"A/B": "why"}), "held": frozenset({"A/B"})},
+        {"frozen:A/B": "critical"},
+    ),
+    ("an asset that is short", {"trading": trading(drift={"B": "B is short"})}, {"drift:B": "critical"}),
+    ("books that were never compared", {"trading": trading(reconciled_s=None)}, {"not_reconciled": "warning"}),
+    ("books that were compared long ago", {"trading": trading(reconciled_s=301.0)}, {"not_reconciled": "warning"}),
     ("kill switch", {"latches": {"kill_switch": "why"}}, {"kill_switch": "warning"}),
     ("positions that are not closed", {"closing": {"BTC/USDT": "no price"}}, {"closing": "critical"}),
     ("a broker that does not say what is closed", {"closing": {}}, {"closing": "critical"}),

@@ -1,0 +1,58 @@
+"""What is checked of live trading: whether the books and the exchange agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from levibot.bus.messages import LiveTradingReport
+from levibot.supervisor.facts import Facts, Finding
+
+_OLD_S = 300.0  # without a whole comparison
+
+
+def _told(
+    find: Callable[[Facts, LiveTradingReport], Iterable[Finding]],
+) -> Callable[[Facts, bool], Iterable[Finding] | None]:
+    """A check of what a live broker tells; of a silent one nothing is known, and on paper nothing is wrong."""
+
+    def check(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+        if facts.trading is None:
+            return None if facts.unprotected is None else []
+        return find(facts, facts.trading)
+
+    return check
+
+
+def _frozen(facts: Facts, report: LiveTradingReport) -> Iterable[Finding]:
+    for symbol, reason in report.frozen.items():
+        yield Finding(
+            f"frozen:{symbol}",
+            "critical" if symbol in facts.held else "warning",
+            f"nothing is opened in {symbol}: {reason}",
+            f"see `levibotctl orders` and the exchange's own list; `levibotctl logs broker` tells of {symbol}",
+        )
+
+
+def _drift(_facts: Facts, report: LiveTradingReport) -> Iterable[Finding]:
+    for asset, text in report.drift.items():
+        yield Finding(
+            f"drift:{asset}",
+            "critical",
+            text,
+            f"put the missing {asset} back, or find who moved it; what shares it is opened again by itself then",
+        )
+
+
+def _not_compared(facts: Facts, report: LiveTradingReport) -> Iterable[Finding]:
+    if report.reconciled_s is not None and report.reconciled_s < _OLD_S:
+        return
+    age = "since the start" if report.reconciled_s is None else f"for {report.reconciled_s:.0f} s"
+    yield Finding(
+        "not_reconciled",
+        "critical" if facts.held else "warning",
+        f"the books were not compared with the exchange {age}: {report.trouble or 'it goes on'}",
+        "see `levibotctl logs broker`; stops that the exchange keeps are not touched by this",
+    )
+
+
+frozen, drift, not_compared = _told(_frozen), _told(_drift), _told(_not_compared)
