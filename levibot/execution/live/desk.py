@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
 
 from levibot.bus.messages import Intent, MarketSpec, OrderEvent, OrderKind, Position, Role, Tick
 from levibot.clock import boot_ns
-from levibot.config_execution import LiveConfig
 from levibot.errors import (
     BackOffError,
     CoolDownError,
@@ -20,13 +17,14 @@ from levibot.errors import (
     OrderGoneError,
     RetryError,
 )
-from levibot.exchange.trading import ExchangeOrder, Placement, Trading
+from levibot.exchange.trading import ExchangeOrder, Placement
 from levibot.execution.books import Order
 from levibot.execution.checks import may_open_risk
+from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.doubt import Doubts
 from levibot.execution.live.jobs import Job, JobQueue
-from levibot.execution.live.journal import Journal, Tell
-from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted
+from levibot.execution.live.journal import Tell
+from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted, may_be_filled
 from levibot.execution.orders import OrderState
 from levibot.execution.position import ZERO, base_of, opposite
 from levibot.execution.quotes import Quote
@@ -39,60 +37,6 @@ _HINT_NS = _NS // 2  # between two looks that prices call for
 _FIRST_LOOKS_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0)  # at an order that does not rest
 _PAUSE_S = 1.0  # after an exchange that could not be asked
 _KINDS: dict[Role, OrderKind] = {"stop": "stop", "take_profit": "take_profit"}
-
-
-class Protection(Protocol):
-    """Covers the position of one symbol, and leaves it; built on the symbol's desk.
-
-    All but `on_price` run in the desk's own task, one at a time, and may await what the desk offers.
-    """
-
-    def on_price(self, tick: Tick) -> None:
-        """A price has come. Must return at once: what is to be done goes through `SymbolDesk.do`."""
-        ...
-
-    async def on_filled(self, order: Order) -> None:
-        """Fills of an order were counted, of an entry or another; it may be at its end. Told once for several."""
-        ...
-
-    async def on_ended(self, order: Order) -> None:
-        """An order is at its end: filled, cancelled, rejected. Told after `on_filled`."""
-        ...
-
-    async def exit(self, order: Order) -> None:
-        """Carry out an order that reduces: SUBMITTED, or TRIGGERED, at its arrival or found so at the start."""
-        ...
-
-    async def review(self) -> None:
-        """The books agree with the exchange now: see that the position is covered, and by what rests."""
-        ...
-
-    def on_timer(self, now_ns: int) -> None:
-        """Do what only time brings. Must return at once; `now_ns` is CLOCK_BOOTTIME."""
-        ...
-
-    def is_covered(self) -> bool:
-        """Tell whether nothing of the position, dust left out, is without a stop."""
-        ...
-
-    def trouble(self) -> str:
-        """Why the position is neither covered nor closed, though it should be; empty: it is well."""
-        ...
-
-    async def close(self) -> None:
-        """End what runs beside the desk."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What the desks of one account share."""
-
-    journal: Journal
-    trading: Trading
-    config: LiveConfig
-    tell_trouble: Tell
-    broken: Callable[[DataStoreError], None]  # told when the books cannot be used any more
 
 
 class SymbolDesk:
@@ -428,9 +372,13 @@ class SymbolDesk:
     def on_price(self, tick: Tick) -> None:
         """Take in a price: what it may have filled is looked at soon."""
         self.tick = tick
-        if any(_may_be_filled(order, tick) for order in self.books.resting.get(self.symbol, {}).values()):
-            self._poll_due_ns = min(self._poll_due_ns, self._hint_due_ns)
+        if any(may_be_filled(order, tick) for order in self.books.resting.get(self.symbol, {}).values()):
+            self.look_soon()
         self.protection.on_price(tick)
+
+    def look_soon(self) -> None:
+        """Something may have happened to an order on the exchange, as a stream that is no proof has said."""
+        self._poll_due_ns = min(self._poll_due_ns, self._hint_due_ns)
 
     def on_timer(self, now_ns: int) -> None:
         """Look at the orders on the exchange when it is time."""
@@ -465,16 +413,3 @@ class SymbolDesk:
     def _on_ended(self, order: Order) -> None:
         self.doubts.end(order)
         self.do(lambda: self.protection.on_ended(order), urgent=True)
-
-
-def _may_be_filled(order: Order, tick: Tick) -> bool:
-    """Whether an order on the exchange may have been filled, given a price."""
-    if not is_posted(order):
-        return False
-    sells = order.intent.side == "sell"
-    if order.trigger:
-        price = tick.last if tick.last > 0 else tick.bid if sells else tick.ask
-        return price <= order.trigger if sells == (order.intent.kind == "stop") else price >= order.trigger
-    if order.limit:
-        return tick.bid >= order.limit or tick.last >= order.limit if sells else 0 < tick.ask <= order.limit
-    return True

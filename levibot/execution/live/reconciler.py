@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from levibot.bus.messages import LiveTradingReport
 from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, LeviBotError
-from levibot.execution.live.desk import Account, SymbolDesk
+from levibot.execution.live.account import Account
+from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.funds import Funds
 from levibot.execution.live.reconcile import Reconciliation
 from levibot.execution.live.tracking import IN_DOUBT

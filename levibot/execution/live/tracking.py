@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from levibot.bus.messages import Fill
+from levibot.bus.messages import Fill, Tick
 from levibot.exchange.trading import ExchangeOrder, OwnTrade, Trading
 from levibot.execution.books import Order
 from levibot.execution.live.journal import Journal
@@ -24,6 +24,19 @@ def is_over(order: Order) -> bool:
 def is_posted(order: Order) -> bool:
     """Tell whether the exchange has the order, or may have it; others rest in the broker."""
     return not is_over(order) and (bool(order.exchange_id) or order.state in IN_DOUBT)
+
+
+def may_be_filled(order: Order, tick: Tick) -> bool:
+    """Whether an order on the exchange may have been filled, given a price."""
+    if not is_posted(order):
+        return False
+    sells = order.intent.side == "sell"
+    if order.trigger:
+        price = tick.last if tick.last > 0 else tick.bid if sells else tick.ask
+        return price <= order.trigger if sells == (order.intent.kind == "stop") else price >= order.trigger
+    if order.limit:
+        return tick.bid >= order.limit or tick.last >= order.limit if sells else 0 < tick.ask <= order.limit
+    return True
 
 
 class Tracker:

@@ -12,7 +12,8 @@ from levibot.exchange.trading import Placement
 from levibot.execution.books import Order
 from levibot.execution.checks import Situation, form_refusal, market_refusal, may_open_risk, reserve_for, rounded
 from levibot.execution.grants import GrantBook
-from levibot.execution.live.desk import Account, Protection, SymbolDesk
+from levibot.execution.live.account import Account, Protection
+from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.reconciler import Reconciler
 from levibot.execution.position import ZERO
 from levibot.execution.precision import ceil_to
@@ -139,6 +140,12 @@ class LiveVenue:
         if desk is not None:
             desk.on_price(tick)
         return []
+
+    def look_soon(self, symbol: str) -> None:
+        """Something may have happened to an order: the private stream is a hint, what is true requests tell."""
+        desk = self._desks.get(symbol)
+        if desk is not None:
+            desk.look_soon()
 
     def on_flow(self, item: Book | Trades | Bar) -> list[OrderEvent]:
         """Nothing: the exchange itself says what was filled."""

@@ -18,7 +18,8 @@ from levibot.exchange.trading import Placement
 from levibot.execution.books import Books, Order
 from levibot.execution.grants import GrantBook
 from levibot.execution.ids import ClientId
-from levibot.execution.live.desk import Account, SymbolDesk
+from levibot.execution.live.account import Account
+from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.journal import Journal
 from levibot.execution.live.venue import LiveVenue
 from tests.exchange.mexc_sockets import trade_id as mexc_trade_id
