@@ -22,6 +22,7 @@ GROUPS = {
     "crowd": "crowd",
     "inference": "inference",
     "decisions": "decisions",
+    "orders": "orders",
     "scrape": "scrape",
     "api": "api",
     "rivals": "rivals",

@@ -72,7 +72,7 @@ def _run() -> list[Decision]:
     with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
         settings = {
             "feed": {"speed": SPEED},
-            "paper": {"cash": 1_000_000},
+            "paper": {"cash": 1_000_000, "latency": 0.0},
             "risk": {"max_positions": ENGINES, "position_cap": 0.05, "correlated_exposure": 1.0},
             "inference": {"processes": 2},
             "engine": {"strategy": "scripts.bench.strategies:InAndOut", "strategy_options": {"directory": name}},
