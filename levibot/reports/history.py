@@ -155,6 +155,12 @@ class SymbolHistory:
                 intent, state, intent.event_ms, intent.event_ms, reason=reason
             )
 
+    def note_terms(self, intent: Intent) -> None:
+        """Take in how an open order rests: quantity and prices rounded to the market's steps."""
+        record = self.orders.get(intent.client_id)
+        if record is not None:
+            self.orders[intent.client_id] = replace(record, intent=intent)
+
     def open_orders(self) -> list[OrderRecord]:
         """Orders whose end is not known."""
         return [order for order in self.orders.values() if order.is_open]

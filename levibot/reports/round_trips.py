@@ -140,4 +140,6 @@ def exit_reason(intent: Intent) -> str:
     """Why an order closes a position, in the words of users."""
     if intent.role == "stop":
         return "trailing stop" if intent.trailing_offset is not None else "stop"
-    return {"take_profit": "target", "emergency": "emergency"}.get(intent.role, "signal")
+    if intent.role == "emergency":  # an operator's orders have a limit, those without protection have none
+        return "flatten" if intent.kind == "limit" else "emergency"
+    return "target" if intent.role == "take_profit" else "signal"

@@ -63,22 +63,25 @@ def read_records(state_dir: Path) -> Records:
     """
     records = Records()
     books: dict[str, list[OrderEvent]] = {}
+    terms: list[tuple[Intent, OrderState]] = []
     if (state_dir / BROKER).exists():
         try:
             with broker_reader(state_dir) as reader:
                 (records.quote,) = reader.row("SELECT quote FROM account")
                 for event in decoded(reader, "SELECT body FROM events ORDER BY seq"):
                     books.setdefault(event.symbol, []).append(event)
+                terms = _orders(reader, "SELECT state, intent FROM orders WHERE open = 1")
         except LeviBotError as error:
             records.troubles.append(f"{error}; shown is what the engines' ledgers know")
-            books = {}
+            books, terms = {}, []
     books.pop("", None)  # events of the account, not of a symbol
     unsent: dict[str, list[tuple[Intent, OrderState]]] = {}
     for path in ledger_files(state_dir):
         try:
             with ledger_reader(path) as reader:
                 symbol, last_seq = reader.row("SELECT symbol, last_seq FROM ledger")
-                unsent[symbol] = _unsent(reader)
+                query = "SELECT state, intent FROM orders WHERE state IN (?, ?) ORDER BY rowid"
+                unsent[symbol] = _orders(reader, query, OrderState.INTENT, OrderState.DENIED)
                 if last_seq > len(books.setdefault(symbol, [])):
                     books[symbol] = list(decoded(reader, "SELECT body FROM events ORDER BY symbol_seq"))
         except LeviBotError as error:
@@ -92,6 +95,8 @@ def read_records(state_dir: Path) -> Records:
             records.troubles.append(f"{symbol}: {error}; `levibotctl doctor --ledger` looks closer")
         for intent, state in unsent.get(symbol, ()):
             history.note_unsent(intent, state)
+    for intent, _ in terms:
+        records.histories[intent.symbol].note_terms(intent)
     return records
 
 
@@ -123,19 +128,14 @@ def symbols_on_disk(state_dir: Path) -> Iterable[str]:
             continue
 
 
-def _unsent(reader: StoreReader) -> list[tuple[Intent, OrderState]]:
-    """Orders that the broker may never have heard of."""
+def _orders(reader: StoreReader, query: str, *arguments: object) -> list[tuple[Intent, OrderState]]:
+    """Orders that a query tells by state and intent."""
     decode: Decoder[Intent] = Decoder(Intent)
-    query = "SELECT state, intent FROM orders WHERE state IN (?, ?) ORDER BY rowid"
     try:
-        return [
-            (decode(intent), OrderState(state))
-            for state, intent in reader.rows(query, OrderState.INTENT, OrderState.DENIED)
-        ]
+        return [(decode(intent), OrderState(state)) for state, intent in reader.rows(query, *arguments)]
     except (MalformedMessageError, ValueError) as error:
-        raise DataStoreError(
-            reader.path, f"an order is damaged ({error}): see `levibotctl doctor --ledger`"
-        ) from error
+        remedy = "see `levibotctl doctor --ledger`"
+        raise DataStoreError(reader.path, f"an order is damaged ({error}): {remedy}") from error
 
 
 def opening_cash(reader: StoreReader) -> Decimal:

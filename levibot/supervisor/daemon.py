@@ -273,7 +273,7 @@ class Daemon:
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
         self.ballast = Ballast(config.state_dir / BALLAST)
-        self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.count_error)
+        self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.alerts, self.count_error)
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(

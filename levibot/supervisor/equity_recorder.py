@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from levibot.alerting.alerts import Alerts
 from levibot.clock import boot_ns
 from levibot.equity.document import equity_document
 from levibot.equity.journal import EquityJournal
@@ -42,6 +43,8 @@ class EquityRecorder:
         Knows prices and how far the broker's events have come.
     market
         Tells market time.
+    alerts
+        Told of a damaged file.
     survived
         Told of errors, with the place where they were met.
 
@@ -60,6 +63,7 @@ class EquityRecorder:
         state_dir: Path,
         risk: RiskManager,
         market: Market,
+        alerts: Alerts,
         survived: Callable[[str, Exception], None],
     ) -> None:
         self.refused = 0
@@ -68,6 +72,7 @@ class EquityRecorder:
         self._state_dir = state_dir
         self._risk = risk
         self._market = market
+        self._alerts = alerts
         self._survived = survived
         self._journal = EquityJournal(state_dir)
         self._thread = ThreadPoolExecutor(1, "equity")
@@ -89,6 +94,7 @@ class EquityRecorder:
             if isinstance(error, DataStoreError) and not isinstance(error, CorruptStoreError):
                 self.refused += 1
             self._survived("equity", error)
+            self._tell_damage()
             return False
         self.day_pnl = self._journal.day_pnl(self.newest)
         return True
@@ -113,6 +119,15 @@ class EquityRecorder:
         await self.record()
         await self._in_thread(self._journal.close)
         self._thread.shutdown(wait=False)
+
+    def _tell_damage(self) -> None:
+        aside, self._journal.set_aside = self._journal.set_aside, None
+        if aside is not None:
+            message = f"the record of equity was damaged; it is set aside as {aside}"
+            remedy = (
+                "look after the disk; totals are added up anew from the broker's books, the curve before is lost"
+            )
+            self._alerts.raise_alert("equity_damaged", "warning", message, remedy)
 
     def _marks(self) -> dict[str, Decimal]:
         """Prices of positions that are young enough to be believed."""
