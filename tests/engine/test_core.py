@@ -526,3 +526,26 @@ def test_signals_are_counted_and_changes_noted() -> None:
         scene.bar(answer)
     assert scene.core.signals == {"long": 2, "short": 0, "flat": 2}
     assert [note.fields["direction"] for note in scene.noted("signal_changed")] == ["long", "flat"]
+
+
+# ---------------------------------------------------------------------------- trailing stops
+
+
+def test_an_entry_carries_the_trailing_stop_of_the_signal_or_of_the_configuration() -> None:
+    scene = Scene()
+    scene.bar(Signal("long", trailing_stop=0.03))
+    scene.grant()
+    assert scene.intents[-1].trailing_stop == Decimal("3.00")
+    plain = Scene()
+    plain.bar(LONG)
+    plain.grant()
+    assert plain.intents[-1].trailing_stop is None
+
+
+def test_what_would_be_dust_at_its_stop_is_not_sent_and_not_asked_for_again_at_this_bar() -> None:
+    scene = Scene()
+    scene.bar(LONG)
+    scene.grant("0.056")  # 5.49 USDT at the stop; 5.5 are needed
+    assert scene.intents == []
+    scene.wait(60)
+    assert len(scene.requests) == 1
