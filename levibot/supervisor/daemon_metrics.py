@@ -16,6 +16,7 @@ from levibot.bus.messages import BrokerReport, FeedReport, NotifierReport, Repor
 from levibot.clock import boot_ns
 from levibot.execution.orders import OrderState
 from levibot.observability.metrics import Buckets, Family, Reading
+from levibot.risk.protections import Rule
 from levibot.supervisor.loop_lag import LAG_BOUNDS
 from levibot.supervisor.machine import free_bytes
 from levibot.supervisor.worker_metrics import WorkerView
@@ -65,6 +66,11 @@ def _day_pnl(view: DaemonView) -> Reading:
 
 def _grants(view: DaemonView) -> Reading:
     return view.daemon.risk.granted
+
+
+def _locks(view: DaemonView) -> Reading:
+    standing = Counter(lock["rule"] for lock in view.risk["locks"])
+    return {rule: standing[rule] for rule in get_args(Rule)}
 
 
 def _refusals(view: DaemonView) -> Reading:
@@ -237,6 +243,7 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         "Entries that risk granted.",
         _grants,
     ),
+    Family("levi_risk_locks", "gauge", "Locks after losses that stand now.", _locks, ("rule",)),
     Family(
         "levi_risk_refusals_total",
         "counter",

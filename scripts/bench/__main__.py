@@ -23,6 +23,7 @@ GROUPS = {
     "inference": "inference",
     "decisions": "decisions",
     "orders": "orders",
+    "approvals": "approvals",
     "scrape": "scrape",
     "api": "api",
     "rivals": "rivals",

@@ -67,19 +67,33 @@ def test_too_little_room_on_the_disk_is_told(make_daemon: MakeDaemon) -> None:
     assert "MB are free below data_dir" in standing(daemon)["disk_low"]
 
 
-def test_a_loss_beyond_the_days_limit_stops_trading_and_is_told(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(**{"engine.strategy": f"{FAULTS}:Long", "risk.daily_loss": 0.0001})
+def test_a_loss_beyond_the_days_limit_is_told_and_lets_only_exits_through_over_a_crash(
+    make_daemon: MakeDaemon,
+) -> None:
+    slow = {"feed.speed": 60.0}  # a day of this market is 24 minutes
+    daemon = make_daemon(**{"engine.strategy": f"{FAULTS}:Restless", "risk.daily_loss": 0.00001, **slow})
     daemon.start()
 
     def told() -> dict[str, Any] | None:
-        """The alert, while the stop is in force: days of this market are short."""
-        alerts = daemon.status()["alerts"]
-        stops = daemon.api.get("/risk/summary")["global_stop"]
-        return next((alert for alert in alerts if stops and "daily_stop" in alert["key"]), None)
+        return next((alert for alert in daemon.status()["alerts"] if "daily_stop" in alert["key"]), None)
 
     alert: dict[str, Any] = daemon.wait(told, "the daily stop to be told", seconds=30)
     assert "%" in alert["message"]
     assert "`levibotctl risk reset-day`" in alert["remedy"]
+    before, refused = daemon.api.get("/risk/summary"), len(_refusals(daemon))
+    daemon.kill()
+    daemon.start()
+    daemon.wait_ready(seconds=30)
+    daemon.wait(lambda: "halted: daily_stop" in _refusals(daemon)[refused:], "an entry to be refused", seconds=30)
+    daemon.wait(lambda: daemon.api.get("/risk/summary")["positions_open"] == 0, "all to be closed", seconds=30)
+    after = daemon.api.get("/risk/summary")
+    assert (after["state"], after["since_ms"]) == ("HALTED", before["since_ms"])
+    granted = [line for line in daemon.api.get_bytes("/metrics").decode().splitlines() if "grants_total" in line]
+    assert [line.split()[-1] for line in granted if not line.startswith("#")] == ["0"]
+
+
+def _refusals(daemon: DaemonUnderTest) -> str:
+    return " ".join(event["reason"] for event in daemon.events("risk_refused"))
 
 
 def test_a_disk_that_refuses_the_books_frees_the_ballast_and_bars_entries(make_daemon: MakeDaemon) -> None:
