@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 
@@ -37,9 +37,11 @@ _ASLEEP = -1
 class _Trouble:
     """A part of the position that has to be sold, and could not be."""
 
-    why: str
-    attempts: int
-    due_ns: int  # of the next attempt; `_ASLEEP`: it is in the desk's queue
+    why: str = ""
+    attempts: int = 0
+    due_ns: int = 0  # of the next attempt; `_ASLEEP`: it is in the desk's queue
+    tried: set[OrderKind] = field(default_factory=set)  # of orders that have failed: they are not fired again
+    keeps_no_stop: bool = False  # the exchange has refused the stop: the broker watches the price
 
 
 class SpotProtection:
@@ -169,14 +171,15 @@ class SpotProtection:
         if not any(one.entry_id == entry_id for one in self._exits.wanted()):
             self._troubles.pop(entry_id, None)
             return
-        former = self._troubles.get(entry_id)
-        attempts = former.attempts + 1 if former else 1
-        pause_ns = min(_FIRST_PAUSE_NS << (attempts - 1), _LONGEST_PAUSE_NS)
-        why = self._end_of(order)
-        self._troubles[entry_id] = _Trouble(why, attempts, boot_ns() + pause_ns)
+        trouble = self._troubles.setdefault(entry_id, _Trouble())
+        pause_ns = min(_FIRST_PAUSE_NS << min(trouble.attempts, 16), _LONGEST_PAUSE_NS)
+        trouble.attempts += 1
+        trouble.due_ns = boot_ns() + pause_ns
+        trouble.tried.add(order.intent.kind)
+        trouble.why = self._end_of(order)
         self._desk.tell_trouble(
-            f"{order.intent.role} {order.intent.client_id} has not closed the position: {why};"
-            f" attempt {attempts + 1} follows in {pause_ns / 1e9:.0f} s"
+            f"{order.intent.role} {order.intent.client_id} has not closed the position: {trouble.why};"
+            f" attempt {trouble.attempts + 1} follows in {pause_ns / 1e9:.0f} s"
         )
 
     async def _try_again(self, entry_id: str) -> None:
@@ -190,7 +193,7 @@ class SpotProtection:
         except (RetryError, BackOffError, ExchangeRefusedError) as error:
             self._desk.tell_trouble(f"an emergency exit waits: {error}")
         finally:
-            if self._troubles.get(entry_id) is trouble:
+            if trouble.due_ns == _ASLEEP:  # it was not judged
                 trouble.due_ns = boot_ns() + _FIRST_PAUSE_NS
         await self.review()
 
@@ -256,16 +259,17 @@ class SpotProtection:
         return self._desk.trading.keeps_stops(self._desk.symbol)
 
     def _next_to_post(self) -> Order | None:
-        """A stop that rests in the broker, and could be on the exchange."""
+        """A stop that rests in the broker, and could be on the exchange, or sold if its price is reached."""
         if not self._stops_are_posted() or self._exits.is_selling():
             return None
         return next((order for order in self._desk.orders if self._is_to_be_posted(order)), None)
 
     def _is_to_be_posted(self, order: Order) -> bool:
         intent = order.intent
-        if intent.kind != "stop" or intent.parent_id is None or intent.parent_id in self._troubles:
+        if intent.kind != "stop" or intent.parent_id is None or not rests_here(order):
             return False
-        return rests_here(order)
+        trouble = self._troubles.get(intent.parent_id)
+        return trouble is None or not (trouble.keeps_no_stop or self._watch.is_reached(order))
 
     async def _post_stop(self, order: Order) -> None:
         """Give a stop to the exchange; sell if the price is beyond it already, or the exchange refuses it."""
@@ -286,13 +290,15 @@ class SpotProtection:
                 f"stop {intent.client_id} at {plain(intent.trigger_price or ZERO)} could not be placed, so"
                 f" {plain(intent.quantity)} is sold: {why}"
             )
+            self._troubles.setdefault(intent.parent_id, _Trouble(why, due_ns=_ASLEEP)).keeps_no_stop = True
             await self._leave(intent.parent_id, intent.quantity)
 
     # ------------------------------------------------------------------ prices
 
     def _on_reached(self, order: Order, price: Decimal) -> None:
         client_id = order.intent.client_id
-        if client_id in self._queued or order.intent.parent_id in self._troubles:
+        trouble = self._troubles.get(order.intent.parent_id or "")
+        if client_id in self._queued or (trouble is not None and order.intent.kind in trouble.tried):
             return
         self._queued.add(client_id)
 

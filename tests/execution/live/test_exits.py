@@ -181,6 +181,26 @@ def test_an_emergency_exit_that_is_refused_freezes_the_symbol_and_is_tried_again
     guarded.play(scenario)
 
 
+def test_a_target_that_cannot_be_sold_has_its_stop_back_at_once(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        refusing = Refusing(guarded.trading, "market")
+        life = await guarded.open(trading=refusing)
+        await guarded.bought(life, take_profit=guarded.at("1.05"))
+        (stop,) = life.resting("stop")
+        guarded.move("1.06", life)
+        await life.until(lambda: refusing.refused, "refused")
+        await life.until(lambda: life.venue.live_report().frozen, "frozen")
+        await life.until(lambda: len(guarded.stops_at_exchange()) == guarded.keeps_stops, "put back")
+        assert (stop in life.resting("stop")) is not guarded.keeps_stops
+        refusing.kinds.clear()
+        guarded.move("0.94", life)
+        await guarded.until_closed(life)
+        assert len(guarded.sales) == 1
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
 def test_a_silent_feed_is_replaced_by_the_exchanges_own_prices(guarded: GuardedHouse) -> None:
     async def scenario() -> None:
         life = await guarded.open()
