@@ -29,7 +29,9 @@ def house(running_exchange: RunningExchange, tmp_path: Path) -> Iterator[LiveHou
 
 @pytest.fixture(scope="package", params=["binance", "mexc"])
 def quiet_exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
-    with running(Settings(dialect=request.param, quiet=(SYMBOL,), quotes_per_s=1.0, history=10)) as exchange:
+    with running(
+        Settings(dialect=request.param, quiet=(SYMBOL,), quotes_per_s=1.0, history=10, weight_limit=1_000_000)
+    ) as exchange:
         yield exchange
 
 
