@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from levibot.config import AlertsConfig, EngineConfig, InferenceConfig, LoggingConfig
 from levibot.config_base import Section
-from levibot.config_execution import PaperConfig
+from levibot.config_execution import LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.symbols import on_disk
 
@@ -46,8 +48,11 @@ class WorkerSpec(Section):
     engine: EngineConfig | None = None
     config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
     feed: FeedConfig | None = None
-    exchange: ExchangeConfig | None = None  # feed
+    exchange: ExchangeConfig | None = None  # feed, and a live broker
     paper: PaperConfig | None = None
+    live: LiveConfig | None = None  # broker; None: paper money
+    keys: dict[str, str] = Field(default_factory=dict, repr=False)  # broker: the account's, from the environment
+    deadman_grace: float = 0.0  # seconds that it outlives the supervisor
     leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
     inference: InferenceConfig | None = None  # engine and inference
     models_dir: Path | None = None  # inference

@@ -32,6 +32,7 @@ from levibot.clock import boot_ns, boot_seconds
 from levibot.errors import MalformedMessageError
 from levibot.observability.logging import Logger, open_log
 from levibot.spec import WorkerSpec
+from workers.deadman import DeadMan
 
 STACK_SIGNAL = signal.SIGUSR2
 _STDOUT_LINES_PER_SECOND = 20
@@ -102,7 +103,7 @@ class Runtime:
     """
 
     def __init__(self, spec: WorkerSpec) -> None:
-        _leash_to_parent(spec.leash)
+        self.dead_man = _leash_to_parent(spec.leash, spec.deadman_grace)
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)  # a stop comes by the control channel
         self.spec = spec
@@ -210,15 +211,18 @@ def process_start_ticks(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def _leash_to_parent(leash: Path | None) -> None:
-    """Let the kernel kill this process when the supervisor is gone.
+def _leash_to_parent(leash: Path | None, grace_s: float) -> DeadMan | None:
+    """Let the kernel kill this process when the supervisor is gone; a live broker gets `grace_s` from then on.
 
     The supervisor holds a FIFO open for writing, and never writes. A signal armed on our end comes when
     the last writer is gone, even while this process is stopped or stuck in C code, where a watching thread
     would not run. The pipe through which the process was started will not do: the kernel signals readers
     after a write too, and a busy writer may get round to that when the signal is armed already.
     """
-    if leash is not None:
+    dead_man = None
+    if leash is not None and grace_s:
+        dead_man = DeadMan(leash, grace_s)
+    elif leash is not None:
         fd = os.open(leash, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGKILL)
@@ -228,6 +232,7 @@ def _leash_to_parent(leash: Path | None) -> None:
         raise RuntimeError("a worker runs only as a child of a supervisor")
     if select.select([parent.sentinel], [], [], 0)[0]:  # it died before the signal was armed
         os._exit(1)
+    return dead_man
 
 
 def _name_process(worker: str) -> None:

@@ -64,11 +64,16 @@ class Daemon:
         The configuration and where it came from.
     service
         What systemd set in the environment; see `notify.take_variables`.
+    keys
+        What the environment told of the account's key; for the broker alone.
     table
         Show the live table on this terminal.
     """
 
-    def __init__(self, loaded: LoadedConfig, service: Mapping[str, str], *, table: bool) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, service: Mapping[str, str], keys: Mapping[str, str], *, table: bool
+    ) -> None:
+        self._keys = keys
         self.loaded = loaded
         self.service = ServiceManager(service, lambda error: self.count_error("notify", error))
         self.stopping = False
@@ -286,6 +291,7 @@ class Daemon:
             self.served_symbols,
             self._engine_configs,
             self.loaded.path.parent if self.loaded.path else None,
+            self._keys,
         )
         self.manager.attach(
             Surroundings(
@@ -316,7 +322,8 @@ class Daemon:
             self.log.warning("configuration_warning", text=warning)
         report_damage(self.alerts, self.registry, self.history, self.risk.memory, config.symbols)
         fences = config.state_dir / "fences"
-        for holder in await loop.run_in_executor(None, clear_stale_holders, fences, _ORPHAN_GRACE):
+        grace = _ORPHAN_GRACE + (config.live.deadman_grace if config.mode == "live" else 0.0)
+        for holder in await loop.run_in_executor(None, clear_stale_holders, fences, grace):
             report_stale_holder(self.alerts, self.log, fences, holder)
         self.manager.add_shared(config.inference.processes, notifier=config.alerts.wants_notifier)
         for symbol in config.symbols:

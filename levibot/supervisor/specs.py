@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from levibot.config import Config, EngineConfig
@@ -28,6 +28,8 @@ class SpecFactory:
         Filled with the settings that each engine was last started with, by symbol.
     config_dir
         Folder of supervisor.toml, where strategies of the user's own are looked for.
+    keys
+        What the environment told of the account's key.
     """
 
     config: Config
@@ -39,10 +41,12 @@ class SpecFactory:
     served: Callable[[], list[str]]
     engine_configs: dict[str, EngineConfig]
     config_dir: Path | None
+    keys: Mapping[str, str] = field(repr=False)
 
     def make(self, worker: Worker) -> WorkerSpec:
         """Spec for the next process of `worker`."""
         config, kind = self.config, worker.kind
+        is_live = kind == "broker" and config.mode == "live"
         if worker.symbol is not None:
             self.engine_configs[worker.symbol] = config.engine_of(worker.symbol)
         return WorkerSpec(
@@ -63,8 +67,11 @@ class SpecFactory:
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
             config_dir=self.config_dir,
             feed=config.feed if kind == "feed" else None,
-            exchange=config.exchange if kind == "feed" else None,
+            exchange=config.exchange if kind == "feed" or is_live else None,
             paper=config.paper if kind == "broker" else None,
+            live=config.live if is_live else None,
+            keys=dict(self.keys) if is_live else {},
+            deadman_grace=config.live.deadman_grace if is_live else 0.0,
             inference=config.inference if kind in ("engine", "inference") else None,
             models_dir=config.models_dir if kind == "inference" else None,
             model_name=config.model_name if kind == "inference" else "",

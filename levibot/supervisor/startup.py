@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from levibot.supervisor import forkserver
+from levibot.supervisor.handover import run_again, take_keys
 from levibot.supervisor.notify import ServiceManager, take_variables
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -27,14 +28,15 @@ def main() -> None:
     arguments = parser.parse_args()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))  # nothing has begun yet that would have to be ended
+    command = [sys.executable, "-m", "levibot", *sys.argv[1:]]
+    keys = take_keys(os.environ, command)
     service = take_variables(os.environ)
     forkserver.prestart()
-    if _run(arguments.config, service, table=arguments.table):
-        command = [sys.executable, "-m", "levibot", *sys.argv[1:]]
-        os.execve(sys.executable, command, {**os.environ, **service})
+    if _run(arguments.config, service, keys, table=arguments.table):
+        run_again(command, {**os.environ, **service}, keys)
 
 
-def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> bool:
+def _run(config_path: Path | None, service: dict[str, str], keys: dict[str, str], *, table: bool) -> bool:
     """Run a daemon to its end; tell whether it wants to be run again, on the code as it is then."""
     # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
@@ -54,7 +56,7 @@ def _run(config_path: Path | None, service: dict[str, str], *, table: bool) -> b
             told = ServiceManager(service, lambda error: print(f"levibot: {error}", file=sys.stderr))
             with told.slow(first_model.announcement(loaded.config), first_model.TIME_LIMIT):
                 first_model.train(loaded)
-        again = asyncio.run(Daemon(loaded, service, table=table).run())
+        again = asyncio.run(Daemon(loaded, service, keys, table=table).run())
         lock.release()
     except LeviBotError as error:
         print(f"levibot: {error}", file=sys.stderr)
