@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from levibot.config_base import Fraction, Seconds, Section
-from levibot.config_execution import LiveConfig, PaperConfig
+from levibot.config_execution import CONFIRMATION, LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.config_risk import RiskConfig
 from levibot.symbols import is_canonical, on_disk
@@ -242,6 +242,24 @@ class Config(Section):
     alerts: AlertsConfig = Field(default_factory=AlertsConfig)
     logging: LoggingConfig = Field(default_factory=LoggingConfig)
     retention: RetentionConfig = Field(default_factory=RetentionConfig)
+
+    @model_validator(mode="after")
+    def _real_money_is_meant(self) -> Self:
+        if self.mode != "live":
+            return self
+        if self.feed.source != "ccxt":
+            raise ValueError('mode = "live" needs [feed] source = "ccxt": the prices of that exchange')
+        if self.live.confirm != CONFIRMATION:
+            raise ValueError(f'mode = "live" needs [live] confirm = "{CONFIRMATION}"')
+        if self.live.credentials == "file" and self.live.credentials_file is None:
+            raise ValueError('[live] credentials = "file" needs credentials_file = "FILE"')
+        swaps = [symbol for symbol in self.symbols if ":" in symbol]
+        if swaps:
+            raise ValueError(f"{', '.join(swaps)}: live trading is for spot markets; name BASE/QUOTE")
+        quotes = sorted({symbol.partition("/")[2] for symbol in self.symbols})
+        if len(quotes) > 1:
+            raise ValueError(f"symbols in {' and '.join(quotes)}: one account is kept in one quote asset")
+        return self
 
     def engine_of(self, symbol: str) -> EngineConfig:
         """Engine settings of `symbol`: the defaults with its overrides laid over them."""

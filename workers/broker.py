@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+from decimal import Decimal
 
 import zmq
 
@@ -16,6 +18,7 @@ from levibot.bus.messages import (
     BrokerRequest,
     Command,
     MarketSpec,
+    OrderEvent,
     SymbolsChanged,
     Tick,
     Trades,
@@ -30,11 +33,14 @@ from levibot.execution.feed_link import FeedLink, MarketListener
 from levibot.execution.gate import ClosedGate, check_form
 from levibot.execution.grants import GrantBook
 from levibot.execution.paper import PaperExchange
-from levibot.execution.position import quote_of
+from levibot.execution.position import ZERO, quote_of
+from levibot.execution.venue import Venue
 from workers.async_worker import AsyncWorker
+from workers.live_account import LiveAccount
 from workers.runtime import Runtime
 
 _TURN = 0.05  # seconds between two turns without anything to do
+_LAST_MOMENT = 0.5  # seconds of the grace that are left for closing
 _REOPEN_NS = 1_000_000_000
 
 
@@ -67,6 +73,10 @@ class BrokerWorker(AsyncWorker):
         self._markets: dict[str, tuple[MarketSpec, str]] = {}  # and why it is stale
         self._reopen_ns = 0
         self._arrived: list[tuple[bytes, BrokerRequest]] = []
+        self._account: LiveAccount | None = None  # None: paper money
+        if spec.live is not None:
+            environ = {**os.environ, **spec.keys}
+            self._account = LiveAccount(spec, environ, self._tell_hindrance, self._note_failure)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
@@ -80,20 +90,42 @@ class BrokerWorker(AsyncWorker):
             AsyncReader(loop, self._link.feed, self._link.on_reply),
             AsyncReader(loop, self._link.market, self._link.on_frame),
         ]
+        if self._account is not None:
+            self._account.open()
         try:
-            while self._stop is None:
+            while self._stop is None and not self._is_left_alone:
                 self._keep_open()
                 self._keep_informed()
                 for reader in readers:
                     reader.poke()  # sending can have swallowed an edge
                 await self._turn(_TURN)
+            await self._leave()
         finally:
             for reader in readers:
                 reader.close()
             self._link.close()
             self._clients.close(0)
+            if self._account is not None:
+                await self._account.close()
             if self._books is not None:
                 self._books.close()
+
+    @property
+    def _is_left_alone(self) -> bool:
+        dead_man = self._runtime.dead_man
+        return dead_man is not None and dead_man.left_alone
+
+    async def _leave(self) -> None:
+        """Nobody supervises real money from now on: cancel what could increase a position; stops stay."""
+        if self._account is None or self._broker is None:
+            return
+        why = "the supervisor is gone" if self._is_left_alone else "the broker stops"
+        self._runtime.log.warning("broker_leaves", reason=why)
+        patience_s = self._runtime.spec.deadman_grace - _LAST_MOMENT
+        deadline_ns = boot_ns() + int(patience_s * 1e9)
+        while (left := self._broker.bar_entries("HALTED", why)) and boot_ns() < deadline_ns:
+            await asyncio.sleep(_TURN)
+        self._runtime.log.warning("broker_left", entries_left=left)
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, SymbolsChanged):
@@ -112,23 +144,49 @@ class BrokerWorker(AsyncWorker):
         now = boot_ns()
         if self._broker is not None or now < self._reopen_ns:
             return
+        if self._account is not None and not self._account.is_open:
+            return
         self._reopen_ns = now + _REOPEN_NS
         spec, status = self._runtime.spec, self._runtime.status
         quote = quote_of(self._wanted[0]) if self._wanted else "USDT"
         try:
-            self._books = Books(spec.state_dir / "broker.sqlite", spec.instance, quote, self._paper.cash)
+            self._books = Books(spec.state_dir / "broker.sqlite", spec.instance, quote, self._cash)
         except DataStoreError as error:
             self._shut(error)
             return
-        exchange = PaperExchange(self._books, self._paper, self._grants)
-        self._broker = Broker(self._books, exchange, self._reply, self._wanted, self._note_failure)
+        self._broker = Broker(
+            self._books, self._make_venue(self._books), self._reply, self._wanted, self._note_failure
+        )
         for market, stale in self._markets.values():
             self._broker.set_market(market, stale)
         status.ready, status.waiting_for = True, ""
         self._runtime.log.info("broker_recovered", seq=self._books.seq, open_orders=len(self._books.open))
 
+    @property
+    def _cash(self) -> Decimal:
+        """What new books begin with; real money is counted when the exchange has told of it."""
+        return self._paper.cash if self._account is None else ZERO
+
+    def _make_venue(self, books: Books) -> Venue:
+        if self._account is None:
+            return PaperExchange(books, self._paper, self._grants)
+        return self._account.make_venue(books, self._grants, self._publish, self._shut)
+
+    def _publish(self, events: list[OrderEvent]) -> None:
+        if self._broker is not None:
+            self._broker.publish(events)
+
+    def _tell_hindrance(self, reason: str) -> None:
+        status = self._runtime.status
+        status.waiting_for = f"account: {reason}" if reason else ""
+        if reason:
+            status.last_error = reason[:500]
+            self._log_limited("account_cannot_be_opened", reason)
+
     def _shut(self, error: DataStoreError) -> None:
         status = self._runtime.status
+        if self._account is not None:
+            self._account.give_up_venue()
         if self._books is not None:
             self._books.close()
         self._broker = self._books = None

@@ -11,6 +11,8 @@ from pathlib import Path
 from levibot.alerting.pulse import heartbeat_url
 from levibot.alerting.secret_files import SecretFile
 from levibot.config import AlertsConfig, Config
+from levibot.errors import StopError
+from levibot.exchange.credentials import read_credentials
 from levibot.market.tape import recordings_folder
 from levibot.private_file import PrivateFileError
 
@@ -20,6 +22,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 def faults(config: Config) -> Iterator[str]:
     """What cannot work although a daemon would run, one sentence each; none of them tells a URL."""
     yield from _hook(config.alerts)
+    yield from _key(config)
     yield from _loop(config)
     owner = _owner(config.supervisor.data_dir)
     if config.alerts.targets_file is not None:
@@ -52,6 +55,14 @@ def _loop(config: Config) -> Iterator[str]:
         and feed.path.resolve() == folder.resolve()
     ):
         yield f"feed.path: {feed.path} is where record = true writes to; move the recording, or set record = false"
+
+
+def _key(config: Config) -> Iterator[str]:
+    if config.mode == "live" and config.live.credentials == "file":
+        try:
+            read_credentials(config.live, {})
+        except StopError as error:
+            yield str(error)
 
 
 def _hook(alerts: AlertsConfig) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _start_daemon(target: Target, timeout: float) -> None:
         if process.poll() is not None:
             raise StopError(_last_words(target, process.returncode, output, offset))
 
-    timeout += _time_for_first_model(target)
+    timeout += _announce(target)
     document = wait_until_ready(target, lambda daemon: daemon["pid"] == process.pid, check, timeout)
     took = time.monotonic() - began
     from levibot.cli.view import print_status
@@ -83,13 +83,16 @@ def _start_daemon(target: Target, timeout: float) -> None:
     tell_failed_markets(document)
 
 
-def _time_for_first_model(target: Target) -> float:
-    """Seconds that the daemon may take for it before its engines start; says so."""
+def _announce(target: Target) -> float:
+    """Say with what money it trades, and which model it makes first; the seconds that this may take."""
     # Loaded while the daemon loads the same on another core.
     from levibot.config_file import load
+    from levibot.live_notice import live_notice
     from levibot.supervisor import first_model
 
     config = load(target.config_path, os.environ).config
+    if notice := live_notice(config):
+        click.echo(notice)
     if not first_model.is_due(config):
         return 0.0
     click.echo(first_model.announcement(config))

@@ -178,21 +178,29 @@ class Broker:
             case AccountRequest():
                 self._account(sender, request)
             case SetTradingState():
-                self._set_trading_state(sender, request)
+                left = self.bar_entries(request.state, request.reason)
+                self._send(sender, TradingStateReport(request.request_id, request.state, left))
             case FlattenPositions():
                 self._send(sender, self._flattener.ask(request))
 
-    def _set_trading_state(self, sender: bytes, request: SetTradingState) -> None:
-        """Bar new risk before the entries that rest are cancelled, so that none slips in between."""
-        self._trading_state, self._state_reason = request.state, request.reason
-        if request.state != "ACTIVE":
+    def bar_entries(self, state: RiskState, reason: str) -> list[str]:
+        """Take `state` as what trading is from now on; unless it is ACTIVE, withdraw the entries there are.
+
+        New risk is barred before what rests is cancelled, so that none slips in between.
+
+        Returns
+        -------
+        list of str
+            Client ids of the entries that are not at their end yet.
+        """
+        self._trading_state, self._state_reason = state, reason
+        if state != "ACTIVE":
             for client_id, held in list(self._held.items()):
                 if may_open_risk(held.intent):
                     self._cancel(held.intent.symbol, client_id)
             for order in self._entries():
                 self._cancel(order.intent.symbol, order.intent.client_id)
-        left = [order.intent.client_id for order in self._entries()]
-        self._send(sender, TradingStateReport(request.request_id, request.state, left))
+        return [order.intent.client_id for order in self._entries()]
 
     def _entries(self) -> list[Order]:
         return [order for order in self._books.open.values() if may_open_risk(order.intent)]

@@ -42,6 +42,7 @@ def _run(config_path: Path | None, service: dict[str, str], keys: dict[str, str]
     from levibot.config_file import load
     from levibot.errors import LeviBotError
     from levibot.exchange.names import check_source
+    from levibot.live_notice import live_notice
     from levibot.supervisor import first_model
     from levibot.supervisor.daemon import Daemon
     from levibot.supervisor.lock import acquire
@@ -50,6 +51,8 @@ def _run(config_path: Path | None, service: dict[str, str], keys: dict[str, str]
         loaded = load(config_path, os.environ)
         check_source(loaded.config.feed.source, loaded.config.exchange_id)
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
+        if notice := live_notice(loaded.config):
+            print(notice, flush=True)
         _become_subreaper()
         _allow_many_descriptors()
         if first_model.is_due(loaded.config):

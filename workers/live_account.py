@@ -1,0 +1,147 @@
+"""What a broker with real money has besides its books: a session, a key that nobody else trades with, a venue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from levibot.exchange.key_lock import KeyLock
+from levibot.execution.live.protection import Protector
+from levibot.execution.live.venue import LiveVenue
+
+from levibot.bus.messages import OrderEvent
+from levibot.errors import BackOffError, DataStoreError, LeviBotError, RetryError
+from levibot.exchange.credentials import Credentials, read_credentials
+from levibot.exchange.private import PrivateTrading
+from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.execution.books import Books
+from levibot.execution.grants import GrantBook
+from levibot.execution.live.desk import Account
+from levibot.execution.live.journal import Journal
+from levibot.spec import WorkerSpec
+
+_AGAIN_S, _MISTAKE_AGAIN_S = 2.0, 15.0  # after the exchange could not be asked; after what a person must mend
+
+
+class LiveAccount:
+    """Opens what is needed to trade with real money, and tries again until it is open.
+
+    Parameters
+    ----------
+    spec
+        Of the broker.
+    environ
+        Where the key may be.
+    tell
+        Told in words of what hinders; an empty text: nothing does.
+    trouble
+        Told in words of failures in the background that were survived.
+
+    Attributes
+    ----------
+    is_open
+        Whether a venue can be made.
+    """
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        environ: dict[str, str],
+        tell: Callable[[str], None],
+        trouble: Callable[[str], None],
+    ) -> None:
+        assert spec.live is not None
+        assert spec.exchange is not None
+        self.is_open = False
+        self._config = spec.live
+        self._environ = environ
+        self._tell = tell
+        self._trouble = trouble
+        self._lock: KeyLock | None = None
+        self._session = ExchangeSession(
+            spec.exchange_id,
+            spec.exchange,
+            "broker",
+            spec.state_dir,
+            Listeners(trouble=lambda what, error: trouble(f"{what}: {error}")),
+        )
+        self._trading: PrivateTrading | None = None
+        self._venue: LiveVenue | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Begin to open it."""
+        self._opening = asyncio.create_task(self._open(), name="open account")
+
+    async def _open(self) -> None:
+        while not self.is_open:
+            try:
+                await self._attempt()
+            except LeviBotError as error:
+                self._tell(str(error))
+                may_pass = isinstance(error, RetryError | BackOffError)
+                await asyncio.sleep(_AGAIN_S if may_pass else _MISTAKE_AGAIN_S)
+            else:
+                self.is_open = True
+                self._tell("")
+
+    async def _attempt(self) -> None:
+        credentials = read_credentials(self._config, self._environ)
+        self._take_lock(credentials)
+        await self._session.open()
+        if self._trading is None:
+            trading = PrivateTrading(self._session, credentials)
+            await trading.open()
+            self._trading = trading
+        await self._trading.check_permissions()
+
+    def _take_lock(self, credentials: Credentials) -> None:
+        if self._lock is None:
+            lock = KeyLock(credentials.fingerprint)
+            lock.acquire()
+            self._lock = lock
+
+    def make_venue(
+        self,
+        books: Books,
+        grants: GrantBook,
+        publish: Callable[[list[OrderEvent]], None],
+        broken: Callable[[DataStoreError], None],
+    ) -> LiveVenue:
+        """A venue on these books; the one before has been given up.
+
+        Parameters
+        ----------
+        publish
+            Sends committed events on.
+        broken
+            Told when the books cannot be used any more.
+        """
+        assert self._trading is not None
+        journal = Journal(books, publish, self._trouble, self._session.exchange_ms)
+        account = Account(journal, self._trading, self._config, self._trouble, broken)
+        self._venue = LiveVenue(account, grants, self._session.markets.get, Protector)
+        self._venue.start()
+        return self._venue
+
+    def give_up_venue(self) -> None:
+        """End the venue, whose books are closed."""
+        if self._venue is not None:
+            task = asyncio.create_task(self._venue.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+            self._venue = None
+
+    async def close(self) -> None:
+        """End everything; stops stay on the exchange."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        self.give_up_venue()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        if self._trading is not None:
+            await self._trading.close()
+        await self._session.close()
+        if self._lock is not None:
+            self._lock.release()
