@@ -9,7 +9,7 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 ARGS ?=
 ROWS ?=
 # More than the cores of a small machine: the tests mostly wait.
-JOBS ?= 3
+JOBS ?= 4
 DESTDIR ?=
 PREFIX ?= /opt/levibot
 DEPENDENCIES ?= yes

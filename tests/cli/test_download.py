@@ -63,7 +63,7 @@ def test_it_downloads_what_the_configuration_names_and_reports_the_gap(
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_a_download_that_is_killed_leaves_whole_days_and_goes_on(
     place: Place, exchange: RunningExchange, following: Following, number: signal.Signals
 ) -> None:

@@ -31,6 +31,7 @@ def test_a_feed_that_falls_silent_is_told_and_over_when_it_speaks_again(make_dae
     assert daemon.worker("feed")["pid"] == feed
 
 
+@pytest.mark.long
 def test_engines_are_not_blamed_for_a_silence_of_the_feed_when_it_ends(make_daemon: MakeDaemon) -> None:
     slow = {"policy.engine.heartbeat_interval": 0.7, "policy.engine.hang_after": 1.5}
     daemon = make_daemon(**slow, **{"policy.feed.hang_after": 60.0})

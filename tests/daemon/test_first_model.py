@@ -72,6 +72,7 @@ def test_the_first_start_trains_a_model_that_then_serves(newcomer: DaemonUnderTe
     assert models(newcomer).versions(NAME) == [folder.name], "it is trained once"
 
 
+@pytest.mark.long
 def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone(
     newcomer: DaemonUnderTest,
 ) -> None:
@@ -83,7 +84,7 @@ def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone
     assert old.is_dir()
 
 
-@pytest.mark.parametrize("damaged", ["manifest.json", "model.txt"])
+@pytest.mark.parametrize("damaged", [pytest.param("manifest.json", marks=pytest.mark.long), "model.txt"])
 def test_a_damaged_model_is_replaced(newcomer: DaemonUnderTest, damaged: str) -> None:
     old = stored_model(newcomer.data / "models")
     (old / damaged).write_bytes((old / damaged).read_bytes().replace(b"0", b"1"))

@@ -210,6 +210,7 @@ def crowd(face: Face) -> Iterator[Callable[[int, bytes], None]]:
         yield connect
 
 
+@pytest.mark.long
 def test_a_crowd_of_idle_slow_and_deaf_clients_disturbs_no_engine(
     face: Face, crowd: Callable[[int, bytes], None]
 ) -> None:

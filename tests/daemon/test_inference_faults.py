@@ -180,6 +180,7 @@ def test_28_stopped_with_questions_in_flight(pool: DaemonUnderTest) -> None:
     assert engines(pool) == pids
 
 
+@pytest.mark.long
 def test_28_both_stopped_then_killed(pool: DaemonUnderTest) -> None:
     pids = start(pool)
     with connected(pool, deadline=0.3) as client:

@@ -24,6 +24,13 @@ CUTS: dict[str, Callable[[Place], object]] = {
 }
 
 
+@pytest.fixture(params=["binance", pytest.param("mexc", marks=pytest.mark.long)])
+def dialect(request: pytest.FixtureRequest) -> DialectName:
+    """Both, but in the short run, where what this file shows does not depend on it."""
+    name: DialectName = request.param
+    return name
+
+
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_lost_line_is_told_once_to_each_symbol_and_dialled_again(place: Place, cut: str) -> None:
     async def scenario(session: ExchangeSession) -> None:

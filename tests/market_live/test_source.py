@@ -23,6 +23,13 @@ from tests.exchange.settings import DialectName
 from tests.market_live.conftest import OTHER, SECONDS, SYMBOL, Place, serving, until
 
 
+@pytest.fixture(params=["binance", pytest.param("mexc", marks=pytest.mark.long)])
+def dialect(request: pytest.FixtureRequest) -> DialectName:
+    """Both, but in the short run, where what this file shows does not depend on it."""
+    name: DialectName = request.param
+    return name
+
+
 class Stage:
     """A source, and all that it has published and told."""
 

@@ -188,7 +188,10 @@ def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
     assert auc(shuffled.test.labels, booster.predict(shuffled.test.features)) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize(("days", "horizon"), [(20, 240), (10, 240), (20, 60)])
+@pytest.mark.parametrize(
+    ("days", "horizon"),
+    [pytest.param(20, 240, marks=pytest.mark.long), pytest.param(10, 240, marks=pytest.mark.long), (20, 60)],
+)
 def test_a_month_of_real_prices_teaches_it_too_little_to_serve(days: int, horizon: int) -> None:
     """Each has a lower log loss than the training span's base rate, which proved nothing."""
     found = of_folder(real_data("candles", "binance-um-2025-05"), ("BTC/USDT", "ETH/USDT"), days, None, 120)

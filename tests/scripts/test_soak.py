@@ -11,6 +11,8 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
+
 from scripts.soak.verdict import Limits, Verdict, judge
 from scripts.soak.watch import Track, Watch, _shuffled_for_ever, robust_slope
 from tests.daemon.conftest import MakeDaemon
@@ -42,6 +44,7 @@ def test_kills_of_its_own_are_explained_and_the_budget_is_given_back(make_daemon
     assert re.search(r"1\d\.\d s: \d of 4 workers ready, \d restarts, [12] kills, 0 errors", said), "told at times"
 
 
+@pytest.mark.long
 def test_a_death_that_nobody_explains_and_the_time_it_took_are_found(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"policy.engine.restart_delays": [0.0, 2.0]})
     daemon.start()
@@ -61,6 +64,7 @@ def test_a_death_that_nobody_explains_and_the_time_it_took_are_found(make_daemon
     assert not verdicts["uptime of the worst engine"]
 
 
+@pytest.mark.long
 def test_a_daemon_that_goes_away_is_found(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()
