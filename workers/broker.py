@@ -76,7 +76,7 @@ class BrokerWorker(AsyncWorker):
         self._account: LiveAccount | None = None  # None: paper money
         if spec.live is not None:
             environ = {**os.environ, **spec.keys}
-            self._account = LiveAccount(spec, environ, self._tell_hindrance, self._note_failure)
+            self._account = LiveAccount(spec, environ, runtime.log, self._tell_hindrance, self._note_failure)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints

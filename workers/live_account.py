@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from levibot.exchange.key_lock import KeyLock
-from levibot.execution.live.protection import Protector
-from levibot.execution.live.venue import LiveVenue
-
 from levibot.bus.messages import OrderEvent
 from levibot.errors import BackOffError, DataStoreError, LeviBotError, RetryError
 from levibot.exchange.credentials import Credentials, read_credentials
+from levibot.exchange.key_lock import KeyLock
+from levibot.exchange.order_stream import OrderStream
 from levibot.exchange.private import PrivateTrading
 from levibot.exchange.session import ExchangeSession, Listeners
 from levibot.execution.books import Books
 from levibot.execution.grants import GrantBook
-from levibot.execution.live.desk import Account
+from levibot.execution.live.account import Account
 from levibot.execution.live.journal import Journal
+from levibot.execution.live.protection import SpotProtection
+from levibot.execution.live.venue import LiveVenue
+from levibot.observability.logging import Logger
 from levibot.spec import WorkerSpec
 
 _AGAIN_S, _MISTAKE_AGAIN_S = 2.0, 15.0  # after the exchange could not be asked; after what a person must mend
@@ -32,6 +33,8 @@ class LiveAccount:
         Of the broker.
     environ
         Where the key may be.
+    log
+        Of the worker.
     tell
         Told in words of what hinders; an empty text: nothing does.
     trouble
@@ -47,6 +50,7 @@ class LiveAccount:
         self,
         spec: WorkerSpec,
         environ: dict[str, str],
+        log: Logger,
         tell: Callable[[str], None],
         trouble: Callable[[str], None],
     ) -> None:
@@ -55,6 +59,8 @@ class LiveAccount:
         self.is_open = False
         self._config = spec.live
         self._environ = environ
+        self._symbols = spec.symbols
+        self._log = log
         self._tell = tell
         self._trouble = trouble
         self._lock: KeyLock | None = None
@@ -67,6 +73,7 @@ class LiveAccount:
         )
         self._trading: PrivateTrading | None = None
         self._venue: LiveVenue | None = None
+        self._stream: asyncio.Task[None] | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -94,13 +101,28 @@ class LiveAccount:
             trading = PrivateTrading(self._session, credentials)
             await trading.open()
             self._trading = trading
-        await self._trading.check_permissions()
+            self._log.info("account_reached", key=credentials.fingerprint)
+        for advice in await self._trading.examine_key():
+            self._log.warning("key_examined", advice=advice)
+        stream = OrderStream(self._session, credentials, self._symbols, self._look, self._on_stream)
+        self._stream = asyncio.create_task(stream.run(), name="order stream")
 
     def _take_lock(self, credentials: Credentials) -> None:
         if self._lock is None:
             lock = KeyLock(credentials.fingerprint)
             lock.acquire()
             self._lock = lock
+
+    def _look(self, symbol: str) -> None:
+        if self._venue is not None:
+            self._venue.look_soon(symbol)
+
+    def _on_stream(self, error: LeviBotError | None) -> None:
+        """Its loss costs time only: orders are looked at by themselves too."""
+        if error is not None:
+            self._log.warning("order_stream_lost", reason=str(error))
+        else:
+            self._log.info("order_stream_works")
 
     def make_venue(
         self,
@@ -121,7 +143,7 @@ class LiveAccount:
         assert self._trading is not None
         journal = Journal(books, publish, self._trouble, self._session.exchange_ms)
         account = Account(journal, self._trading, self._config, self._trouble, broken)
-        self._venue = LiveVenue(account, grants, self._session.markets.get, Protector)
+        self._venue = LiveVenue(account, grants, self._session.markets.get, SpotProtection)
         self._venue.start()
         return self._venue
 
@@ -135,9 +157,10 @@ class LiveAccount:
 
     async def close(self) -> None:
         """End everything; stops stay on the exchange."""
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.gather(self._opening, return_exceptions=True)
+        tasks = [task for task in (self._opening, self._stream) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self.give_up_venue()
         await asyncio.gather(*self._closing, return_exceptions=True)
         if self._trading is not None:

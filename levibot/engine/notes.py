@@ -32,7 +32,7 @@ _NAMES = {
     OrderCancelled: "order_cancelled",
     OrderDenied: "order_denied",
     OrderRejected: "order_rejected",
-    OrderSent: "order_sent",
+    OrderSent: "order_posted",
     OrderTriggered: "order_triggered",
     OrderUpdated: "order_updated",
     FundingPaid: "funding_paid",

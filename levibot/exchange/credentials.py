@@ -10,11 +10,10 @@ from pathlib import Path
 
 from levibot.config_execution import LiveConfig
 from levibot.errors import ConfigError
+from levibot.locations import KEY_VARIABLES
 from levibot.private_file import read_private
 
-KEY_VARIABLE, SECRET_VARIABLE = "LEVIBOT_API_KEY", "LEVIBOT_API_SECRET"
-PASSWORD_VARIABLE = "LEVIBOT_API_PASSWORD"
-VARIABLES = (KEY_VARIABLE, SECRET_VARIABLE, PASSWORD_VARIABLE)  # to be kept from all processes but the broker
+KEY_VARIABLE, SECRET_VARIABLE, PASSWORD_VARIABLE = KEY_VARIABLES
 SYSTEMD_NAME = "exchange"  # of the credential in a unit
 _LONGEST = 8192
 _SHORTEST = 8

@@ -8,9 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from levibot.exchange import credentials
-from levibot.locations import KEY_VARIABLES
-
 SCRIPT = """
 import json, os, subprocess, sys
 from levibot.supervisor.handover import run_again, take_keys
@@ -57,7 +54,3 @@ def test_a_program_that_runs_itself_again_hands_them_on(tmp_path: Path) -> None:
 
 def test_without_keys_nothing_is_run_again(tmp_path: Path) -> None:
     assert run(tmp_path)[0] == {}
-
-
-def test_all_variables_that_hold_a_part_of_a_key_are_known() -> None:
-    assert set(credentials.VARIABLES) == set(KEY_VARIABLES)

@@ -1,0 +1,137 @@
+"""A real daemon with real money of the loopback exchange: its key, its crash, its dead man's switch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from levibot.config_execution import CONFIRMATION
+from levibot.locations import KEY_VARIABLES
+from tests.daemon.conftest import MakeDaemon
+from tests.daemon.harness import FAULTS, DaemonUnderTest, live_settings
+from tests.exchange.running import RunningExchange, running
+from tests.exchange.settings import KEY, SECRET, Settings
+
+BTC = "BTC/USDT"
+
+
+@pytest.fixture
+def exchange() -> Iterator[RunningExchange]:
+    with running(Settings(symbols=(BTC,))) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def live(make_daemon: MakeDaemon, exchange: RunningExchange) -> DaemonUnderTest:
+    patience = {f"policy.{kind}.hang_after": 15.0 for kind in ("engine", "broker", "feed")}
+    daemon = make_daemon(
+        **live_settings(exchange),
+        **patience,
+        **{
+            "mode": "live",
+            "symbols": [BTC],
+            "live.confirm": CONFIRMATION,
+            "live.capital": "1000",
+            "live.deadman_grace": 2.0,
+            "exchange.requests_per_minute": 60_000.0,
+            "engine.strategy": f"{FAULTS}:Long",
+            "engine.strategy_options.switch": "",
+            "engine.take_profit": 0.5,
+            "engine.stop_loss": 0.4,
+        },
+    )
+    daemon.state = daemon.data / "live-binance-default"
+    return daemon
+
+
+def keys() -> dict[str, str]:
+    return dict(zip(KEY_VARIABLES, (KEY, SECRET), strict=False))
+
+
+def orders(exchange: RunningExchange) -> list[Any]:
+    return exchange.run(lambda it: [order for account in it.accounts for order in account.orders.values()])
+
+
+def stops(exchange: RunningExchange) -> list[Any]:
+    return [order for order in orders(exchange) if order.open and order.request.type == "stop_loss"]
+
+
+def position(daemon: DaemonUnderTest) -> float:
+    return daemon.engine()["position"] or 0.0
+
+
+def test_it_buys_protects_survives_its_end_and_tells_its_key_to_nobody(
+    live: DaemonUnderTest, exchange: RunningExchange
+) -> None:
+    live.start(**keys())
+    live.wait(lambda: position(live) > 0 and stops(exchange), "a position with its stop", seconds=90)
+    assert "REAL MONEY on binance" in live.output()
+    bought = [order for order in orders(exchange) if order.side == "buy"]
+    (stop,) = stops(exchange)
+    assert len(bought) == 1
+    assert stop.amount <= Decimal(str(position(live)))
+    assert stop.amount >= Decimal(str(position(live))) * Decimal("0.99")
+    assert_private(live)
+
+    pids = live.worker_pids()
+    held = position(live)
+    live.kill()
+    live.wait(lambda: not any(map(psutil.pid_exists, pids.values())), "all workers to be gone")
+    assert stops(exchange) == [stop], "the stop stays"
+
+    live.start(**keys())
+    live.wait(lambda: position(live) == held, "the position to be known again", seconds=30)
+    live.wait(lambda: live.worker("broker")["ready"], "the broker to be ready")
+    assert [order for order in orders(exchange) if order.side == "buy"] == bought
+    assert stops(exchange) == [stop]
+    assert live.stop() == 0
+    assert stops(exchange) == [stop]
+
+
+def assert_private(daemon: DaemonUnderTest) -> None:
+    """No process but the broker has the key, and no file, log or answer."""
+    broker = daemon.worker("broker")["pid"]
+    for process in daemon.processes():
+        told = " ".join([*process.cmdline(), *process.environ().values()])
+        assert process.pid == broker or not any(text in told for text in (KEY, SECRET)), process
+    for path in daemon.folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert KEY.encode() not in content, path
+            assert SECRET.encode() not in content, path
+    shown = str(daemon.status())
+    assert KEY not in shown
+    assert SECRET not in shown
+
+
+def test_without_the_confirmation_nothing_starts(live: DaemonUnderTest) -> None:
+    live.write_config(**{"live.confirm": "yes"})
+    done = subprocess.run(
+        [sys.executable, "-m", "levibot", "-c", str(live.config)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=Path.cwd(),
+    )
+    assert done.returncode == 1
+    assert f'needs [live] confirm = "{CONFIRMATION}"' in done.stderr
+
+
+def test_a_key_that_is_missing_is_named_and_nothing_is_traded(
+    live: DaemonUnderTest, exchange: RunningExchange
+) -> None:
+    live.start(ready=False)
+    live.wait(
+        lambda: "needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET" in live.worker("broker")["waiting_for"],
+        "the broker to say what it lacks",
+        seconds=20,
+    )
+    assert orders(exchange) == []
