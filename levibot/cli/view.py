@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from levibot.cli.account_view import account_summary
 from levibot.cli.feed_view import brief_market_state, feed_parts, feed_summary, plain_fields
 from levibot.cli.fitting_table import FittingTable
 
@@ -191,6 +192,7 @@ def _worker_lines(workers: Iterable[Entry]) -> Group:
         if worker.get("answered") is not None:
             line.append(f" · answered {worker['answered']}")
         line.append_text(feed_summary(worker))
+        line.append_text(account_summary(worker))
         lines.append(line)
     return Group(*lines)
 

@@ -9,7 +9,14 @@ from typing import Any
 
 import msgspec
 
-from levibot.bus.messages import EngineReport, FeedReport, InferenceReport, LiveReport, NotifierReport
+from levibot.bus.messages import (
+    BrokerReport,
+    EngineReport,
+    FeedReport,
+    InferenceReport,
+    LiveReport,
+    NotifierReport,
+)
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.holdings import list_in_words
 from levibot.risk.portfolio import Portfolio
@@ -96,6 +103,8 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         description |= msgspec.structs.asdict(report)
     if worker.kind == "feed":
         description |= _describe(report if isinstance(report, FeedReport) else None, _FEED_FIELDS)
+    if isinstance(report, BrokerReport):
+        description["account"] = msgspec.structs.asdict(report.live) if report.live else None
     return description
 
 

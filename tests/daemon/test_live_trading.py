@@ -79,6 +79,15 @@ def test_it_buys_protects_survives_its_end_and_tells_its_key_to_nobody(
     assert stop.amount <= Decimal(str(position(live)))
     assert stop.amount >= Decimal(str(position(live))) * Decimal("0.99")
     assert_private(live)
+    live.wait(lambda: live.worker("broker")["account"]["reconciled_s"] is not None, "a comparison")
+    shown = subprocess.run(
+        [str(Path(sys.executable).with_name("levibotctl")), "-c", str(live.config), "status"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "compared with the exchange" in shown
+    assert "REAL MONEY" in shown
 
     pids = live.worker_pids()
     held = position(live)
