@@ -87,7 +87,8 @@ async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> l
     workers = [daemon.manager.engines[symbol] for symbol in symbols]
     if new.feed != old.feed or (new.exchange != old.exchange and not new.feed.is_artificial):
         workers.append(daemon.manager.workers["feed"])
-    if new.paper != old.paper:
+    of_broker = ("live", "exchange") if new.mode == "live" else ("paper",)
+    if any(getattr(new, section) != getattr(old, section) for section in of_broker):
         workers.append(daemon.manager.workers["broker"])
     wanted = [worker for worker in workers if worker.wanted]
     await asyncio.gather(*(worker.renew("configuration changed") for worker in wanted))
