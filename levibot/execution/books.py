@@ -7,18 +7,15 @@ what a reader sees is always the last commit.
 from __future__ import annotations
 
 import sqlite3
-import weakref
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from levibot.bus.codec import Decoder, encode
+from levibot.bus.codec import encode
 from levibot.bus.messages import (
     Fill,
     FundingPaid,
@@ -37,149 +34,26 @@ from levibot.bus.messages import (
     OrderTriggered,
     OrderUnknown,
     OrderUpdated,
-    Position,
     Role,
 )
 from levibot.clock import wall_ms
-from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
-from levibot.execution.books_schema import MIGRATIONS
-from levibot.execution.history import extended, verified
+from levibot.execution.books_reader import ACCOUNT, BooksReader
+from levibot.execution.history import extended
 from levibot.execution.ids import ClientId, new_generation
-from levibot.execution.lots import Lot, Lots
+from levibot.execution.lots import Lots
 from levibot.execution.lots import after_fill as lots_after_fill
-from levibot.execution.orders import TERMINAL_STATES, OrderState, next_state
-from levibot.execution.position import ZERO, after_fill, base_of, cash_flow, flat
-from levibot.execution.store import Store
-
-_ALL = -1  # SQLite's LIMIT that is none
-_ACCOUNT = ""  # instead of a symbol, of events that concern the account as a whole
+from levibot.execution.orders import TERMINAL_STATES, Order, next_state
+from levibot.execution.position import ZERO, after_fill, base_of, cash_flow
 
 
-@dataclass
-class Order:
-    """An order that is not at its end.
-
-    Attributes
-    ----------
-    intent
-        As it rests: quantity and prices rounded to the market's steps.
-    reserved
-        Quote asset set aside for it.
-    oco
-        Orders with the same text, if there is one, cancel each other.
-    exchange_id
-        The exchange's name of it; empty: it has none yet, or the order rests in the broker.
-    trigger, limit
-        Prices as floats, to be compared with market data.
-    """
-
-    intent: Intent
-    state: OrderState = OrderState.INTENT
-    filled: Decimal = ZERO
-    reserved: Decimal = ZERO
-    oco: str = ""
-    exchange_id: str = ""
-    trigger: float = 0.0
-    limit: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._cache_prices()
-
-    def change(self, **terms: Any) -> None:
-        """Let it rest with other terms: fields of its intent."""
-        self.intent = msgspec.structs.replace(self.intent, **terms)
-        self._cache_prices()
-
-    def _cache_prices(self) -> None:
-        self.trigger = float(self.intent.trigger_price or 0)
-        self.limit = float(self.intent.limit_price or 0)
-
-    @property
-    def remaining(self) -> Decimal:
-        """Quantity that is not filled yet."""
-        return self.intent.quantity - self.filled
-
-
-class Books:
-    """Durable state of one account.
-
-    Parameters
-    ----------
-    path
-        The database; created if there is none.
-    instance
-        Part of the client ids of protective orders.
-    quote, cash
-        Asset and amount that a new account starts with.
-
-    Attributes
-    ----------
-    restored_ms
-        When it was put back from a backup, Unix ms: what happened between that and this is not known here. 0: it
-        was not, or all of it has been caught up with, see `settle_restore`.
-
-    Raises
-    ------
-    DataStoreError
-        Or one of its kinds; the file is left as it is.
-    """
+class Books(BooksReader):
+    """Durable state of one account, and all changes of it; parameters and errors are those of `BooksReader`."""
 
     def __init__(self, path: Path, instance: str, quote: str, cash: Decimal) -> None:
-        self._decode_intent: Decoder[Intent] = Decoder(Intent)
-        self._decode_event: Decoder[OrderEvent] = Decoder(OrderEvent)
-        self._store = Store(path, MIGRATIONS, lambda connection: _seed(connection, instance, quote, cash))
         self._connection: sqlite3.Connection | None = None  # while a transaction is open
         self._events: list[OrderEvent] = []
         self.event_ms = 0
-        self._orders: weakref.WeakValueDictionary[str, Order] = weakref.WeakValueDictionary()
-        try:
-            self._load(instance)
-            verified(self._store, "seq", self.seq, self._history_crc)
-        except BaseException:
-            self._store.close()
-            raise
-
-    def _load(self, instance: str) -> None:
-        try:
-            (row,) = self._store.rows("SELECT instance, generation, next_sequence, seq, quote, cash FROM account")
-            self.instance, self._generation, self._next_sequence, self.seq, self.quote, cash = row
-            self.cash = Decimal(cash)
-            ((crc, self.restored_ms),) = self._store.rows("SELECT history_crc, restored_ms FROM account")
-            self._history_crc: int = verified(self._store, "seq", self.seq, None) if crc is None else crc
-            self.positions: dict[str, Position] = {}
-            self.symbol_seq: dict[str, int] = {}
-            for symbol, symbol_seq, *money in self._store.rows("SELECT * FROM positions"):
-                self.positions[symbol] = Position(symbol, *map(Decimal, money))
-                self.symbol_seq[symbol] = symbol_seq
-            query = "SELECT COALESCE(MAX(symbol_seq), 0) FROM events WHERE symbol = ?"
-            ((self.symbol_seq[_ACCOUNT],),) = self._store.rows(query, _ACCOUNT)
-            rows = self._store.rows("SELECT * FROM balances")
-            self.balances: dict[str, Decimal] = {asset: Decimal(amount) for asset, amount in rows}
-            self.lots: dict[str, Lots] = {}
-            for symbol, *lot in self._store.rows("SELECT * FROM lots ORDER BY rowid"):
-                self.lots[symbol] = (*self.lots.get(symbol, ()), _lot(*lot))
-            # What failed is undone in place: who waits for an exchange's answer holds an order meanwhile.
-            former = self._orders
-            self._orders = weakref.WeakValueDictionary()
-            self.open: dict[str, Order] = {}
-            self.resting: dict[str, dict[str, Order]] = {}
-            query = "SELECT * FROM orders INDEXED BY open_orders WHERE open = 1 ORDER BY rowid"
-            for row in self._store.rows(query):
-                client_id, symbol, state, _, filled, reserved, oco, intent, exchange_id = row
-                money = Decimal(filled), Decimal(reserved)
-                order = Order(self._decode_intent(intent), OrderState(state), *money, oco, exchange_id)
-                if client_id in former:
-                    vars(former[client_id]).update(vars(order))
-                    order = former[client_id]
-                self._orders[client_id] = order
-                self.open[client_id] = self.resting.setdefault(symbol, {})[client_id] = order
-            self.counts = Counter(dict(self._store.rows("SELECT state, COUNT(*) FROM orders GROUP BY state")))
-        except (MalformedMessageError, InvalidOperation, ValueError) as error:
-            raise CorruptStoreError(self._store.path, f"the content is damaged ({error})") from error
-        if self.instance != instance:
-            raise DataStoreError(
-                self._store.path, f"is of instance {self.instance}, not {instance}: put the right file there"
-            )
+        super().__init__(path, instance, quote, cash)
 
     @contextmanager
     def transaction(self, event_ms: int) -> Iterator[list[OrderEvent]]:
@@ -218,87 +92,6 @@ class Books:
         yield self._events
         if self._events:
             self._save_account()
-
-    def close(self) -> None:
-        """Close the database."""
-        self._store.close()
-
-    # ------------------------------------------------------------------ questions
-
-    @property
-    def refused_writes(self) -> int:
-        """Writes that a full disk refused since they were opened."""
-        return self._store.refused
-
-    def position(self, symbol: str) -> Position:
-        """Position of `symbol`, flat if there never was one."""
-        return self.positions.get(symbol) or flat(symbol)
-
-    def knows(self, client_id: str) -> bool:
-        """Tell whether an order of this id ever arrived."""
-        return client_id in self.open or bool(
-            self._store.rows("SELECT 1 FROM orders WHERE client_id = ?", client_id)
-        )
-
-    def is_given_up(self, client_id: str) -> bool:
-        """Tell whether this id was found unknown at a reconciliation, so that it may never arrive."""
-        return bool(self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id))
-
-    def client_id_of(self, symbol: str, exchange_id: str) -> str | None:
-        """Our name of the order that the exchange calls `exchange_id`; None if it is not ours."""
-        query = "SELECT client_id FROM orders WHERE exchange_id = ? AND exchange_id <> '' AND symbol = ?"
-        rows = self._store.rows(query, exchange_id, symbol)
-        return str(rows[0][0]) if rows else None
-
-    def read_until(self, subject: str) -> int | None:
-        """Exchange time, Unix ms, up to which something of the exchange has been counted in; None: never yet.
-
-        Parameters
-        ----------
-        subject
-            A symbol, whose own trades were read; ``"account"``, which was opened then; ``"transfers"``.
-        """
-        rows = self._store.rows("SELECT until_ms FROM readings WHERE subject = ?", subject)
-        return int(rows[0][0]) if rows else None
-
-    def has_fill(self, symbol: str, fill_id: str) -> bool:
-        """Tell whether a fill of this id is counted in."""
-        return bool(self._store.rows("SELECT 1 FROM fills WHERE symbol = ? AND fill_id = ?", symbol, fill_id))
-
-    def has_transfer(self, reference: str) -> bool:
-        """Tell whether a deposit or withdrawal of this id is counted in."""
-        return bool(self._store.rows("SELECT 1 FROM transfers WHERE reference = ?", reference))
-
-    def events_since(self, seq: int, limit: int = _ALL) -> list[OrderEvent]:
-        """Events of the account after `seq`, oldest first, and so many at most."""
-        return self._decoded("SELECT body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
-
-    def events_of(self, symbol: str, since: int, limit: int = _ALL) -> list[OrderEvent]:
-        """Events of `symbol` after `since`, oldest first, and so many at most."""
-        query = "SELECT body FROM events WHERE symbol = ? AND symbol_seq > ? ORDER BY symbol_seq LIMIT ?"
-        return self._decoded(query, symbol, since, limit)
-
-    def available_cash(self) -> Decimal:
-        """Cash that no resting order and no short position has set aside.
-
-        A short sets aside its proceeds and as much again.
-        """
-        reserved = sum((order.reserved for order in self.open.values()), ZERO)
-        for position in self.positions.values():
-            if position.quantity < 0:
-                reserved -= 2 * position.quantity * position.entry_price
-        return self.cash - reserved
-
-    def funds_moved(self) -> dict[str, Decimal]:
-        """What was paid in less what was paid out, ever, by asset; a correction is neither."""
-        moved: dict[str, Decimal] = {}
-        for event in self.events_of("", 0):
-            if isinstance(event, FundsMoved) and event.kind != "correction":
-                moved[event.asset] = moved.get(event.asset, ZERO) + event.amount
-        return moved
-
-    def _decoded(self, query: str, *arguments: Any) -> list[OrderEvent]:
-        return [self._decode_event(body) for (body,) in self._store.rows(query, *arguments)]
 
     # ------------------------------------------------------------------ changes, in a transaction
 
@@ -434,7 +227,7 @@ class Books:
             self.cash += amount
         else:
             self._add_balance(asset, amount)
-        self._append(_ACCOUNT, "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
+        self._append(ACCOUNT, "", FundsMoved, asset=asset, amount=amount, kind=kind, reference=why)
 
     def note_transfer(self, reference: str) -> None:
         """A deposit or withdrawal was seen that does not concern this account."""
@@ -531,15 +324,3 @@ class Books:
 
 def _text(price: Decimal | None) -> str | None:
     return None if price is None else str(price)
-
-
-def _lot(entry_id: str, quantity: str, *prices: str | None) -> Lot:
-    stop, target, trail = (None if price is None else Decimal(price) for price in prices)
-    return Lot(entry_id, Decimal(quantity), stop, target, trail)
-
-
-def _seed(connection: sqlite3.Connection, instance: str, quote: str, cash: Decimal) -> None:
-    connection.execute(
-        "INSERT INTO account VALUES (1, ?, ?, 1, 0, ?, ?, 0, 0, ?)",
-        (instance, new_generation(), quote, str(cash), str(cash)),
-    )

@@ -33,9 +33,10 @@ from levibot.bus.messages import (
 )
 from levibot.clock import boot_ns, wall_ms
 from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.checks import may_open_risk
 from levibot.execution.flatten import Flattener
+from levibot.execution.orders import Order
 from levibot.execution.refusals import Refusal
 from levibot.execution.venue import Venue
 from levibot.spec import engine_name

@@ -20,8 +20,9 @@ from levibot.bus.messages import (
     Tick,
 )
 from levibot.clock import boot_ns
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.checks import may_open_risk
+from levibot.execution.orders import Order
 from levibot.execution.precision import ceil_to, floor_to, plain, size_refusal
 from levibot.execution.venue import Venue
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from levibot.bus.messages import OrderSent
 from levibot.clock import wall_ms
-from levibot.execution.books import Books, Order
-from levibot.execution.orders import OrderState
+from levibot.execution.books import Books
+from levibot.execution.orders import Order, OrderState
 
 _PATIENCE_NS = 2_000_000_000  # after which an order that opens risk comes too late
 

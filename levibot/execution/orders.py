@@ -1,10 +1,16 @@
-"""The states of an order, and what may follow, in one table."""
+"""An open order, the states of an order, and what may follow them, in one table."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+import msgspec
 
 from levibot.bus.messages import (
+    Intent,
     OrderAccepted,
     OrderCancelled,
     OrderDenied,
@@ -20,6 +26,7 @@ from levibot.bus.messages import (
     OrderUpdated,
 )
 from levibot.errors import GiveUpError
+from levibot.execution.position import ZERO
 
 
 class OrderState(StrEnum):
@@ -36,6 +43,51 @@ class OrderState(StrEnum):
     DENIED = "DENIED"
     REJECTED = "REJECTED"
     UNKNOWN = "UNKNOWN"  # the answer was lost: resolved by asking, never by sending again
+
+
+@dataclass
+class Order:
+    """An order that is not at its end.
+
+    Attributes
+    ----------
+    intent
+        As it rests: quantity and prices rounded to the market's steps.
+    reserved
+        Quote asset set aside for it.
+    oco
+        Orders with the same text, if there is one, cancel each other.
+    exchange_id
+        The exchange's name of it; empty: it has none yet, or the order rests in the broker.
+    trigger, limit
+        Prices as floats, to be compared with market data.
+    """
+
+    intent: Intent
+    state: OrderState = OrderState.INTENT
+    filled: Decimal = ZERO
+    reserved: Decimal = ZERO
+    oco: str = ""
+    exchange_id: str = ""
+    trigger: float = 0.0
+    limit: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._cache_prices()
+
+    def change(self, **terms: Any) -> None:
+        """Let it rest with other terms: fields of its intent."""
+        self.intent = msgspec.structs.replace(self.intent, **terms)
+        self._cache_prices()
+
+    def _cache_prices(self) -> None:
+        self.trigger = float(self.intent.trigger_price or 0)
+        self.limit = float(self.intent.limit_price or 0)
+
+    @property
+    def remaining(self) -> Decimal:
+        """Quantity that is not filled yet."""
+        return self.intent.quantity - self.filled
 
 
 class IllegalTransitionError(GiveUpError):

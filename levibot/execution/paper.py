@@ -8,7 +8,7 @@ from decimal import Decimal
 from levibot.bus.messages import Bar, Book, Intent, MarketSpec, OrderEvent, Tick, Trades
 from levibot.clock import boot_ns
 from levibot.config_execution import PaperConfig
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.checks import (
     Situation,
     form_refusal,
@@ -20,6 +20,7 @@ from levibot.execution.checks import (
 from levibot.execution.depth import Slice
 from levibot.execution.flights import Flights
 from levibot.execution.grants import GrantBook
+from levibot.execution.orders import Order
 from levibot.execution.paper_funding import Funding
 from levibot.execution.paper_market import PaperMarket
 from levibot.execution.paper_matching import Matching

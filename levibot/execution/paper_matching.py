@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Literal
 
 from levibot.bus.messages import Fill
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.checks import is_conditional, may_open_risk, reducible, reserve_for
 from levibot.execution.depth import Slice
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.paper_market import PaperMarket
 from levibot.execution.paper_protection import Protection
 from levibot.execution.position import ZERO

@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from levibot.bus.messages import Intent, OrderKind, Role
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.checks import dust_refusal, is_conditional, is_stop, reducible
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.paper_market import PaperMarket
 from levibot.execution.position import ZERO, opposite, signed
 from levibot.execution.precision import is_dust, plain, size_refusal

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from levibot.bus.messages import Trades
-from levibot.execution.books import Order
 from levibot.execution.checks import is_conditional, may_open_risk
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.paper_market import PaperMarket
 from levibot.execution.position import ZERO
 from levibot.execution.precision import floor_to

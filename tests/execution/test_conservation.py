@@ -24,8 +24,9 @@ from levibot.bus.messages import (
     Reconciled,
     Side,
 )
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.ledger import Ledger, SequenceHoleError
+from levibot.execution.orders import Order
 from tests.execution.examples import D, entry, leave
 
 _START = D(10_000)

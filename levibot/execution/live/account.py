@@ -10,8 +10,8 @@ from levibot.bus.messages import Tick
 from levibot.config_execution import LiveConfig
 from levibot.errors import DataStoreError
 from levibot.exchange.trading import Trading
-from levibot.execution.books import Order
 from levibot.execution.live.journal import Journal, Tell
+from levibot.execution.orders import Order
 
 
 class Protection(Protocol):

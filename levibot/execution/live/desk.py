@@ -18,14 +18,13 @@ from levibot.errors import (
     RetryError,
 )
 from levibot.exchange.trading import ExchangeOrder, Placement
-from levibot.execution.books import Order
 from levibot.execution.checks import may_open_risk
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.doubt import Doubts
 from levibot.execution.live.jobs import Job, JobQueue
 from levibot.execution.live.journal import Tell
 from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted, may_be_filled
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, base_of, opposite
 from levibot.execution.quotes import Quote
 from levibot.execution.refusals import Refusal

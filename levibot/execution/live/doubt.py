@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from levibot.clock import boot_ns
 from levibot.errors import BackOffError, ExchangeRefusedError, RetryError
 from levibot.exchange.trading import Trading
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.live.tracking import IN_DOUBT, Tracker
+from levibot.execution.orders import Order
 from levibot.execution.refusals import Refusal
 
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)  # between two questions; the last one goes on

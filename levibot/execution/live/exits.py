@@ -6,12 +6,11 @@ from decimal import Decimal
 
 from levibot.bus.messages import Intent
 from levibot.exchange.trading import Placement
-from levibot.execution.books import Order
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.tracking import is_over
 from levibot.execution.live.wanted import Wanted, wanted_for
 from levibot.execution.lots import Lots, held, less, taken_in_turn
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, base_of
 from levibot.execution.precision import floor_to, plain, size_refusal
 

@@ -18,13 +18,12 @@ from levibot.bus.messages import (
 from levibot.clock import boot_ns
 from levibot.errors import BackOffError, ExchangeRefusedError, RetryError
 from levibot.exchange.trading import Placement
-from levibot.execution.books import Order
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.exits import Exits
 from levibot.execution.live.tracking import is_over
 from levibot.execution.live.wanted import ROLES, Differences, Wanted, differences, rests_here
 from levibot.execution.live.watch import PriceWatch
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.precision import plain, size_refusal
 

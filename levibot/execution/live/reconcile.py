@@ -9,12 +9,11 @@ from functools import partial
 from levibot.bus.messages import Intent
 from levibot.errors import BackOffError, RetryError
 from levibot.exchange.trading import ExchangeOrder, OwnTrade
-from levibot.execution.books import Order
 from levibot.execution.checks import may_open_risk
 from levibot.execution.ids import ClientId
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.tracking import IN_DOUBT, is_over
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.refusals import Refusal
 
 _OVERLAP_MS = 300_000  # trades are read again from this long before: an exchange may list one late

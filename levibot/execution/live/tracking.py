@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 
 from levibot.bus.messages import Fill, Tick
 from levibot.exchange.trading import ExchangeOrder, OwnTrade, Trading
-from levibot.execution.books import Order
 from levibot.execution.live.journal import Journal
-from levibot.execution.orders import TERMINAL_STATES, OrderState
+from levibot.execution.orders import TERMINAL_STATES, Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.refusals import Refusal
 

@@ -9,12 +9,12 @@ from decimal import Decimal
 from levibot.bus.messages import Bar, Book, Intent, LiveTradingReport, MarketSpec, OrderEvent, Tick, Trades
 from levibot.clock import boot_ns
 from levibot.exchange.trading import Placement
-from levibot.execution.books import Order
 from levibot.execution.checks import Situation, form_refusal, market_refusal, may_open_risk, reserve_for, rounded
 from levibot.execution.grants import GrantBook
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.reconciler import Reconciler
+from levibot.execution.orders import Order
 from levibot.execution.position import ZERO
 from levibot.execution.precision import ceil_to
 from levibot.execution.refusals import Refusal

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from levibot.bus.messages import MarketSpec, OrderKind, Role
-from levibot.execution.books import Order
 from levibot.execution.lots import Lot
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.precision import floor_to, size_refusal
 

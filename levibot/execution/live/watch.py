@@ -9,9 +9,9 @@ from decimal import Decimal
 from levibot.bus.messages import Side, Tick
 from levibot.clock import boot_ns
 from levibot.errors import BackOffError, ExchangeRefusedError, RetryError
-from levibot.execution.books import Order
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.wanted import ROLES, rests_here
+from levibot.execution.orders import Order
 from levibot.execution.triggers import is_reached, trailed, trigger_price
 
 _SILENT_NS = 1_000_000_000  # without a tick for so long, the exchange is asked for its prices

@@ -8,9 +8,9 @@ from typing import Any
 
 from levibot.bus.messages import Tick
 from levibot.clock import boot_ns
-from levibot.execution.books import Order
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.protection import SpotProtection
+from levibot.execution.orders import Order
 from tests.execution.live.house import SYMBOL, D, Life, LiveHouse
 
 _DEEP = D(50)

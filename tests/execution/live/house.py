@@ -15,13 +15,14 @@ from levibot.errors import DataStoreError
 from levibot.exchange.credentials import Credentials
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.trading import Placement
-from levibot.execution.books import Books, Order
+from levibot.execution.books import Books
 from levibot.execution.grants import GrantBook
 from levibot.execution.ids import ClientId
 from levibot.execution.live.account import Account
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.journal import Journal
 from levibot.execution.live.venue import LiveVenue
+from levibot.execution.orders import Order
 from tests.exchange.mexc_sockets import trade_id as mexc_trade_id
 from tests.exchange.running import RunningExchange
 from tests.exchange_adapter.trading import open_trading

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 from levibot.bus.messages import OrderKind
-from levibot.execution.books import Order
 from levibot.execution.live.wanted import Wanted, differences, wanted_for
 from levibot.execution.lots import Lot
-from levibot.execution.orders import OrderState
+from levibot.execution.orders import Order, OrderState
 from tests.execution.examples import D, leave, market
 
 MARKET = market(min_cost=D(5), amount_step=D("0.01"), price_tick=D("0.1"))
