@@ -9,9 +9,10 @@ from levibot.bus.messages import OrderEvent
 from levibot.errors import BackOffError, DataStoreError, LeviBotError, RetryError
 from levibot.exchange.credentials import Credentials, read_credentials
 from levibot.exchange.key_lock import KeyLock
+from levibot.exchange.listeners import Listeners
 from levibot.exchange.order_stream import OrderStream
 from levibot.exchange.private import PrivateTrading
-from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.exchange.session import ExchangeSession
 from levibot.execution.books import Books
 from levibot.execution.grants import GrantBook
 from levibot.execution.live.account import Account

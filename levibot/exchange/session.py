@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,12 +24,14 @@ from levibot.exchange.building import build
 from levibot.exchange.cooldown import FILE, CoolDown
 from levibot.exchange.failures import translate
 from levibot.exchange.guard import Watcher
+from levibot.exchange.listeners import Listeners
 from levibot.exchange.loop_errors import LoopErrors
 from levibot.exchange.markets import merge, read_markets
 from levibot.exchange.permit import PERMIT, Permit
 from levibot.exchange.quirks import Quirks, quirks_of
 from levibot.exchange.reach import Reach
 from levibot.exchange.server_clock import ServerClock
+from levibot.exchange.upkeep import Upkeep
 from levibot.exchange.validation import read_time
 
 T = TypeVar("T")
@@ -38,40 +39,12 @@ T = TypeVar("T")
 DEADLINE_S = 4.0
 _MARKETS_DEADLINE_S = 30.0  # thousands of markets in one answer
 _CLOCK_EVERY_S, _MARKETS_EVERY_S = 600.0, 3600.0
-_AGAIN_S = 30.0  # after a failed reading of clock or markets
 _PAUSES_S = (0.25, 1.0)  # between the attempts of `read`
 _ASKED: Mapping[WeightClass, str] = {  # what was sent, for people
     "data": "asking {} for data",
     "order": "sending an order to {}",
     "protective": "asking {} to cancel, or about orders",
 }
-
-
-def _ignore(*_: object) -> None:
-    """Nobody listens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listeners:
-    """Who is told of what happens in a session. All are called from its event loop, and must return at once.
-
-    Parameters
-    ----------
-    markets_changed
-        Specifications that are new or have changed; not called for the first reading.
-    connected
-        URL of a WebSocket that has been opened.
-    disconnected
-        URL of a WebSocket that was lost, and why: closed, silent, a frame that could not be read. Also told
-        when nobody awaits data of it, which ccxt would let pass: what came meanwhile is missing.
-    trouble
-        What failed in the background, and how; the session goes on.
-    """
-
-    markets_changed: Callable[[Sequence[MarketSpec]], None] = _ignore
-    connected: Callable[[str], None] = _ignore
-    disconnected: Callable[[str, str], None] = _ignore
-    trouble: Callable[[str, Exception], None] = _ignore
 
 
 class ExchangeSession:
@@ -135,9 +108,7 @@ class ExchangeSession:
         self._unreadable: Mapping[str, str] = {}
         self._siblings: list[Any] = []
         self._loop_errors = LoopErrors(lambda error: self._listeners.trouble("stream", error))
-        self._upkeep: list[asyncio.Task[None]] = []
-        self._passing: set[asyncio.Task[None]] = set()
-        self._saving: set[asyncio.Task[None]] = set()
+        self._upkeep = Upkeep(self._listeners.trouble)
 
     # ------------------------------------------------------------------ lifecycle
 
@@ -165,24 +136,19 @@ class ExchangeSession:
             )
             self._exchange = exchange
             self._loop_errors.install(asyncio.get_running_loop())
-        if self._upkeep:
+        if self._upkeep.is_running:
             return
         await self.measure_clock()
         await self.read_markets()
-        self._upkeep = [
-            asyncio.create_task(self._repeat("clock", self.measure_clock, _CLOCK_EVERY_S)),
-            asyncio.create_task(self._repeat("markets", self.read_markets, _MARKETS_EVERY_S)),
-        ]
+        self._upkeep.repeat("clock", self.measure_clock, _CLOCK_EVERY_S)
+        self._upkeep.repeat("markets", self.read_markets, _MARKETS_EVERY_S)
 
     async def close(self) -> None:
         """End everything; no task and no socket is left. Pending watches are cancelled.
 
         End the tasks that watch first: one that goes on would open a connection again.
         """
-        for task in (*self._upkeep, *self._passing):
-            task.cancel()
-        await asyncio.gather(*self._upkeep, *self._passing, *self._saving, return_exceptions=True)
-        self._upkeep = []
+        await self._upkeep.close()
         for sibling in list(self._siblings):
             await self.end_sibling(sibling)
         if self._exchange is not None:
@@ -368,17 +334,6 @@ class ExchangeSession:
         if changed and not first:
             self._listeners.markets_changed(changed)
 
-    async def _repeat(self, what: str, step: Callable[[], Awaitable[None]], every_s: float) -> None:
-        pause_s = every_s
-        while True:
-            await asyncio.sleep(pause_s)
-            try:
-                await step()
-                pause_s = every_s
-            except Exception as error:  # noqa: BLE001  # whatever an answer did: told, and asked again
-                self._listeners.trouble(what, error)
-                pause_s = min(every_s, _AGAIN_S)
-
     # ------------------------------------------------------------------ failures
 
     def _react(self, error: Exception, weight_class: WeightClass) -> LeviBotError:
@@ -391,12 +346,12 @@ class ExchangeSession:
         elif isinstance(failure, ExchangeRefusedError):
             self.reach.answered()
         if isinstance(failure, ExchangeClockError):
-            _spawn(self._measure_after_refusal(), self._passing)
+            self._upkeep.once(self._measure_after_refusal())
         return failure
 
     def _begin_cool_down(self, seconds: float | None, reason: str) -> None:
         self.cool_down.begin(seconds, reason)
-        _spawn(self._save_cool_down(), self._saving)
+        self._upkeep.once(self._save_cool_down(), must_end=True)
 
     async def _save_cool_down(self) -> None:
         try:
@@ -409,12 +364,6 @@ class ExchangeSession:
             await self.measure_clock(is_disputed=True)
         except LeviBotError as error:
             self._listeners.trouble("clock", error)
-
-
-def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
-    task = asyncio.create_task(work)
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
 
 
 async def _fetch_time(exchange: Any) -> int:

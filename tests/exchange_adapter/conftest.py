@@ -11,7 +11,8 @@ import pytest
 
 from levibot.config_market import ExchangeConfig
 from levibot.exchange.budget import Role
-from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.exchange.listeners import Listeners
+from levibot.exchange.session import ExchangeSession
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import Settings
 from tests.exchange_adapter.trading import SYMBOL, Account

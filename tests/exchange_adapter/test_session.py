@@ -22,6 +22,7 @@ from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, ConfigError, ExchangeRefusedError, ExchangeUnavailableError
 from levibot.exchange import session as session_module
+from levibot.exchange import upkeep
 from levibot.exchange.session import ExchangeSession
 from levibot.exchange.validation import read_book, read_trades
 from tests.exchange_adapter.conftest import SYMBOL, House
@@ -248,8 +249,9 @@ def test_a_proxy_is_used_where_one_is_configured(house: House) -> None:
 def test_clock_and_markets_are_read_again_and_a_failure_is_told(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_CLOCK_EVERY_S", "_MARKETS_EVERY_S", "_AGAIN_S"):
+    for name in ("_CLOCK_EVERY_S", "_MARKETS_EVERY_S"):
         monkeypatch.setattr(session_module, name, 0.1)
+    monkeypatch.setattr(upkeep, "_AGAIN_S", 0.1)
 
     async def until(condition: Callable[[], object], what: str) -> None:
         async with asyncio.timeout(10):

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from levibot.config_market import ExchangeConfig
 from levibot.exchange.credentials import Credentials
+from levibot.exchange.listeners import Listeners
 from levibot.exchange.private import PrivateTrading
-from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.exchange.session import ExchangeSession
 from levibot.exchange.trading import Placement
 from tests.exchange.accounts import Order
 from tests.exchange.running import RunningExchange

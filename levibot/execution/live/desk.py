@@ -17,24 +17,21 @@ from levibot.errors import (
     OrderGoneError,
     RetryError,
 )
-from levibot.exchange.trading import ExchangeOrder, Placement
-from levibot.execution.checks import may_open_risk
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.doubt import Doubts
 from levibot.execution.live.jobs import Job, JobQueue
 from levibot.execution.live.journal import Tell
+from levibot.execution.live.posting import PAUSE_S, Posting
 from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted, may_be_filled
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, base_of, opposite
 from levibot.execution.quotes import Quote
-from levibot.execution.refusals import Refusal
 
 _NS = 1_000_000_000
 _POLL_NS = 5 * _NS  # between two looks at a resting order, if no price says that it may have been filled
 _AGAIN_NS = _NS  # after one that could not be had
 _HINT_NS = _NS // 2  # between two looks that prices call for
-_FIRST_LOOKS_S = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 1.0, 2.0, 2.0)  # at an order that does not rest
-_PAUSE_S = 1.0  # after an exchange that could not be asked
+_CANCELLED_S = 0.1  # between two looks at an order whose cancellation was asked for
 _KINDS: dict[Role, OrderKind] = {"stop": "stop", "take_profit": "take_profit"}
 
 
@@ -65,12 +62,12 @@ class SymbolDesk:
         self._broken = account.broken
         self._jobs = JobQueue()
         self._task: asyncio.Task[None] | None = None
-        self._due: set[str] = set()  # client ids that are to be posted; what a life before left is only asked for
         self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
         self.tracker = Tracker(self.symbol, self.journal, self.trading, self._on_filled, self._on_ended)
         self.doubts = Doubts(self.symbol, self.tracker, self.trading, self.books, self.config.unknown_after)
+        self.posting = Posting(self.journal, self.trading, self.tracker, self.doubts, self.do, self.tell_trouble)
         self.protection = protect(self)
 
     # ------------------------------------------------------------------ what is so
@@ -88,7 +85,7 @@ class SymbolDesk:
     @property
     def posted(self) -> list[Order]:
         """Those of them that the exchange has, or may have; the others rest in the broker, or are to be posted."""
-        return [order for order in self.orders if is_posted(order) and order.intent.client_id not in self._due]
+        return [order for order in self.orders if is_posted(order) and not self.posting.is_due(order)]
 
     def sellable(self) -> Decimal:
         """Base amount that can be sold: the position, less what fees and withdrawals took of the asset."""
@@ -168,96 +165,6 @@ class SymbolDesk:
 
     # ------------------------------------------------------------------ orders, in a job
 
-    async def post(self, order: Order, placement: Placement, reserved: Decimal = ZERO) -> None:
-        """Journal an order as sent, post it, and follow it until its fate is known or it rests.
-
-        Raises
-        ------
-        DataStoreError
-            The books cannot be used any more.
-        """
-        await self.journal.write(lambda: self.books.send(order, placement.quantity, reserved))
-        self._due.add(placement.client_id)
-        await self._deliver(order, placement)
-
-    def deliver(self, order: Order, placement: Placement, until_ns: int) -> None:
-        """Have an order posted that is journaled as sent in the transaction under way; if that fails, it is not.
-
-        Parameters
-        ----------
-        until_ns
-            CLOCK_BOOTTIME after which it must not be posted any more.
-        """
-
-        async def act() -> None:
-            if self.books.open.get(placement.client_id) is not order:
-                return  # rolled back, or cancelled before
-            if boot_ns() > until_ns:
-                self._due.discard(placement.client_id)
-                await self.tracker.reject(order, Refusal.GRANT_EXPIRED.because("before the order could be sent"))
-            else:
-                await self._deliver(order, placement)
-
-        self._due.add(placement.client_id)
-        self.do(act)
-
-    async def _deliver(self, order: Order, placement: Placement) -> None:
-        if placement.client_id not in self._due:
-            return
-        self._due.discard(placement.client_id)  # before it is posted: never again
-        try:
-            told = await self._place(order, placement)
-        except ExchangeRefusedError as error:
-            await self.tracker.reject(order, Refusal.EXCHANGE.because(str(error)))
-        except BackOffError as error:
-            await self.tracker.reject(order, Refusal.NOT_TAKEN.because(str(error)))
-        except Exception as error:  # noqa: BLE001 -- whatever it was, the exchange may have the order
-            await self._doubt(order, f"{type(error).__name__}: {error}")
-        else:
-            await self._answered(order, placement, told)
-
-    async def _place(self, order: Order, placement: Placement) -> ExchangeOrder | None:
-        """Post; one that reduces is posted again as long as the exchange surely did not take it."""
-        while True:
-            try:
-                return await self.trading.place(placement)
-            except BackOffError as error:
-                if may_open_risk(order.intent):
-                    raise
-                self.tell_trouble(f"{order.intent.role} {placement.client_id} waits: {error}")
-                await asyncio.sleep(error.wait_s if isinstance(error, CoolDownError) else _PAUSE_S)
-
-    async def _answered(self, order: Order, placement: Placement, told: ExchangeOrder | None) -> None:
-        try:
-            if told is not None:
-                await self.tracker.apply(order, told)
-        except (RetryError, BackOffError, ExchangeRefusedError) as error:  # its fills: they are asked for again
-            self.tell_trouble(str(error))
-        if order.state in IN_DOUBT:
-            await self._doubt(order, "the exchange has taken it, and tells no more")
-        if placement.kind == "market" or placement.time_in_force == "ioc":
-            await self._watch_ending(order)
-
-    async def _watch_ending(self, order: Order) -> None:
-        """Look at an order that does not rest until it is at its end, or for so long that others must go on."""
-        for pause_s in _FIRST_LOOKS_S:
-            if is_over(order) or order.state in IN_DOUBT:
-                return
-            await asyncio.sleep(pause_s)
-            await self.try_look(order)
-
-    async def _doubt(self, order: Order, reason: str) -> None:
-        """Nobody knows whether the exchange has it; what reduces is waited for, lest it be sold twice."""
-        self.doubts.begin(order)
-        if order.state is not OrderState.UNKNOWN:
-            found = await self.try_look(order)
-            if found and order.state not in IN_DOUBT:
-                self.doubts.end(order)
-                return
-            await self.journal.write(lambda: self.books.doubt(order, reason))
-        if not may_open_risk(order.intent):
-            await self.doubts.resolve(order)
-
     async def withdraw(self, order: Order, reason: str) -> None:
         """Cancel an order, and return when it is at its end by the exchange's own word, its fills counted.
 
@@ -266,8 +173,7 @@ class SymbolDesk:
         DataStoreError
             The books cannot be used any more.
         """
-        if order.intent.client_id in self._due:
-            self._due.discard(order.intent.client_id)
+        if self.posting.withhold(order):
             await self.tracker.cancel(order, f"{reason}; it was not sent yet")
         self.tracker.reasons[order.intent.client_id] = reason
         if order.state in IN_DOUBT:
@@ -281,9 +187,9 @@ class SymbolDesk:
                     await self._miss(order)
             except (RetryError, BackOffError, ExchangeRefusedError) as error:
                 self.tell_trouble(f"cancelling {order.intent.client_id}: {error}")
-                await asyncio.sleep(error.wait_s if isinstance(error, CoolDownError) else _PAUSE_S)
+                await asyncio.sleep(error.wait_s if isinstance(error, CoolDownError) else PAUSE_S)
             else:
-                await asyncio.sleep(0 if is_over(order) else _FIRST_LOOKS_S[2])
+                await asyncio.sleep(0 if is_over(order) else _CANCELLED_S)
 
     async def _ask_to_cancel(self, order: Order) -> None:
         try:
@@ -314,14 +220,6 @@ class SymbolDesk:
             await self.doubts.ask(order)
         elif not await self.tracker.look(order):
             await self._miss(order)
-
-    async def try_look(self, order: Order) -> bool:
-        """Ask for an order once; False: nobody has it, or the exchange could not be asked."""
-        try:
-            return await self.tracker.look(order)
-        except (RetryError, BackOffError, ExchangeRefusedError) as error:
-            self.tell_trouble(str(error))
-            return False
 
     async def _miss(self, order: Order) -> None:
         """The exchange does not know an order that it had taken."""

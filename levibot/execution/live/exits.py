@@ -89,7 +89,7 @@ class Exits:
         elif refusal := self._size_refusal(order.intent, quantity):
             await desk.journal.write(lambda: books.deny(order, f"dust: {refusal}"))
         else:
-            await desk.post(order, _placement(order, quantity))
+            await desk.posting.post(order, _placement(order, quantity))
 
     async def _make_room(self, order: Order) -> None:
         """Cancel as many orders as hold what this one sells: first those of its own entry, then the oldest."""

@@ -281,7 +281,7 @@ class SpotProtection:
         placement = Placement(
             intent.client_id, intent.symbol, "sell", "stop", intent.quantity, trigger_price=intent.trigger_price
         )
-        await self._desk.post(order, placement)
+        await self._desk.posting.post(order, placement)
         was_lost = any(isinstance(event, OrderUnknown) for event in self._events_of(order, since))
         if order.state is OrderState.REJECTED and not was_lost and intent.parent_id is not None:
             why = self._end_of(order)

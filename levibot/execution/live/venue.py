@@ -234,7 +234,7 @@ class LiveVenue:
         self._books.send(
             order, terms.quantity, reserve_for(terms.quantity, situation.price, desk.market) if buys else ZERO
         )
-        desk.deliver(order, _placement(order.intent), grant.expires_ns)
+        desk.posting.deliver(order, _placement(order.intent), grant.expires_ns)
         return None
 
     def _situation(self, desk: SymbolDesk, terms: Intent) -> Situation:

@@ -12,7 +12,8 @@ from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import BackOffError, LeviBotError, RetryError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
-from levibot.exchange.session import ExchangeSession, Listeners
+from levibot.exchange.listeners import Listeners
+from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS
 from levibot.market.complaints import Complaints
 from levibot.market.gaps import fill_gaps

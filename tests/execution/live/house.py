@@ -60,7 +60,7 @@ class PlainExits:
         quantity = min(order.remaining, self.desk.sellable())
         kind = "limit" if terms.limit_price else "market"
         placement = Placement(terms.client_id, terms.symbol, "sell", kind, quantity, limit_price=terms.limit_price)
-        await self.desk.post(order, placement)
+        await self.desk.posting.post(order, placement)
 
     async def review(self) -> None:
         self.reviews += 1

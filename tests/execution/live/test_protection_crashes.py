@@ -67,6 +67,7 @@ def doom(life: GuardedLife, death: Death) -> None:
     journal.write_all = act  # type: ignore[method-assign]
     for desk in life.venue._desks.values():
         desk.trading = desk.tracker._trading = desk.doubts._trading = DyingTrading(life.trading, death)
+        desk.posting._trading = desk.trading
 
 
 def _is_idle(life: GuardedLife) -> bool:
