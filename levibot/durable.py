@@ -139,6 +139,24 @@ def set_aside(path: Path) -> Path:
     return target
 
 
+def keep_aside(path: Path) -> Path:
+    """As `set_aside`, but the damaged file stays in its place too, until its next content replaces it.
+
+    So that a start which ends before anything was written finds the damage again. Where files cannot have two
+    names it is set aside.
+    """
+    target = name_aside(path)
+    try:
+        os.link(path, target)
+    except OSError:
+        return set_aside(path)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        raise write_error(path, error) from error
+    return target
+
+
 def name_aside(path: Path) -> Path:
     """A free name beside `path` for its damaged content."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -26,7 +26,7 @@ from levibot.execution.database_copy import sync_file
 from levibot.execution.ledger import Ledger
 from levibot.execution.store import named_errors
 from levibot.risk.memory import RiskMemory
-from levibot.risk.stops import KILL_SWITCH
+from levibot.risk.stops import DAILY_STOP, KILL_SWITCH
 from levibot.spec import engine_name
 from levibot.supervisor.ballast import BALLAST
 from levibot.supervisor.orphans import is_held
@@ -180,6 +180,9 @@ def _keep_latches(state: Path, staged: Path) -> None:
     """A stop that is in force now is in force after the restore, whatever was when the backup was made."""
     present = RiskMemory(state / "risk.json", wall_ms)
     restored = RiskMemory(staged / "risk.json", wall_ms)
+    if present.day_start is not None and restored.begin_day(present.day_start.day):
+        # Else the first price of today would end today's stop with that of the backup's day, which is over.
+        restored.unlatch(DAILY_STOP)
     for name, latch in present.latches.items():
         restored.latch(name, latch.reason, latch.who)
     for memory in (present, restored):

@@ -53,6 +53,7 @@ class PaperMarket:
         self._paper = paper
         self._stale_ns = int(paper.stale_after * 1e9)
         self._doubted = False  # since the newest tick the market was stale
+        self._newcomers: set[str] = set()  # limit orders that rest since the newest tick
 
     @property
     def event_ms(self) -> int:
@@ -77,6 +78,7 @@ class PaperMarket:
         if self.depth is not None and tick.epoch != self.depth.book.epoch:
             self.depth = None  # of a feed that is gone
         self.tick, self._doubted = tick, False
+        self._newcomers.clear()
 
     def note_book(self, book: Book) -> bool:
         """Take an order book; tell whether it is one that can be."""
@@ -182,7 +184,11 @@ class PaperMarket:
         for intent, limit in orders:
             self.queues.see(intent.client_id, self.depth.resting(intent.side, limit))
 
-    def is_through(self, side: Side, limit: float) -> bool:
+    def begin_rest(self, client_id: str) -> None:
+        """A limit order rests from now on: what the newest tick tells was traded before it was there."""
+        self._newcomers.add(client_id)
+
+    def is_through(self, side: Side, limit: float, client_id: str) -> bool:
         """Tell whether the market has traded through a resting limit order; touching it is not enough.
 
         With a book, an order that would now be met in it counts, and what trades do is told by `queues`.
@@ -192,6 +198,7 @@ class PaperMarket:
             return best is not None and (best <= limit if side == "buy" else best >= limit)
         tick = self.tick
         assert tick is not None
+        traded = tick.volume > 0 and client_id not in self._newcomers
         if side == "sell":
-            return tick.bid > limit or (tick.volume > 0 and tick.last > limit)
-        return tick.ask < limit or (tick.volume > 0 and tick.last < limit)
+            return tick.bid > limit or (traded and tick.last > limit)
+        return 0 < tick.ask < limit or (traded and tick.last < limit)

@@ -69,6 +69,7 @@ class Matching:
         if crosses or intent.time_in_force == "ioc":
             self._take(order, market)
         if intent.client_id in self._books.open:
+            market.begin_rest(intent.client_id)
             market.queue([(intent, order.limit)])
 
     def needed(self, order: Order, market: PaperMarket) -> Decimal:
@@ -103,7 +104,7 @@ class Matching:
             return is_reached(intent, order.trigger, trigger_price(market.tick, intent.side))
         if intent.limit_price is None or intent.time_in_force == "ioc":
             return True
-        return market.is_through(intent.side, order.limit)
+        return market.is_through(intent.side, order.limit, intent.client_id)
 
     def _trail(self, order: Order, market: PaperMarket) -> Decimal | None:
         """New trigger of a trailing stop, if the price has moved far enough."""
@@ -123,6 +124,7 @@ class Matching:
         if is_conditional(intent) and order.state is OrderState.ACCEPTED:
             assert market.tick is not None
             self._books.trigger(order, Decimal(repr(trigger_price(market.tick, intent.side))))
+            market.begin_rest(intent.client_id)
             self._take(order, market)
             self._withdraw(order)
         elif intent.limit_price is None or intent.time_in_force == "ioc":

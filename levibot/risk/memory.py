@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import AwareDatetime, Field, ValidationError
 
 from levibot.config_base import Section
-from levibot.durable import read_document, set_aside, write_document
+from levibot.durable import keep_aside, read_document, write_document
 from levibot.errors import CorruptStoreError, DataStoreError
 from levibot.risk.day import DayStart, Valuation
 from levibot.risk.protections import ProtectionsState
@@ -54,7 +54,7 @@ class RiskMemory:
     Attributes
     ----------
     set_aside
-        Where a damaged file was moved to, if there was one.
+        Where the content of a damaged file is kept, if there was one.
 
     Raises
     ------
@@ -161,4 +161,4 @@ def _load(path: Path) -> tuple[_Content, Path | None]:
         del document["schema"]
         return _Content.model_validate(document), None
     except (CorruptStoreError, ValidationError):
-        return _Content(), set_aside(path)
+        return _Content(), keep_aside(path)

@@ -99,6 +99,9 @@ def position_size(request: RiskRequest, costs: float, limits: RiskConfig) -> flo
     confidence, probability, loss = request.confidence, request.probability, request.stop_loss
     if not 0 <= confidence <= 1:
         raise RefusedError("bad_request", f"confidence is {confidence}, expected 0..1")
+    for name, distance, most in (("stop_loss", loss, 1), ("take_profit", request.take_profit, 10)):
+        if distance is not None and not 0 < distance < most:
+            raise RefusedError("bad_request", f"{name} is {distance}, expected a part of the price below {most}")
     scale = volatility_scale(request.volatility, limits.target_volatility)
     if limits.use_confidence:
         scale *= 0.5 + 0.5 * confidence
@@ -107,8 +110,6 @@ def position_size(request: RiskRequest, costs: float, limits: RiskConfig) -> flo
     if not 0 <= probability <= 1:
         raise RefusedError("bad_request", f"probability is {probability}, expected 0..1")
     win = loss if request.take_profit is None else request.take_profit
-    if not (0 < loss < 1 and 0 < win < 10):
-        raise RefusedError("bad_request", f"barriers {win} and {loss} are no fractions of a price")
     odds = odds_after_costs(win, loss, costs)
     if odds <= 0 or kelly(probability, odds) <= 0:
         bet = f"{probability:.3f} of {win:.2%} against {loss:.2%} at costs of {costs:.2%}"

@@ -77,12 +77,13 @@ class Stops:
         """Open nothing any more, over restarts too, until the operator releases it.
 
         The first reason of a switch that is on stays. `flatten` is remembered, over restarts too, and may be
-        asked for later; what closes the positions is not here.
+        asked for later, and again for what came in after all was closed; what closes the positions is not here.
         """
         self._latch(KILL_SWITCH, reason, who)
         latch = self._memory.latches[KILL_SWITCH]
-        if flatten and not latch.flatten:
-            self._change(latch.model_copy(update={"flatten": True}), "kill_switch_flatten", who, reason)
+        if flatten and (latch.halted or not latch.flatten):
+            anew = latch.model_copy(update={"flatten": True, "halted": False})
+            self._change(anew, "kill_switch_flatten", who, reason)
 
     def halt_after_flatten(self) -> None:
         """Nothing is left to be closed: the kill switch is HALTED now. Harmless if no flattening was asked."""

@@ -20,6 +20,7 @@ from levibot.observability.logging import Logger
 from levibot.risk.stops import Stops
 
 _AGAIN_NS = 500_000_000
+_REMIND_NS = 5_000_000_000  # of what is confirmed: a broker that opened its books anew has forgotten it
 _POLL = 0.02
 _ALL = 0  # key of the closing that the kill switch wants
 
@@ -106,7 +107,8 @@ class BrokerOrders:
     def turn(self) -> None:
         """Say what is due."""
         now = boot_ns()
-        if self._told != self._wanted() or (not self.confirmed and now - self._asked_ns >= _AGAIN_NS):
+        pause_ns = _REMIND_NS if self.confirmed else _AGAIN_NS
+        if self._told != self._wanted() or now - self._asked_ns >= pause_ns:
             self._tell(now)
         self._follow_kill_switch()
         for closing in self._closings.values():

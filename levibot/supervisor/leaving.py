@@ -35,7 +35,7 @@ async def settle_positions(daemon: Daemon, symbols: Sequence[str], *, flatten: b
         raise RefusedError(
             "the broker has not told yet what positions there are", "wait until it is ready; or --keep them"
         )
-    held = [symbol for symbol in symbols if symbol in daemon.positions()]
+    held = [symbol for symbol in symbols if symbol in daemon.risk.portfolio.open_positions]
     if held and not flatten:
         raise RefusedError(f"a position is open in {', '.join(held)}: nothing was removed", _REMEDY)
     if held:

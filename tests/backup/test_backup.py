@@ -22,6 +22,7 @@ from levibot.errors import CorruptStoreError, FullDiskError, StopError
 from levibot.execution.books import Books
 from levibot.execution.ids import ClientId
 from levibot.execution.ledger import Ledger
+from levibot.risk.day import DAY_MS, Valuation
 from levibot.risk.memory import RiskMemory
 from levibot.spec import engine_name
 from levibot.supervisor.identity import instance
@@ -139,6 +140,32 @@ def test_a_restored_account_is_as_it_was_and_counts_under_new_names(house: House
     assert (house.state / "recordings" / "mine").read_text() == "bars"
     assert not [*house.state.parent.rglob("ballast")]
     assert {path.name for path in house.state.parent.iterdir()} == {house.state.name, restored.aside.name}
+
+
+def _value(day: int, equity: str) -> Valuation:
+    return Valuation(event_ms=day * DAY_MS, equity=D(equity), book_value=D(equity))
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_daily_stop_is_that_of_today_whatever_day_the_backup_was_made(
+    house: House, tmp_path: Path, stopped: bool
+) -> None:
+    path, archive = house.state / "risk.json", tmp_path / "backup.tar.gz"
+    memory = RiskMemory(path, wall_ms)  # stopped on the day of the backup
+    memory.value(_value(20_000, "900"))
+    memory.store(0)
+    pack(house.state, archive)
+    memory.begin_day(20_001)
+    memory.unlatch("daily_stop")
+    if stopped:
+        memory.latch("daily_stop", "again 3 % lost", "risk")
+    house.desk.books.close()
+    restore(archive, house.config)
+    restored = RiskMemory(path, wall_ms)
+    assert [latch.reason for latch in restored.latches.values()] == (["again 3 % lost"] if stopped else [])
+    assert not restored.begin_day(20_001), "the first price of today ends nothing"
+    assert restored.day_start is not None
+    assert (restored.day_start.day, restored.day_start.equity) == (20_001, 900)
 
 
 def test_a_backup_on_another_machine_brings_all_with_it(house: House, tmp_path: Path) -> None:

@@ -198,6 +198,20 @@ def test_a_resting_limit_fills_as_maker_only_when_the_price_trades_through(desk:
     assert desk.books.available_cash() == desk.books.cash
 
 
+def test_what_was_traded_before_a_limit_order_was_there_fills_it_not(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "b.sqlite", latency=0.05)
+    inside = {"bid": 98.0, "ask": 100.0, "last": 98.0, "volume": 1.0}
+    desk.price(99.0, **inside)
+    for _ in range(2):
+        desk.exchange.submit(entry("1", kind="limit", limit_price=D(99)))
+        desk.ahead_ns += 60_000_000
+        assert names(desk.exchange.on_timer()) == ["Accepted"]
+    assert desk.price(99.0, **{**inside, "volume": 0.0}) == [], "the last trade is none of now"
+    assert desk.price(0.0, bid=0.0, ask=0.0, last=100.0) == [], "no quote is no price"
+    assert desk.price(99.0, **inside) == ["Filled", "Filled"]
+    desk.books.close()
+
+
 def test_a_crossing_limit_is_a_taker_and_no_worse_than_its_price(desk: Desk) -> None:
     desk.price(100)
     filled = desk.exchange.submit(entry("2", kind="limit", limit_price=D(105)))[-1]

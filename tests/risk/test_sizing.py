@@ -86,6 +86,8 @@ def test_a_bet_that_does_not_pay_is_refused(bet: dict[str, Any]) -> None:
         {"stop_loss": 0.0},
         {"stop_loss": 1.0},
         {"take_profit": inf},
+        {"probability": None, "stop_loss": nan},
+        {"stop_loss": None, "take_profit": -0.1},
     ],
 )
 def test_numbers_that_are_none_are_refused(nonsense: dict[str, Any]) -> None:

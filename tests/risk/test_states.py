@@ -136,6 +136,22 @@ def test_the_kill_switch_halts_only_after_flattening_which_is_remembered(desk: D
     assert desk.start().status.state == "ACTIVE"
 
 
+def test_what_came_in_after_all_was_closed_is_closed_when_it_is_asked_for_again(desk: Desk) -> None:
+    stops = desk.risk.stops
+    stops.engage_kill_switch("enough", "ann", flatten=True)
+    stops.halt_after_flatten()
+    stops.engage_kill_switch("still enough", "ann")
+    assert desk.risk.status.state == "HALTED"
+    stops.engage_kill_switch("there is more", "bob", flatten=True)
+    assert stops.kill_switch is not None
+    assert (stops.kill_switch.flatten, stops.kill_switch.halted, stops.kill_switch.reason) == (True, False, "enough")
+    assert desk.risk.status.state == "REDUCING"
+    assert desk.audit[-1] == ("kill_switch_flatten", "bob", "there is more")
+    desk.start()
+    desk.risk.stops.halt_after_flatten()
+    assert desk.risk.status.state == "HALTED"
+
+
 def test_each_change_of_a_latch_is_told_to_the_audit_once(desk: Desk) -> None:
     stops = desk.risk.stops
     for _ in range(2):
@@ -272,6 +288,19 @@ def test_a_damaged_memory_reduces_because_the_kill_switch_may_have_been_on(tmp_p
     assert aside.name in desk.risk.status.reason
     desk.risk.stops.release_kill_switch("calm again", "ann")
     assert desk.start().status.state == "ACTIVE"
+
+
+def test_a_damaged_memory_is_found_damaged_again_until_another_one_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "risk.json"
+    path.write_bytes(b"{")
+    with full_disk(room=0):
+        desk = Desk(path)
+        assert desk.risk.memory.refused
+    desk.start()
+    assert desk.risk.stops.kill_switch is not None
+    desk.start()
+    assert desk.risk.memory.set_aside is None
+    assert desk.risk.stops.kill_switch is not None
 
 
 def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
