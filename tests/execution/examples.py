@@ -7,7 +7,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from levibot.bus.messages import Bar, Book, Grant, Intent, MarketSpec, Side, Tick, Trade, Trades
+from levibot.bus.messages import (
+    Bar,
+    Book,
+    Grant,
+    Intent,
+    MarketSpec,
+    OrderEvent,
+    OrderFilled,
+    OrderPartiallyFilled,
+    Side,
+    Tick,
+    Trade,
+    Trades,
+)
 from levibot.clock import boot_ns
 from levibot.config_execution import PaperConfig
 from levibot.execution.books import Books
@@ -181,3 +194,9 @@ def reason(events: list[Any]) -> str:
     """The reason that the last event gives."""
     text: str = events[-1].reason
     return text
+
+
+def fills(events: list[OrderEvent]) -> list[tuple[Decimal, Decimal, str]]:
+    """Quantity, price and liquidity of each fill."""
+    told = [event.fill for event in events if isinstance(event, OrderFilled | OrderPartiallyFilled)]
+    return [(fill.quantity, fill.price, fill.liquidity) for fill in told]

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from levibot.bus.messages import OrderEvent, OrderFilled, OrderPartiallyFilled
+from levibot.bus.messages import OrderFilled
 from levibot.clock import boot_ns
-from tests.execution.examples import SYMBOL, D, Desk, bar, book, entry, leave, market, names, reason, tick, trades
+from tests.execution.examples import (
+    SYMBOL,
+    D,
+    Desk,
+    bar,
+    book,
+    entry,
+    fills,
+    leave,
+    market,
+    names,
+    reason,
+    tick,
+    trades,
+)
 
 MINUTE_NS = 60_000_000_000
 
@@ -23,12 +35,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.flow(book("99x2 98x3 90x50", "101x2 102x3 110x50"))
     yield made
     made.books.close()
-
-
-def fills(events: list[OrderEvent]) -> list[tuple[Decimal, Decimal, str]]:
-    """Quantity, price and liquidity of each fill."""
-    told = [event.fill for event in events if isinstance(event, OrderFilled | OrderPartiallyFilled)]
-    return [(fill.quantity, fill.price, fill.liquidity) for fill in told]
 
 
 # ---------------------------------------------------------------------- takers
@@ -312,120 +318,4 @@ def test_a_market_that_opens_pays_no_impact_and_a_coefficient_of_0_turns_it_off(
     made.price(100.0)
     made.flow(bar(1, 90.0, 110.0, 0.1))
     assert fills(made.exchange.submit(entry("50")))[0][1] == 100
-    made.books.close()
-
-
-# ---------------------------------------------------------------------- on the way
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> Iterator[Desk]:
-    made = Desk(tmp_path / "far.sqlite", latency=0.05)
-    made.price(100.0)
-    yield made
-    made.books.close()
-
-
-def test_an_order_meets_the_price_of_its_arrival(far: Desk) -> None:
-    assert names(far.exchange.submit(entry("2", stop_loss=D(95)))) == ["Submitted", "Sent"]
-    assert far.price(101.0) == []
-    assert far.books.available_cash() == 10_000 - D(200) * D("1.002"), "set aside while it is on its way"
-    far.ahead_ns = 50_000_000
-    events = far.exchange.on_timer()
-    assert names(events) == ["Accepted", "Filled", "Submitted", "Accepted"]
-    assert fills(events)[0][1] == 101
-    assert far.exchange.on_timer() == []
-
-
-def test_a_market_that_runs_faster_brings_it_sooner(far: Desk) -> None:
-    far.exchange.submit(entry("2"))
-    newest = far.exchange.newest(SYMBOL)
-    assert newest is not None
-    assert far.price(101.0, event_ms=newest.event_ms + 50) == ["Accepted", "Filled"]
-
-
-@pytest.mark.parametrize(
-    ("price", "why"), [(94.0, "crossed: stop_loss 95 would fire at once"), (150.0, "no_cash: ")]
-)
-def test_what_cannot_be_done_any_more_is_rejected_on_arrival(far: Desk, price: float, why: str) -> None:
-    far.exchange.submit(entry("90", stop_loss=D(95)))
-    far.price(price)
-    far.ahead_ns = 50_000_000
-    events = far.exchange.on_timer()
-    assert names(events) == ["Rejected"]
-    assert why in reason(events)
-    assert far.books.available_cash() == 10_000
-
-
-def test_one_that_was_on_its_way_when_the_broker_died_is_filled_once(far: Desk) -> None:
-    order = entry("2")
-    far.exchange.submit(order)
-    far.restart()
-    assert far.exchange.submit(order) == []
-    assert far.price(101.0) == ["Accepted", "Filled"]
-    far.restart()
-    assert far.price(102.0) == []
-    assert far.position() == 2
-
-
-def test_an_entry_that_is_two_seconds_late_is_refused_and_an_exit_is_not(far: Desk) -> None:
-    far.exchange.submit(entry("2"))
-    far.ahead_ns = 50_000_000
-    far.exchange.on_timer()
-    out, late = leave("2"), entry("1")
-    far.exchange.submit(late)
-    far.exchange.submit(out)
-    far.ahead_ns += 3_000_000_000
-    events = far.exchange.on_timer()
-    assert names(events) == ["Rejected", "Accepted", "Filled"]
-    assert events[0].client_id == late.client_id
-    assert reason(events[:1]).startswith("late: ")
-
-
-def test_what_is_cancelled_on_its_way_never_arrives(far: Desk) -> None:
-    order = entry("2")
-    far.exchange.submit(order)
-    assert names(far.exchange.cancel(SYMBOL, order.client_id)) == ["Cancelled"]
-    far.ahead_ns = 50_000_000
-    assert far.exchange.on_timer() == []
-    assert far.position() == 0
-
-
-# ---------------------------------------------------------------------- funding
-
-SWAP = "BTC/USDT:USDT"
-HOUR_MS = 3_600_000
-
-
-def _swap(path: Path, **changed: Any) -> Desk:
-    made = Desk(path, funding_rate=0.001)
-    made.markets = [market(SWAP, quote="USDT", can_short=True, **changed)]
-    made.exchange.set_market(made.markets[0])
-    return made
-
-
-def test_a_short_is_paid_what_a_long_pays_each_eight_hours_and_never_twice(tmp_path: Path) -> None:
-    made = _swap(tmp_path / "swap.sqlite")
-    price = {"symbol": SWAP}
-    made.price(100.0, event_ms=7 * HOUR_MS, **price)
-    made.exchange.submit(entry("2", side="sell", symbol=SWAP))
-    cash = made.books.cash
-    assert made.price(110.0, event_ms=8 * HOUR_MS, **price) == ["FundingPaid"]
-    assert made.books.cash == cash + D("0.22")
-    made.restart()
-    assert made.price(110.0, event_ms=9 * HOUR_MS, **price) == []
-    made.restart()
-    assert made.price(100.0, event_ms=25 * HOUR_MS, **price) == ["FundingPaid"], "two that were missed"
-    assert made.books.cash == cash + D("0.62")
-    assert made.books.position(SWAP).realized_pnl == D("0.62") - D("0.4")
-    made.exchange.submit(leave("2", side="buy", symbol=SWAP))
-    assert made.price(100.0, event_ms=50 * HOUR_MS, **price) == []
-    made.books.close()
-
-
-def test_spot_pays_no_funding(tmp_path: Path) -> None:
-    made = Desk(tmp_path / "spot.sqlite", funding_rate=0.001)
-    made.price(100.0, event_ms=7 * HOUR_MS)
-    made.exchange.submit(entry("2"))
-    assert made.price(100.0, event_ms=30 * HOUR_MS) == []
     made.books.close()

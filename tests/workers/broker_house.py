@@ -167,6 +167,11 @@ class House:
         self.process = context.Process(target=run, args=(self.spec.model_dump_json(),))
         self.process.start()
 
+    def start_trading(self) -> None:
+        """Start the broker, and serve until it trades."""
+        self.start()
+        self.until_trading()
+
     def kill(self) -> None:
         """End it without a warning."""
         os.kill(self.process.pid, signal.SIGKILL)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
-import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,10 +29,8 @@ from levibot.bus.messages import (
 )
 from levibot.bus.sockets import send
 from levibot.clock import boot_ns
-from levibot.execution.books_schema import MIGRATIONS
 from levibot.execution.ledger import Ledger
 from levibot.execution.position import cash_flow
-from levibot.execution.store import Store
 from tests.deadline import wait_for
 from tests.execution.examples import SYMBOL, D, entry, grant_for, leave
 from tests.workers.broker_house import House
@@ -47,14 +43,8 @@ def house(run_dir: Path) -> Iterator[House]:
     made.close()
 
 
-def _started(house: House) -> House:
-    house.start()
-    house.until_trading()
-    return house
-
-
 def test_an_order_is_filled_and_its_events_come_to_engine_and_supervisor(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine, supervisor = house.client(), house.client("supervisor")
     assert supervisor.account().cash == 10_000
     engine.reconcile()
@@ -73,7 +63,7 @@ def test_an_order_is_filled_and_its_events_come_to_engine_and_supervisor(house: 
 
 
 def test_the_same_intent_sent_again_is_the_same_order(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     intent = entry("2")
@@ -81,7 +71,7 @@ def test_the_same_intent_sent_again_is_the_same_order(house: House) -> None:
         engine.submit(intent)
     engine.await_end(intent.client_id, OrderFilled)
     house.kill()
-    _started(house)
+    house.start_trading()
     engine.submit(intent)
     marker = entry("1")
     engine.submit(marker)
@@ -101,7 +91,7 @@ def test_the_same_intent_sent_again_is_the_same_order(house: House) -> None:
     ],
 )
 def test_an_entry_without_a_live_grant_of_its_own_is_denied(house: House, changed: Any, why: str) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     plain = entry("2", granted=False)
@@ -113,7 +103,7 @@ def test_an_entry_without_a_live_grant_of_its_own_is_denied(house: House, change
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_stop_fires_while_no_engine_is_there(house: House, restart: bool) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client("engine-1")
     engine.reconcile()
     intent = entry("2", stop_loss=D(95), take_profit=D(110))
@@ -138,14 +128,14 @@ def test_a_stop_fires_while_no_engine_is_there(house: House, restart: bool) -> N
 
 
 def test_an_engine_hears_of_its_stop_after_a_broker_restart_without_asking(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     intent = entry("2", stop_loss=D(95))
     engine.submit(intent)
     engine.await_end(intent.client_id, OrderFilled)
     house.kill()
-    _started(house)
+    house.start_trading()
     before = len(engine.events)
 
     def heard() -> bool:
@@ -157,7 +147,7 @@ def test_an_engine_hears_of_its_stop_after_a_broker_restart_without_asking(house
 
 
 def test_an_intent_waits_for_the_tick_it_was_decided_on(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     ahead = house.publish(100.0) + 1
@@ -169,7 +159,7 @@ def test_an_intent_waits_for_the_tick_it_was_decided_on(house: House) -> None:
 
 
 def test_a_tick_that_never_comes_denies_the_entry_and_lets_the_exit_through(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     bought = entry("2")
@@ -185,19 +175,19 @@ def test_a_tick_that_never_comes_denies_the_entry_and_lets_the_exit_through(hous
 
 
 def test_an_id_given_up_at_a_reconciliation_never_arrives(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     late = entry("1")
     assert engine.reconcile(open_ids=[late.client_id]).unknown_ids == [late.client_id]
     house.kill()
-    _started(house)
+    house.start_trading()
     engine.reconcile()
     engine.submit(late)
     assert "given up" in engine.await_end(late.client_id, OrderDenied).reason
 
 
 def test_paused_it_opens_nothing_and_still_closes(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     held = entry("2")
@@ -216,7 +206,7 @@ def test_paused_it_opens_nothing_and_still_closes(house: House) -> None:
 
 
 def test_a_cancelled_order_gives_its_cash_back(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     intent = entry("2", kind="limit", limit_price=D(90))
@@ -240,7 +230,7 @@ def test_a_missing_feed_is_waited_for(house: House) -> None:
 
 
 def test_symbols_that_are_added_are_served(house: House) -> None:
-    _started(house)
+    house.start_trading()
     house.markets["ETH/USDT"] = house.markets[SYMBOL].__class__(
         "ETH/USDT", "ETH", "USDT", *[getattr(house.markets[SYMBOL], name) for name in _RULES]
     )
@@ -263,7 +253,7 @@ _RULES = ("amount_step", "price_tick", "min_amount", "min_cost", "maker_fee", "t
 
 
 def test_malformed_messages_are_counted_and_nothing_else_stops(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine, noise = house.client(), house.client("noise")
     engine.reconcile()
     for body in (b"", b"\xc1", b"garbage" * 50, b"\x93\xa5Order"):
@@ -284,7 +274,7 @@ def test_malformed_messages_are_counted_and_nothing_else_stops(house: House) -> 
 
 
 def test_a_follower_of_the_account_gets_what_it_missed(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     intents = [entry("1") for _ in range(3)]
@@ -318,100 +308,13 @@ def test_in_lockstep_everything_is_acknowledged_after_it_was_dealt_with(run_dir:
         house.close()
 
 
-# ---------------------------------------------------------------------- the database
-
-
-def test_a_corrupt_database_is_left_alone_and_nothing_is_traded(house: House) -> None:
-    path = house.spec.state_dir / "broker.sqlite"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"garbage" * 1000)
-    house.start()
-    beat = house.until_beat(lambda beat: "corrupt" in beat.waiting_for, "a broker that says what is wrong")
-    assert not beat.ready
-    engine = house.client()
-    intent = entry("1")
-    engine.submit(intent)
-    assert "corrupt" in engine.await_end(intent.client_id, OrderDenied).reason
-    assert path.read_bytes() == b"garbage" * 1000
-    assert [one.name for one in path.parent.iterdir() if "broker" in one.name] == ["broker.sqlite"]
-    path.unlink()  # as the remedy says
-    house.until_trading()
-
-
-def test_a_newer_database_is_not_called_corrupt(house: House) -> None:
-    path = house.spec.state_dir / "broker.sqlite"
-    Store(path, (*MIGRATIONS, ("CREATE TABLE later (x INTEGER)",)), lambda connection: None).close()
-    house.start()
-    beat = house.until_beat(lambda beat: "upgrade LeviBot" in beat.waiting_for, "a broker that waits")
-    assert "corrupt" not in beat.waiting_for
-
-
-def test_a_locked_database_denies_entries_until_it_is_free(house: House) -> None:
-    _started(house)
-    engine = house.client()
-    engine.reconcile()
-    other = sqlite3.connect(house.spec.state_dir / "broker.sqlite", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    refused = entry("1")
-    engine.submit(refused)
-    denied = engine.await_end(refused.client_id, OrderDenied)
-    assert (denied.seq, denied.symbol_seq) == (0, 0)
-    assert "another process holds the file" in denied.reason
-    other.close()
-    later = entry("1")
-    engine.submit(later)
-    engine.await_end(later.client_id, OrderFilled)
-
-
-def test_a_full_disk_denies_entries_keeps_exits_and_heals(house: House) -> None:
-    _started(house)
-    engine = house.client()
-    engine.reconcile()
-    held = entry("2", stop_loss=D(95))
-    engine.submit(held)
-    engine.await_end(held.client_id, OrderFilled)
-    before = engine.reconcile().symbol_seq
-    _, hard = resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (0, hard))
-    refused, out = entry("1"), leave("2")
-    engine.submit(refused)
-    engine.submit(out)
-    denied = engine.await_end(refused.client_id, OrderDenied)
-    assert (denied.seq, denied.symbol_seq) == (0, 0)
-    assert "the disk refused a write" in denied.reason
-    beat = house.until_beat(lambda beat: "refused a write" in beat.last_error, "a heartbeat that says so")
-    assert beat.ready
-    assert engine.reconcile().symbol_seq == before
-    resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-
-    def out_of_it() -> bool:
-        house.publish(100.0)
-        return any(isinstance(event, OrderFilled) for event in engine.of(out.client_id))
-
-    house.until(out_of_it, "the exit")
-    answer = engine.reconcile()
-    assert (answer.position.quantity, answer.open_orders) == (0, [])
-
-
-def test_a_second_broker_waits_for_the_fence(house: House) -> None:
-    _started(house)
-    first = house.process
-    house.start()
-    house.until_beat(
-        lambda beat: beat.pid == house.process.pid and beat.waiting_for == "fence", "a waiting broker"
-    )
-    first.kill()
-    first.join(10)
-    house.until_beat(lambda beat: beat.pid == house.process.pid and beat.ready, "the second broker")
-
-
 # ---------------------------------------------------------------------- kill -9
 
 
 def test_killed_at_any_moment_it_loses_and_doubles_nothing(house: House, tmp_path: Path) -> None:
     rng = random.Random(5)
     ledger = Ledger.open(tmp_path / "ledger.sqlite", SYMBOL, "test")
-    _started(house)
+    house.start_trading()
     engine = house.client()
     ledger.reconcile(engine.reconcile())
     for _ in range(6):

@@ -33,14 +33,8 @@ def house(run_dir: Path) -> Iterator[House]:
     made.close()
 
 
-def _started(house: House) -> House:
-    house.start()
-    house.until_trading()
-    return house
-
-
 def test_no_entry_on_a_market_that_the_feed_calls_stale(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     house.raw_frame(frame(MARKET, SYMBOL, MarketStale(SYMBOL, 1, 1, 0, "no frame for 20 s")))
@@ -64,7 +58,7 @@ def test_a_market_that_was_stale_before_the_broker_came_gets_no_entry_until_it_i
     house: House,
 ) -> None:
     house.stale[SYMBOL] = "no frame for 20 s"
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     refused = entry("0.1", market_seq=house.publish(100.0), market_epoch=1)
@@ -82,7 +76,7 @@ def test_a_market_that_was_stale_before_the_broker_came_gets_no_entry_until_it_i
 
 
 def test_a_halted_market_is_for_exits_only_until_it_trades_again(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     rules = house.markets[SYMBOL]
@@ -123,7 +117,7 @@ def _stop_of(engine: Client) -> Any:
 
 
 def test_new_rules_hold_at_once(house: House) -> None:
-    _started(house)
+    house.start_trading()
     engine = house.client()
     engine.reconcile()
     coarse = msgspec.structs.replace(house.markets[SYMBOL], amount_step=D("0.5"))

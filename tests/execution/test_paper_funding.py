@@ -1,0 +1,47 @@
+"""A paper position in a swap pays or gets funding, once each eight hours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.execution.examples import D, Desk, entry, leave, market
+
+SWAP = "BTC/USDT:USDT"
+
+
+HOUR_MS = 3_600_000
+
+
+def _swap(path: Path, **changed: Any) -> Desk:
+    made = Desk(path, funding_rate=0.001)
+    made.markets = [market(SWAP, quote="USDT", can_short=True, **changed)]
+    made.exchange.set_market(made.markets[0])
+    return made
+
+
+def test_a_short_is_paid_what_a_long_pays_each_eight_hours_and_never_twice(tmp_path: Path) -> None:
+    made = _swap(tmp_path / "swap.sqlite")
+    price = {"symbol": SWAP}
+    made.price(100.0, event_ms=7 * HOUR_MS, **price)
+    made.exchange.submit(entry("2", side="sell", symbol=SWAP))
+    cash = made.books.cash
+    assert made.price(110.0, event_ms=8 * HOUR_MS, **price) == ["FundingPaid"]
+    assert made.books.cash == cash + D("0.22")
+    made.restart()
+    assert made.price(110.0, event_ms=9 * HOUR_MS, **price) == []
+    made.restart()
+    assert made.price(100.0, event_ms=25 * HOUR_MS, **price) == ["FundingPaid"], "two that were missed"
+    assert made.books.cash == cash + D("0.62")
+    assert made.books.position(SWAP).realized_pnl == D("0.62") - D("0.4")
+    made.exchange.submit(leave("2", side="buy", symbol=SWAP))
+    assert made.price(100.0, event_ms=50 * HOUR_MS, **price) == []
+    made.books.close()
+
+
+def test_spot_pays_no_funding(tmp_path: Path) -> None:
+    made = Desk(tmp_path / "spot.sqlite", funding_rate=0.001)
+    made.price(100.0, event_ms=7 * HOUR_MS)
+    made.exchange.submit(entry("2"))
+    assert made.price(100.0, event_ms=30 * HOUR_MS) == []
+    made.books.close()
