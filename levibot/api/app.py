@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
@@ -72,6 +72,10 @@ Count = Annotated[int, Query(ge=1, le=_MOST_ENTRIES, description="Newest entries
 Days = Annotated[int, Query(ge=1, le=_MOST_DAYS, description="UTC days, that of now among them.")]
 
 
+async def _with_reason(reason: Reason = "") -> None:
+    """Every change takes a reason; the audit reads it from the query."""
+
+
 def create_app(operations: Operations, status: SharedStatus, streams: StatusStreams) -> FastAPI:
     """The application over one supervisor."""
     app = FastAPI(
@@ -119,7 +123,7 @@ class _Routes:
             finally:
                 self._status.forget()
 
-        acts(self._app, path, command, form, *errors, summary=summary)
+        acts(self._app, path, command, form, *errors, 422, summary=summary, dependencies=[Depends(_with_reason)])
 
     def _add_engines(self) -> None:
         app, operations = self._app, self._operations
@@ -157,7 +161,6 @@ class _Routes:
             add,
             forms.CommandForm,
             409,
-            422,
             summary="Trade one more symbol until the next reload",
         )
         self._acts(
@@ -166,7 +169,6 @@ class _Routes:
             forms.CommandForm,
             404,
             409,
-            422,
             summary="Trade one symbol no more until the next reload",
         )
         self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
@@ -176,11 +178,10 @@ class _Routes:
             forms.WorkerCommandForm,
             404,
             409,
-            422,
             summary="Restart a worker that serves all symbols",
         )
         for verb, done in _DONE.items():
-            errors = (404, 409, 422) if verb in _CONFLICTING else (404, 422)
+            errors = (404, 409) if verb in _CONFLICTING else (404,)
             endpoint = _engine_command(operations, verb, done)
             path = f"/engines/{verb}/{{symbol:path}}"
             self._acts(path, endpoint, forms.CommandForm, *errors, summary=f"{verb.capitalize()} one engine")
@@ -198,7 +199,7 @@ class _Routes:
         async def stop_daemon() -> Response:
             return _json({"ok": True, **await operations.shutdown()})
 
-        self._acts("/daemon/reload", reload, forms.ReloadForm, 409, 422, summary="Apply the changed configuration")
+        self._acts("/daemon/reload", reload, forms.ReloadForm, 409, summary="Apply the changed configuration")
         self._acts("/daemon/upgrade", upgrade, forms.MessageForm, summary="Restart the whole daemon")
         self._acts("/daemon/stop", stop_daemon, forms.StoppingForm, summary="Stop everything")
 
@@ -230,8 +231,8 @@ class _Routes:
             problem = {"detail": "; ".join(document["wrong"]), "remedy": "see `levibotctl status`"}
             return _json({**document, **problem}, 503)
 
-        self._acts("/live/kill", kill, forms.LiveForm, 409, 422, summary="Set or release the kill switch")
-        self._acts("/risk/reset_day", reset_day, forms.MessageForm, 422, summary="Clear the daily stop")
+        self._acts("/live/kill", kill, forms.LiveForm, 409, summary="Set or release the kill switch")
+        self._acts("/risk/reset_day", reset_day, forms.MessageForm, summary="Clear the daily stop")
         reads(app, "/audit", audit, forms.AuditForm, 422, summary="What operators did, oldest first")
         reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")

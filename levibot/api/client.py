@@ -34,11 +34,14 @@ class ApiClient:
         Unix socket of the daemon.
     timeout
         Seconds that an answer may take.
+    reason
+        Why changes are asked for; kept in the audit.
     """
 
-    def __init__(self, socket_path: Path, timeout: float = 30.0) -> None:
+    def __init__(self, socket_path: Path, timeout: float = 30.0, reason: str = "") -> None:
         self._path = socket_path
         self._timeout = timeout
+        self._reason = reason
 
     def get(self, path: str) -> Any:
         """Answer to ``GET path``."""
@@ -50,6 +53,8 @@ class ApiClient:
 
     def post(self, path: str, **parameters: str) -> Any:
         """Answer to ``POST path?parameters``."""
+        if self._reason:
+            parameters = {"reason": self._reason, **parameters}
         query = "?" + urlencode(parameters) if parameters else ""
         return json.loads(self._request("POST", path + query))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from levibot.cli.target import Target
+from levibot.cli.target import Target, reasoned
 
 
 @click.command()
@@ -35,6 +35,7 @@ def backup(target: Target, place: Path) -> None:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reasoned
 @click.pass_obj
 def restore(target: Target, file: Path, yes: bool) -> None:
     """Put a backup in the place of the account's state. The daemon must not run.
@@ -56,7 +57,7 @@ def restore(target: Target, file: Path, yes: bool) -> None:
             click.confirm(f"Replace the state in {config.state_dir} ({config.disclosure})?", abort=True)
         restored = put_back(file, config)
         trail = AuditTrail(config.state_dir / AUDIT_FILE, wall_ms, lambda error: click.echo(str(error), err=True))
-        trail.note(starter(), "restore", file.name)
+        trail.note(starter(), "restore", file.name, target.reason)
     finally:
         lock.release()
     manifest = restored.manifest

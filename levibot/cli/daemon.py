@@ -9,11 +9,12 @@ import click
 from levibot.cli.config import load_checked
 from levibot.cli.leaving import leaving, leaving_options
 from levibot.cli.readiness import outcome, tell_failed_markets, wait_until_ready
-from levibot.cli.target import Target
+from levibot.cli.target import Target, reasoned
 
 
 @click.command()
 @leaving_options
+@reasoned
 @click.pass_obj
 def reload(target: Target, flatten: bool, keep: bool) -> None:
     """Apply what changed in the configuration file.
@@ -29,6 +30,7 @@ def reload(target: Target, flatten: bool, keep: bool) -> None:
 
 @click.command()
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the engines.")
+@reasoned
 @click.pass_obj
 def upgrade(target: Target, timeout: float) -> None:
     """Restart the whole daemon on the code that is installed now. Positions are kept."""

@@ -11,7 +11,7 @@ from levibot.api.client import ApiClient, ApiError, symbol_path
 from levibot.cli.app import NO_SUCH_SYMBOL, OK, report
 from levibot.cli.leaving import leaving, leaving_options
 from levibot.cli.names import serves_all, worker_name
-from levibot.cli.target import Target, complete_symbol
+from levibot.cli.target import Target, complete_symbol, reasoned
 from levibot.holdings import in_words
 
 _INTERRUPTS = {
@@ -51,6 +51,7 @@ def _carry_out(client: ApiClient, verb: str, symbol: str, parameters: Mapping[st
 @click.command()
 @click.argument("names", metavar="SYMBOL...", nargs=-1, required=True, shell_complete=complete_symbol)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before what serves all symbols is restarted.")
+@reasoned
 @click.pass_context
 def restart(context: click.Context, names: tuple[str, ...], yes: bool) -> None:
     """Restart engines, or feed, broker, inference-0, notifier. Costs nothing of their restart budget."""
@@ -78,6 +79,7 @@ def _restart_shared(client: ApiClient, worker: str, yes: bool) -> int:
 
 @click.command()
 @_symbols
+@reasoned
 @click.pass_context
 def pause(context: click.Context, symbols: tuple[str, ...]) -> None:
     """Open no new positions. Market data, exits and stops go on."""
@@ -86,6 +88,7 @@ def pause(context: click.Context, symbols: tuple[str, ...]) -> None:
 
 @click.command()
 @_symbols
+@reasoned
 @click.pass_context
 def resume(context: click.Context, symbols: tuple[str, ...]) -> None:
     """End a pause."""
@@ -94,6 +97,7 @@ def resume(context: click.Context, symbols: tuple[str, ...]) -> None:
 
 @click.command()
 @_symbols
+@reasoned
 @click.pass_context
 def add(context: click.Context, symbols: tuple[str, ...]) -> None:
     """Trade more symbols, until the next reload."""
@@ -103,6 +107,7 @@ def add(context: click.Context, symbols: tuple[str, ...]) -> None:
 @click.command()
 @_symbols
 @leaving_options
+@reasoned
 @click.pass_context
 def remove(context: click.Context, symbols: tuple[str, ...], flatten: bool, keep: bool) -> None:
     """Trade symbols no more, until the next reload.
@@ -116,6 +121,7 @@ def remove(context: click.Context, symbols: tuple[str, ...], flatten: bool, keep
 @click.command()
 @click.argument("symbols", metavar="[SYMBOL]...", nargs=-1, shell_complete=complete_symbol)
 @click.option("--all", "everything", is_flag=True, help="All workers, feed and broker too.")
+@reasoned
 @click.pass_context
 def reset(context: click.Context, symbols: tuple[str, ...], everything: bool) -> None:
     """Give engines their whole restart budget back.

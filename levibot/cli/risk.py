@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from levibot.cli.target import Target
+from levibot.cli.target import Target, reasoned
 from levibot.holdings import in_words
 
 _COLOURS = {"ACTIVE": "green", "REDUCING": "yellow", "HALTED": "red"}
@@ -36,15 +36,15 @@ def risk(context: click.Context, as_json: bool) -> None:
 
 
 @risk.command("reset-day")
-@click.option("--reason", default="", help="Kept in the audit.")
+@reasoned
 @click.pass_obj
-def reset_day(target: Target, reason: str) -> None:
+def reset_day(target: Target) -> None:
     """End the daily stop before midnight.
 
     Positions may be opened again. The day's loss counts anew, from the equity of now: as much may be lost once
     more.
     """
-    click.echo(target.client().post("/risk/reset_day", **({"reason": reason} if reason else {}))["message"])
+    click.echo(target.client().post("/risk/reset_day")["message"])
 
 
 def _lines(summary: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import click
 from levibot.api.client import NotRunningError
 from levibot.cli.engines import for_each
 from levibot.cli.readiness import outcome, tell_failed_markets, wait_until_ready
-from levibot.cli.target import Target, complete_symbol
+from levibot.cli.target import Target, complete_symbol, reasoned
 from levibot.errors import StopError
 from levibot.locations import make_private
 
@@ -36,6 +36,7 @@ def run(target: Target, table: bool | None) -> None:
 @click.command()
 @click.argument("symbols", metavar="[SYMBOL]...", nargs=-1, shell_complete=complete_symbol)
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the engines.")
+@reasoned
 @click.pass_context
 def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
     """Start the daemon in the background, or stopped engines.
@@ -45,6 +46,8 @@ def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> N
     target: Target = context.obj
     if symbols:
         context.exit(for_each(target.client(), "start", symbols))
+    if target.reason:
+        raise click.UsageError("--reason goes with SYMBOL.")
     _start_daemon(target, timeout)
 
 

@@ -11,7 +11,7 @@ import click
 
 from levibot.api.client import ApiError, NotRunningError
 from levibot.cli.engines import for_each
-from levibot.cli.target import Target, complete_symbol
+from levibot.cli.target import Target, complete_symbol, reasoned
 from levibot.errors import StopError
 from levibot.holdings import in_words
 
@@ -19,6 +19,7 @@ from levibot.holdings import in_words
 @click.command()
 @click.argument("symbols", metavar="[SYMBOL]...", nargs=-1, shell_complete=complete_symbol)
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the daemon's end.")
+@reasoned
 @click.pass_context
 def stop(context: click.Context, symbols: tuple[str, ...], timeout: float) -> None:
     """Stop engines, or without SYMBOL everything. Says what positions remain."""

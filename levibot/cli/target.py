@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,7 @@ class Target:
     """
 
     config_path: Path | None = None
+    reason: str = field(default="", init=False)  # of what is asked for; for the audit
     _warned: bool = field(default=False, init=False)
 
     @cached_property
@@ -48,7 +50,18 @@ class Target:
 
         The folder of the sockets may be another after each start of a daemon, so this looks again.
         """
-        return ApiClient(self.running().api_socket, timeout)
+        return ApiClient(self.running().api_socket, timeout, self.reason)
+
+
+def reasoned(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--reason``, that goes with each change that the command asks for."""
+
+    def keep(context: click.Context, _parameter: click.Parameter, reason: str) -> None:
+        target: Target = context.obj
+        target.reason = reason
+
+    option = click.option("--reason", default="", expose_value=False, callback=keep, help="Kept in the audit.")
+    return option(command)
 
 
 def complete_symbol(context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:

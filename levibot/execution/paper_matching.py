@@ -137,7 +137,7 @@ class Matching:
     def _take(self, order: Order, market: PaperMarket) -> None:
         """Trade with those who are there, up to the order's limit; what then becomes of the rest."""
         intent, books = order.intent, self._books
-        quantity = self._allowed(order)
+        quantity = self._allowed(order, market)
         slices = market.plan(intent.side, quantity, intent.limit_price)
         short = self._cash_short(order, slices, market)
         if short:
@@ -156,15 +156,17 @@ class Matching:
 
     def _make(self, order: Order, market: PaperMarket) -> None:
         """The market has come to a resting limit order."""
-        limit, quantity = order.intent.limit_price or ZERO, self._allowed(order)
+        limit, quantity = order.intent.limit_price or ZERO, self._allowed(order, market)
         slices = market.plan(order.intent.side, quantity, limit) if market.depth else [Slice(quantity, limit)]
         market.take(order.intent.side, slices)
         total = sum((part.quantity for part in slices), ZERO)
         self.execute(order, [Slice(total, limit)] if total else [], market, taker=False)
 
-    def _allowed(self, order: Order) -> Decimal:
-        """Quantity that may still be filled: no exit closes more than there is."""
-        if not order.intent.reduce_only:
+    def _allowed(self, order: Order, market: PaperMarket) -> Decimal:
+        """Quantity that may still be filled: no exit closes more than there is, nothing goes short on spot."""
+        assert market.spec is not None
+        may_turn = order.intent.side == "buy" or market.spec.can_short
+        if not order.intent.reduce_only and may_turn:
             return order.remaining
         return min(order.remaining, reducible(order.intent, self._books.position(order.intent.symbol)))
 
@@ -174,7 +176,7 @@ class Matching:
         assert market.spec is not None
         filled = False
         for part in slices:
-            quantity = min(part.quantity, self._allowed(order))
+            quantity = min(part.quantity, self._allowed(order, market))
             if quantity <= 0:
                 break
             filled = True
@@ -185,7 +187,7 @@ class Matching:
             fill_id = f"fill-{books.seq + 1}"
             liquidity: Literal["maker", "taker"] = "taker" if taker else "maker"
             books.fill(order, Fill(fill_id, quantity, part.price, fee, market.spec.quote, liquidity))
-        if intent.client_id in books.open and not self._allowed(order):
+        if intent.client_id in books.open and not self._allowed(order, market):
             books.cancel(order, Refusal.NOTHING_TO_REDUCE.because("nothing is left of the position"))
         if not filled:
             return

@@ -80,11 +80,11 @@ def test_risk_shows_state_limits_and_what_protects_each_position(served: Place, 
 
 def test_the_audit_is_shown_with_and_without_a_daemon(place: Place, daemon: SmallDaemon) -> None:
     with place.serving(daemon):
-        place.ctl("pause", "btcusdt")
+        place.ctl("pause", "btcusdt", "--reason", "news at noon")
         place.ctl("kill", "on", "--reason", "too hot")
         said = place.ctl("audit").stdout.splitlines()
         user = user_name(os.getuid())
-        assert said[0] == f"2026-01-31 10:00:00  {user} (unix)  pause BTC/USDT"
+        assert said[0] == f"2026-01-31 10:00:00  {user} (unix)  pause BTC/USDT: news at noon"
         assert said[1] == f"2026-01-31 10:00:00  {user} (unix)  kill portfolio on=true: too hot"
         daemon.unwritten = 2
         assert "the disk has not taken 2 of these yet" in place.ctl("audit", "-n", "1").stderr

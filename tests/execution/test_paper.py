@@ -212,6 +212,15 @@ def test_what_was_traded_before_a_limit_order_was_there_fills_it_not(tmp_path: P
     desk.books.close()
 
 
+def test_a_sale_that_rests_goes_no_shorter_than_the_market_allows(desk: Desk) -> None:
+    _long(desk, "2")
+    desk.exchange.submit(entry("2", side="sell", kind="limit", limit_price=D(110)))
+    desk.exchange.submit(leave("1.5"))
+    assert desk.price(120.0) == ["PartiallyFilled", "Cancelled"]
+    assert desk.position() == 0
+    assert not desk.books.open
+
+
 def test_a_crossing_limit_is_a_taker_and_no_worse_than_its_price(desk: Desk) -> None:
     desk.price(100)
     filled = desk.exchange.submit(entry("2", kind="limit", limit_price=D(105)))[-1]
