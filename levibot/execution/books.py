@@ -6,6 +6,7 @@ what a reader sees is always the last commit.
 
 from __future__ import annotations
 
+import decimal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,9 @@ from levibot.execution.lots import after_fill as lots_after_fill
 from levibot.execution.orders import TERMINAL_STATES, Order, next_state
 from levibot.execution.position import ZERO, after_fill, base_of, cash_flow
 
+# ccxt, in the same process, changes how decimals are rounded; an audit elsewhere must come to the same last digit.
+_EXACTLY = decimal.Context()
+
 
 class Books(BooksReader):
     """Durable state of one account, and all changes of it; parameters and errors are those of `BooksReader`."""
@@ -79,7 +83,7 @@ class Books(BooksReader):
     @contextmanager
     def _changing(self) -> Iterator[None]:
         try:
-            with self._store.transaction() as self._connection:
+            with decimal.localcontext(_EXACTLY), self._store.transaction() as self._connection:
                 yield
         except BaseException:
             self._load(self.instance)

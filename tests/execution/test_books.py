@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -139,3 +140,18 @@ def test_what_the_account_began_with_is_kept(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "broker.sqlite") as connection:
         assert connection.execute("SELECT opening, cash FROM account").fetchone() == ("123.45", "100.45")
     connection.close()
+
+
+def test_money_is_reckoned_alike_whatever_a_library_does_to_the_rounding_of_decimals(tmp_path: Path) -> None:
+    def positions(name: str) -> list[str]:
+        desk = Desk(tmp_path / name)
+        for price in (100.37, 100.41, 100.13, 101.7, 99.9):
+            desk.price(price)
+            desk.exchange.submit(entry("1.7"))
+        found = desk.books.position(SYMBOL)
+        desk.books.close()
+        return [str(found.entry_price), str(found.realized_pnl)]
+
+    expected = positions("a.sqlite")
+    with decimal.localcontext(prec=9, rounding=decimal.ROUND_CEILING):
+        assert positions("b.sqlite") == expected

@@ -118,6 +118,7 @@ class SymbolDesk:
 
     def start(self) -> None:
         """Begin to do what is in the queue."""
+        assert self._task is None, "two would do two things at a time"
         self._task = asyncio.create_task(self._work(), name=f"desk {self.symbol}")
 
     async def close(self) -> None:

@@ -16,7 +16,6 @@ from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.reconciler import Reconciler
 from levibot.execution.orders import Order
 from levibot.execution.position import ZERO
-from levibot.execution.precision import ceil_to
 from levibot.execution.refusals import Refusal
 
 _PRICE_S = 30.0  # no entry is sent on a price older than this
@@ -65,12 +64,12 @@ class LiveVenue:
 
     def start(self) -> None:
         """Begin to trade: first of all, ask what became of everything."""
-        self._is_started = True
         held = {symbol for symbol, position in self._books.positions.items() if position.quantity}
         for symbol in sorted(held | {symbol for symbol, orders in self._books.resting.items() if orders}):
             market = self._find_market(symbol)
             if market is not None:
                 self._open_desk(market)
+        self._is_started = True  # from now on, a desk begins to work when it is opened
         for desk in self._desks.values():
             desk.start()
         self.reconciler.start()
@@ -230,19 +229,18 @@ class LiveVenue:
         reason = reason or self._grants.use(intent, terms.quantity, boot_ns())
         if reason or grant is None or situation.price is None:
             return reason or Refusal.NO_GRANT.because("an order that can open a position needs one")
-        buys = terms.side == "buy"
-        self._books.send(
-            order, terms.quantity, reserve_for(terms.quantity, situation.price, desk.market) if buys else ZERO
-        )
+        dearest = situation.price * _dearer(terms)
+        reserved = reserve_for(terms.quantity, dearest, desk.market) if terms.side == "buy" else ZERO
+        self._books.send(order, terms.quantity, reserved)
         desk.posting.deliver(order, _placement(order.intent), grant.expires_ns)
         return None
 
     def _situation(self, desk: SymbolDesk, terms: Intent) -> Situation:
         quote, price = desk.quote(), terms.limit_price
         if price is None and quote is not None and desk.quote_age_s() <= _PRICE_S:
-            worst = quote.ask * (1 + _MARGIN) if may_open_risk(terms) else quote.ask
-            price = ceil_to(worst, desk.market.price_tick) if terms.side == "buy" else quote.bid
-        return Situation(desk.market, desk.position, price, self._books.available_cash(), self._books.quote)
+            price = quote.ask if terms.side == "buy" else quote.bid
+        cash = self._books.available_cash() / _dearer(terms)
+        return Situation(desk.market, desk.position, price, cash, self._books.quote)
 
     def _closed_to_entries(self, desk: SymbolDesk, terms: Intent) -> str:
         symbol, stale = desk.symbol, self._stale.get(desk.symbol, "")
@@ -263,6 +261,11 @@ class LiveVenue:
             )
         frozen = self.reconciler.frozen(desk)
         return Refusal.FROZEN.because(frozen) if frozen else ""
+
+
+def _dearer(terms: Intent) -> Decimal:
+    """What an order may cost at most, over what it costs at the price that it is decided on."""
+    return 1 + _MARGIN if terms.kind == "market" else Decimal(1)
 
 
 def _placement(terms: Intent) -> Placement:
