@@ -57,6 +57,15 @@ class ExchangeClock:
         now_ms = self.market_ms() if self._serves_market_time else wall_ms() + self._offset_ms
         return int(now_ms + self.skew_ms)
 
+    def stamp_ms(self) -> int:
+        """What stamps of signed requests are compared with: ccxt's clock never runs fast, as its user's may."""
+        return int(wall_ms() + self._offset_ms + self.skew_ms)
+
+    @property
+    def inexactness(self) -> float:
+        """How many times as far off a client's measurement of `server_ms` may be as that of a slow clock."""
+        return self.speed if self._serves_market_time else 1.0
+
     def market_ms(self) -> int:
         """Time of what happens in the market, Unix milliseconds."""
         elapsed_ms = (time.monotonic_ns() - self._born_ns) / 1e6

@@ -175,8 +175,8 @@ class Dialect(ABC):
             sent_ms = int(params["timestamp"])
         except (KeyError, ValueError):
             raise self.refusal(RejectedError(Reason.BAD_PARAMETER, "timestamp")) from None
-        now_ms = self.clock.server_ms()
-        if sent_ms > now_ms + 1000:
+        now_ms = self.clock.stamp_ms()
+        if sent_ms > now_ms + 1000 * self.clock.inexactness:
             raise self.auth_error("ahead")
         if now_ms - sent_ms > int(params.get("recvWindow", 5000)):
             raise self.auth_error("late")
