@@ -76,7 +76,7 @@ class BrokerWorker(AsyncWorker):
         self._account: LiveAccount | None = None  # None: paper money
         if spec.live is not None:
             environ = {**os.environ, **spec.keys}
-            self._account = LiveAccount(spec, environ, runtime.log, self._tell_hindrance, self._note_failure)
+            self._account = LiveAccount(spec, environ, runtime.log, self._tell_hindrance, self._note_trouble)
 
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         context, endpoints = self._runtime.context, self._runtime.spec.endpoints
@@ -117,13 +117,14 @@ class BrokerWorker(AsyncWorker):
 
     async def _leave(self) -> None:
         """Nobody supervises real money from now on: cancel what could increase a position; stops stay."""
-        if self._account is None or self._broker is None:
+        broker = self._broker
+        if self._account is None or broker is None:
             return
         why = "the supervisor is gone" if self._is_left_alone else "the broker stops"
         self._runtime.log.warning("broker_leaves", reason=why)
         patience_s = self._runtime.spec.deadman_grace - _LAST_MOMENT
         deadline_ns = boot_ns() + int(patience_s * 1e9)
-        while (left := self._broker.bar_entries("HALTED", why)) and boot_ns() < deadline_ns:
+        while (left := broker.bar_entries("HALTED", why)) and self._broker is broker and boot_ns() < deadline_ns:
             await asyncio.sleep(_TURN)
         self._runtime.log.warning("broker_left", entries_left=left)
 
@@ -204,6 +205,10 @@ class BrokerWorker(AsyncWorker):
     def _note_failure(self, reason: str) -> None:
         self._runtime.status.last_error = reason[:500]
         self._log_limited("broker_database_refused", reason)
+
+    def _note_trouble(self, reason: str) -> None:
+        self._runtime.status.last_error = reason[:500]
+        self._log_limited("live_trouble", reason)
 
     # ------------------------------------------------------------------ messages
 

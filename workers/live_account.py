@@ -8,6 +8,7 @@ from collections.abc import Callable
 from levibot.bus.messages import OrderEvent
 from levibot.errors import BackOffError, DataStoreError, LeviBotError, RetryError
 from levibot.exchange.credentials import Credentials, read_credentials
+from levibot.exchange.failures import describe, redact
 from levibot.exchange.key_lock import KeyLock
 from levibot.exchange.listeners import Listeners
 from levibot.exchange.order_stream import OrderStream
@@ -64,6 +65,7 @@ class LiveAccount:
         self._log = log
         self._tell = tell
         self._trouble = trouble
+        self._credentials: Credentials | None = None  # that were tried last
         self._lock: KeyLock | None = None
         self._session = ExchangeSession(
             spec.exchange_id,
@@ -90,12 +92,19 @@ class LiveAccount:
                 self._tell(str(error))
                 may_pass = isinstance(error, RetryError | BackOffError)
                 await asyncio.sleep(_AGAIN_S if may_pass else _MISTAKE_AGAIN_S)
+            except Exception as error:  # noqa: BLE001 -- whatever it was, it is told, and tried again
+                redact(error, self._credentials.secrets if self._credentials else ())
+                self._tell(describe(error))
+                await asyncio.sleep(_MISTAKE_AGAIN_S)
             else:
                 self.is_open = True
                 self._tell("")
 
     async def _attempt(self) -> None:
         credentials = read_credentials(self._config, self._environ)
+        if credentials != self._credentials:
+            await self._drop_key()
+        self._credentials = credentials
         self._take_lock(credentials)
         await self._session.open()
         if self._trading is None:
@@ -107,6 +116,15 @@ class LiveAccount:
             self._log.warning("key_examined", advice=advice)
         stream = OrderStream(self._session, credentials, self._symbols, self._look, self._on_stream)
         self._stream = asyncio.create_task(stream.run(), name="order stream")
+
+    async def _drop_key(self) -> None:
+        """A person has put another key in the place of one that could not be used."""
+        if self._trading is not None:
+            await self._trading.close()
+            self._trading = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _take_lock(self, credentials: Credentials) -> None:
         if self._lock is None:
@@ -164,8 +182,5 @@ class LiveAccount:
         await asyncio.gather(*tasks, return_exceptions=True)
         self.give_up_venue()
         await asyncio.gather(*self._closing, return_exceptions=True)
-        if self._trading is not None:
-            await self._trading.close()
+        await self._drop_key()
         await self._session.close()
-        if self._lock is not None:
-            self._lock.release()

@@ -18,6 +18,7 @@ WeightClass = Literal["data", "order", "protective"]
 
 _BURST = 1 / 6  # of a minute's weight may be sent at once
 _MINUTE_NS = 60_000_000_000
+_ORDER_PATIENCE_S = 1.0  # of an order that opens risk: what it was decided on does not count for longer
 _NS = 1_000_000_000
 
 
@@ -153,9 +154,10 @@ class Budget:
         self.check_cool_down()
         if weight_class == "protective" and self._protective is not None:
             if not self._ordinary.take(weight, self._now_ns()):
-                await self._wait(self._protective, weight, self._turns["protective"])
+                await self._wait(self._protective, weight, self._turns["protective"], self._patience_s)
         else:
-            await self._wait(self._ordinary, weight, self._turns["ordinary"])
+            patience_s = self._patience_s if weight_class == "data" else min(_ORDER_PATIENCE_S, self._patience_s)
+            await self._wait(self._ordinary, weight, self._turns["ordinary"], patience_s)
         if self._file is not None:
             self._file.save([bucket.state for bucket in self._buckets])
         self.check_cool_down()  # it may have begun while we waited
@@ -169,14 +171,14 @@ class Budget:
         if remaining_s > 0:
             raise CoolDownError(self.cool_down.reason, remaining_s)
 
-    async def _wait(self, bucket: Bucket, weight: float, turn: asyncio.Lock) -> None:
+    async def _wait(self, bucket: Bucket, weight: float, turn: asyncio.Lock, patience_s: float) -> None:
         try:
-            async with asyncio.timeout(self._patience_s), turn:
+            async with asyncio.timeout(patience_s), turn:
                 while not bucket.take(weight, self._now_ns()):
                     await asyncio.sleep(bucket.wait_s(weight, self._now_ns()))
         except TimeoutError:
             raise BudgetError(
-                f"no turn within {self._patience_s:.0f} s: this process may send requests of weight "
+                f"no turn within {patience_s:.0f} s: this process may send requests of weight "
                 f"{self.allowance.ordinary:.0f} a minute; raise [exchange] requests_per_minute or its share if "
                 "the exchange allows it"
             ) from None

@@ -55,7 +55,11 @@ class OrderStream:
         if not self._session.exchange.has.get("watchOrders"):
             return
         while True:
-            failure = await self._watch()
+            try:
+                failure = await self._watch()
+            except Exception as error:  # noqa: BLE001  # what cannot even be begun is tried again, like a loss
+                redact(error, self._credentials.secrets)
+                failure = translate(error, f"private stream of {self._session.id}")
             self._is_troubled = True
             self._trouble(failure)
             await asyncio.sleep(max(self._backoff.failed(), getattr(failure, "wait_s", 0.0)))

@@ -10,6 +10,7 @@ import decimal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,14 @@ class Books(BooksReader):
         self._execute(
             "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", (symbol, self.symbol_seq[symbol], *money)
         )
+
+    def give_stop(self, symbol: str, stop: Decimal, quantity: Decimal) -> None:
+        """A stop that was found on the exchange is that of the entry that has none and whose size is nearest."""
+        lots = self.lots.get(symbol, ())
+        bare = [lot for lot in lots if lot.stop is None]
+        if bare:
+            nearest = min(bare, key=lambda lot: abs(lot.quantity - quantity))
+            self._save_lots(symbol, tuple(replace(lot, stop=stop) if lot is nearest else lot for lot in lots))
 
     def _save_lots(self, symbol: str, lots: Lots) -> None:
         if lots == self.lots.get(symbol, ()):

@@ -110,7 +110,7 @@ class Broker:
     def set_market(self, market: MarketSpec, stale: str = "") -> None:
         """Learn the rules of a market, and why its prices cannot be trusted; empty: they can."""
         self._exchange.set_market(market, stale)
-        self._flattener.set_market(market, stale)
+        self._flattener.set_market(market)
         self._resume(market.symbol)
 
     def on_tick(self, tick: Tick) -> None:

@@ -19,15 +19,15 @@ from levibot.bus.messages import (
     Side,
     Tick,
 )
-from levibot.clock import boot_ns
+from levibot.clock import boot_ns, wall_ms
 from levibot.execution.books import Books
 from levibot.execution.checks import may_open_risk
 from levibot.execution.orders import Order
 from levibot.execution.precision import ceil_to, floor_to, plain, size_refusal
+from levibot.execution.quotes import Quote
 from levibot.execution.venue import Venue
 
 COLLAR = (Decimal("0.001"), Decimal("0.003"), Decimal("0.01"), Decimal("0.03"))  # worst price, by attempt
-_PRICE_NS = 30_000_000_000  # a price older than this is no price
 _ORDER_NS = 5_000_000_000  # an order that is open longer is cancelled: nothing of this is meant to rest
 _PAUSE_NS = 500_000_000  # after the first attempt; doubled after each
 _LONGEST_PAUSE_NS = 30_000_000_000
@@ -75,12 +75,12 @@ class Flattener:
         self._venue = venue
         self._submit = submit
         self._cancel = cancel
-        self._markets: dict[str, tuple[MarketSpec, str]] = {}  # and why it is stale
+        self._markets: dict[str, MarketSpec] = {}
         self._targets: dict[str, _Target] = {}
 
-    def set_market(self, market: MarketSpec, stale: str) -> None:
-        """Learn the rules of a market, and why its prices cannot be trusted; empty: they can."""
-        self._markets[market.symbol] = (market, stale)
+    def set_market(self, market: MarketSpec) -> None:
+        """Learn or renew the rules of a market."""
+        self._markets[market.symbol] = market
 
     def closes(self, symbol: str) -> bool:
         """Whether the position of `symbol` is being closed, so that no entry may be taken."""
@@ -141,24 +141,25 @@ class Flattener:
             del self._targets[symbol]
 
     def _attempt(self, symbol: str, target: _Target, now: int) -> None:
-        market, stale = self._markets.get(symbol, (None, ""))
-        tick = self._venue.newest(symbol)
-        target.hindrance = _obstacle(market, stale, tick, now)
-        if target.hindrance or market is None or tick is None:
+        market = self._markets.get(symbol)
+        quote = self._venue.fresh_quote(symbol, now)
+        target.hindrance = _obstacle(market) or (quote if isinstance(quote, str) else "")
+        if market is None or isinstance(quote, str) or target.hindrance:
             return
-        intent = self._order(market, tick, COLLAR[min(target.attempt, len(COLLAR) - 1)])
+        intent = self._order(market, quote, COLLAR[min(target.attempt, len(COLLAR) - 1)])
         target.client_id, target.sent_ns = intent.client_id, now
         refused = self._submit(intent)
         if refused is not None:  # nothing has happened, and the id was never used
             target.client_id, target.hindrance, target.next_ns = "", refused, now + _PAUSE_NS
 
-    def _order(self, market: MarketSpec, tick: Tick, collar: Decimal) -> Intent:
+    def _order(self, market: MarketSpec, quote: Quote, collar: Decimal) -> Intent:
+        tick = self._venue.newest(market.symbol)
         held = self._books.position(market.symbol).quantity
         side: Side = "sell" if held > 0 else "buy"
         if side == "sell":
-            price = max(floor_to(_price(tick.bid, tick) * (1 - collar), market.price_tick), market.price_tick)
+            price = max(floor_to(quote.bid * (1 - collar), market.price_tick), market.price_tick)
         else:
-            price = ceil_to(_price(tick.ask, tick) * (1 + collar), market.price_tick)
+            price = ceil_to(quote.ask * (1 + collar), market.price_tick)
         return Intent(
             client_id=self._books.new_client_id("emergency"),
             symbol=market.symbol,
@@ -166,11 +167,9 @@ class Flattener:
             kind="limit",
             quantity=abs(held),
             role="emergency",
-            event_ms=tick.event_ms,
+            event_ms=tick.event_ms if tick else wall_ms(),
             reduce_only=True,
             limit_price=price,
-            market_seq=tick.seq,
-            market_epoch=tick.epoch,
             time_in_force="ioc",
         )
 
@@ -197,9 +196,8 @@ class Flattener:
         tick = self._venue.newest(symbol)
         if not held or market is None or tick is None or self._entries(symbol):
             return ""
-        rules, _ = market
         price = _price(tick.bid if held > 0 else tick.ask, tick)
-        refusal = size_refusal(floor_to(abs(held), rules.amount_step), price, rules) if price > 0 else None
+        refusal = size_refusal(floor_to(abs(held), market.amount_step), price, market) if price > 0 else None
         return plain(held) if refusal else ""
 
     def _words(self, symbol: str) -> str:
@@ -212,18 +210,11 @@ class Flattener:
         return f"{held} left after {target.attempt} attempts: {target.hindrance or 'the next follows'}"
 
 
-def _obstacle(market: MarketSpec | None, stale: str, tick: Tick | None, now_ns: int) -> str:
-    """Why nothing can be sent now; empty: it can."""
+def _obstacle(market: MarketSpec | None) -> str:
+    """Why nothing can be sent in a market; empty: it can."""
     if market is None:
         return "the rules of the market are not known yet"
-    if not market.active:
-        return "the market is not open for trading"
-    if stale:
-        return f"waits for a fresh price: the market data is stale: {stale}"
-    if tick is None:
-        return "waits for a price: there is none yet"
-    age_ns = now_ns - tick.received_ns
-    return f"waits for a fresh price: the newest is {age_ns / 1e9:.0f} s old" if age_ns > _PRICE_NS else ""
+    return "" if market.active else "the market is not open for trading"
 
 
 def _price(best: float, tick: Tick) -> Decimal:

@@ -28,6 +28,7 @@ from levibot.execution.paper_protection import Protection
 from levibot.execution.paper_trades import rests_with_limit, served
 from levibot.execution.position import ZERO
 from levibot.execution.precision import size_refusal
+from levibot.execution.quotes import Quote
 from levibot.execution.refusals import Refusal
 from levibot.execution.triggers import trigger_price
 
@@ -87,6 +88,10 @@ class PaperExchange:
     def newest(self, symbol: str) -> Tick | None:
         """Newest price update of a symbol."""
         return self._market(symbol).tick
+
+    def fresh_quote(self, symbol: str, now_ns: int) -> Quote | str:
+        """Best prices that an order can be sent on; or why there are none now."""
+        return self._market(symbol).fresh_quote(now_ns)
 
     def unprotected(self) -> list[str]:
         """Symbols with a position that stops do not cover; dust, which none could cover, is left out."""

@@ -14,6 +14,8 @@ from levibot.execution.queues import Queues
 from levibot.execution.quotes import Quote
 from levibot.execution.refusals import Refusal
 
+_CLOSING_NS = 30_000_000_000  # a price older than this closes no position
+
 
 class PaperMarket:
     """Prices of one symbol, and whether they are good enough to trade on.
@@ -110,6 +112,19 @@ class PaperMarket:
         if self.depth is not None and not self._is_confirmed(self.depth.book, tick, now_ns):
             return self._old("order book", now_ns - self.depth.book.received_ns)
         return ""
+
+    def fresh_quote(self, now_ns: int) -> Quote | str:
+        """Best prices that an order can be sent on, without quotes the last trade; or why there are none now."""
+        tick = self.tick
+        if self.stale:
+            return f"waits for a fresh price: the market data is stale: {self.stale}"
+        if tick is None:
+            return "waits for a price: there is none yet"
+        age_ns = now_ns - tick.received_ns
+        if age_ns > _CLOSING_NS:
+            return f"waits for a fresh price: the newest is {age_ns / 1e9:.0f} s old"
+        bid, ask = (Decimal(repr(best if best > 0 else tick.last)) for best in (tick.bid, tick.ask))
+        return Quote(bid, ask)
 
     def _old(self, what: str, age_ns: int) -> str:
         return Refusal.STALE_PRICE.because(

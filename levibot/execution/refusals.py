@@ -50,6 +50,7 @@ class Refusal(StrEnum):
     GIVEN_UP = "given_up"  # a reconciliation has told the engine that this id will never be carried out
     REQUESTED = "requested"  # cancelled by whoever sent it
     OCO = "oco"  # the other order of the group was filled
+    REPLACED = "replaced"  # another order takes its place
     IOC = "ioc"  # what did not fill at once
     STOPPED = "stopped"  # the stop of an entry fired before all of the entry was filled
     NOT_SENT = "not_sent"  # it was journaled, and the broker died before it was posted

@@ -15,6 +15,7 @@ from levibot.bus.messages import (
     Tick,
     Trades,
 )
+from levibot.execution.quotes import Quote
 
 
 class Venue(Protocol):
@@ -42,6 +43,16 @@ class Venue(Protocol):
 
     def newest(self, symbol: str) -> Tick | None:
         """Newest price update of a symbol."""
+        ...
+
+    def fresh_quote(self, symbol: str, now_ns: int) -> Quote | str:
+        """Best prices that an order can be sent on; or why there are none now: ask again.
+
+        Parameters
+        ----------
+        now_ns
+            CLOCK_BOOTTIME.
+        """
         ...
 
     def note(self, tick: Tick) -> None:

@@ -52,10 +52,6 @@ class Protection(Protocol):
         """Why the position is neither covered nor closed, though it should be; empty: it is well."""
         ...
 
-    async def close(self) -> None:
-        """End what runs beside the desk."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Account:

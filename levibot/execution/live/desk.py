@@ -17,11 +17,13 @@ from levibot.errors import (
     OrderGoneError,
     RetryError,
 )
+from levibot.execution.checks import may_open_risk
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.doubt import Doubts
 from levibot.execution.live.jobs import Job, JobQueue
 from levibot.execution.live.journal import Tell
 from levibot.execution.live.posting import PAUSE_S, Posting
+from levibot.execution.live.prices import OwnPrices
 from levibot.execution.live.tracking import IN_DOUBT, Tracker, is_over, is_posted, may_be_filled
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, base_of, opposite
@@ -30,6 +32,7 @@ from levibot.execution.quotes import Quote
 _NS = 1_000_000_000
 _POLL_NS = 5 * _NS  # between two looks at a resting order, if no price says that it may have been filled
 _AGAIN_NS = _NS  # after one that could not be had
+_SILENT_NS = _NS  # without a tick for so long, the exchange is asked for its prices
 _HINT_NS = _NS // 2  # between two looks that prices call for
 _CANCELLED_S = 0.1  # between two looks at an order whose cancellation was asked for
 _KINDS: dict[Role, OrderKind] = {"stop": "stop", "take_profit": "take_profit"}
@@ -58,6 +61,7 @@ class SymbolDesk:
         self.trading = account.trading
         self.config = account.config
         self.tick: Tick | None = None
+        self.stale = ""  # why the feed's prices do not count; empty: they do
         self.tell_trouble: Tell = lambda text: account.tell_trouble(f"{self.symbol}: {text}")
         self._broken = account.broken
         self._jobs = JobQueue()
@@ -65,7 +69,12 @@ class SymbolDesk:
         self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
-        self.tracker = Tracker(self.symbol, self.journal, self.trading, self._on_filled, self._on_ended)
+        self._cancelling: set[str] = set()  # client ids with a cancellation in the queue
+        self._unwanted: dict[str, tuple[Order, str]] = {}  # in doubt; to be cancelled if they are there
+        self.prices = OwnPrices(self.symbol, self.trading, self.tell_trouble)
+        self.tracker = Tracker(
+            self.symbol, self.journal, self.trading, self._on_filled, self._on_ended, self._on_found
+        )
         self.doubts = Doubts(self.symbol, self.tracker, self.trading, self.books, self.config.unknown_after)
         self.posting = Posting(self.journal, self.trading, self.tracker, self.doubts, self.do, self.tell_trouble)
         self.protection = protect(self)
@@ -104,15 +113,18 @@ class SymbolDesk:
         """Seconds since the newest price of the feed was received."""
         return float("inf") if self.tick is None else (boot_ns() - self.tick.received_ns) / _NS
 
-    async def read_quote(self) -> Quote:
-        """Best prices, read from the exchange now.
+    def is_fed(self, now_ns: int) -> bool:
+        """Tell whether the feed has a price that counts, of this moment; `now_ns` is CLOCK_BOOTTIME."""
+        return self.tick is not None and not self.stale and now_ns - self.tick.received_ns < _SILENT_NS
 
-        Raises
-        ------
-        RetryError, BackOffError, ExchangeRefusedError
-            It could not be asked.
-        """
-        return Quote(*await self.trading.best_prices(self.symbol))
+    def fresh_quote(self, now_ns: int) -> Quote | None:
+        """Best prices of this moment, by the feed or by asking; None: they are being asked for."""
+        if self.is_fed(now_ns):
+            return self.quote()
+        quote = self.prices.fresh(now_ns)
+        if quote is None:
+            self.prices.refresh(now_ns)
+        return quote
 
     # ------------------------------------------------------------------ the actor
 
@@ -123,7 +135,7 @@ class SymbolDesk:
 
     async def close(self) -> None:
         """End what is being done, wherever it is: what is journaled is enough to go on from."""
-        await self.protection.close()
+        await self.prices.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -166,6 +178,29 @@ class SymbolDesk:
 
     # ------------------------------------------------------------------ orders, in a job
 
+    def cancel(self, order: Order, reason: str) -> None:
+        """Have an order withdrawn; to say so again while that is under way changes nothing.
+
+        An entry of which nobody knows whether the exchange has it is withdrawn as soon as that is known, and what
+        protects the position goes on meanwhile.
+        """
+        client_id = order.intent.client_id
+        if client_id in self._cancelling:
+            return
+        self._cancelling.add(client_id)
+
+        async def act() -> None:
+            try:
+                doubtful = order.state in IN_DOUBT and not self.posting.is_due(order)
+                if doubtful and may_open_risk(order.intent) and not await self.doubts.ask(order):
+                    self._unwanted[client_id] = order, reason
+                else:
+                    await self.withdraw(order, reason)
+            finally:
+                self._cancelling.discard(client_id)
+
+        self.do(act, urgent=True)
+
     async def withdraw(self, order: Order, reason: str) -> None:
         """Cancel an order, and return when it is at its end by the exchange's own word, its fills counted.
 
@@ -176,6 +211,8 @@ class SymbolDesk:
         """
         if self.posting.withhold(order):
             await self.tracker.cancel(order, f"{reason}; it was not sent yet")
+        if is_over(order):
+            return
         self.tracker.reasons[order.intent.client_id] = reason
         if order.state in IN_DOUBT:
             await self.doubts.resolve(order)
@@ -281,6 +318,10 @@ class SymbolDesk:
     def on_timer(self, now_ns: int) -> None:
         """Look at the orders on the exchange when it is time."""
         self.protection.on_timer(now_ns)
+        for client_id, (order, reason) in list(self._unwanted.items()):
+            if order.state not in IN_DOUBT:
+                del self._unwanted[client_id]
+                self.cancel(order, reason)
         if self._is_polling:
             return
         posted = self.posted
@@ -307,6 +348,9 @@ class SymbolDesk:
 
     def _on_filled(self, order: Order) -> None:
         self.do(lambda: self.protection.on_filled(order), urgent=True)
+
+    def _on_found(self, order: Order) -> None:
+        self.doubts.end(order)
 
     def _on_ended(self, order: Order) -> None:
         self.doubts.end(order)

@@ -13,6 +13,9 @@ from levibot.execution.lots import Lots, held, less, taken_in_turn
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, base_of
 from levibot.execution.precision import floor_to, plain, size_refusal
+from levibot.execution.refusals import Refusal
+
+_NOTHING = Refusal.NOTHING_TO_REDUCE.because("nothing left to reduce")
 
 
 class Exits:
@@ -56,8 +59,8 @@ class Exits:
         return min(floor_to(remaining, self._desk.market.amount_step), room)
 
     def is_selling(self) -> bool:
-        """Tell whether an order that is no stop has some of the asset locked."""
-        return any(order.intent.kind != "stop" for order in self._locks())
+        """Tell whether an order that is no stop of an entry has some of the asset locked."""
+        return any(order.intent.kind != "stop" or order.intent.parent_id is None for order in self._locks())
 
     # ------------------------------------------------------------------ the sequence
 
@@ -83,11 +86,11 @@ class Exits:
             balance = (await desk.trading.balances()).get(base_of(desk.symbol))
             quantity = min(quantity, floor_to(balance.free if balance else ZERO, desk.market.amount_step))
         if not quantity and not self._has_any(order.intent):
-            await desk.journal.write(lambda: books.cancel(order, "nothing left to reduce"))
+            await desk.journal.write(lambda: books.cancel(order, _NOTHING))
         elif not quantity:
             await desk.journal.write(lambda: books.deny(order, self._dust()))
         elif refusal := self._size_refusal(order.intent, quantity):
-            await desk.journal.write(lambda: books.deny(order, f"dust: {refusal}"))
+            await desk.journal.write(lambda: books.deny(order, Refusal.DUST.because(refusal)))
         else:
             await desk.posting.post(order, _placement(order, quantity))
 
@@ -101,7 +104,8 @@ class Exits:
             locked = sum((one.remaining for one in locks[place:]), ZERO)
             if self.due(order.intent, order.remaining) <= self.rest() - locked:
                 return
-            await self._desk.withdraw(lock, f"makes room for {order.intent.client_id}")
+            why = Refusal.REPLACED.because(f"makes room for {order.intent.client_id}")
+            await self._desk.withdraw(lock, why)
 
     def _locks(self) -> list[Order]:
         return [order for order in self._desk.posted if order.intent.reduce_only]
@@ -113,7 +117,8 @@ class Exits:
 
     def _dust(self) -> str:
         market = self._desk.market
-        return f"dust: {plain(self._desk.sellable())} {market.base} is too small to be sold, and stays"
+        amount = f"{plain(self._desk.sellable())} {market.base}"
+        return Refusal.DUST.because(f"{amount} is too small to be sold, and stays")
 
     def _size_refusal(self, intent: Intent, quantity: Decimal) -> str | None:
         quote = self._desk.quote()
@@ -125,7 +130,7 @@ def _placement(order: Order, quantity: Decimal) -> Placement:
     """How an exit is posted: stops and targets at the market, a limit that was waited for immediate or cancel."""
     intent = order.intent
     if intent.kind != "limit":
-        return Placement(intent.client_id, intent.symbol, intent.side, "market", quantity)
+        return Placement(intent.client_id, intent.symbol, intent.side, "market", quantity, is_protective=True)
     return Placement(
         intent.client_id,
         intent.symbol,
@@ -135,4 +140,5 @@ def _placement(order: Order, quantity: Decimal) -> Placement:
         limit_price=intent.limit_price,
         time_in_force="ioc" if order.state is OrderState.TRIGGERED else intent.time_in_force,
         post_only=intent.post_only,
+        is_protective=True,
     )

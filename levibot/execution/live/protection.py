@@ -26,6 +26,7 @@ from levibot.execution.live.watch import PriceWatch
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.precision import plain, size_refusal
+from levibot.execution.refusals import Refusal
 
 _FIRST_PAUSE_NS = 1_000_000_000  # after an emergency exit that failed; doubled after each
 _LONGEST_PAUSE_NS = 60_000_000_000
@@ -41,6 +42,11 @@ class _Trouble:
     due_ns: int = 0  # of the next attempt; `_ASLEEP`: it is in the desk's queue
     tried: set[OrderKind] = field(default_factory=set)  # of orders that have failed: they are not fired again
     keeps_no_stop: bool = False  # the exchange has refused the stop: the broker watches the price
+
+    def wake(self) -> None:
+        """An attempt is over; if it was not judged, the next one follows soon."""
+        if self.due_ns == _ASLEEP:
+            self.due_ns = boot_ns() + _FIRST_PAUSE_NS
 
 
 class SpotProtection:
@@ -99,17 +105,13 @@ class SpotProtection:
                 trouble.due_ns = _ASLEEP
                 self._desk.do(partial(self._try_again, entry_id), urgent=True)
 
-    async def close(self) -> None:
-        """End what runs beside the desk."""
-        await self._watch.close()
-
     async def on_filled(self, order: Order) -> None:
         """Cancel what a fill makes needless, and cover what it has changed."""
         if order.oco:
             for other in self._desk.orders:
                 if other.oco == order.oco and other is not order:
                     why = f"the other order of the pair, {order.intent.client_id}, was filled"
-                    await self._desk.withdraw(other, why)
+                    await self._desk.withdraw(other, Refusal.OCO.because(why))
         await self.review()
 
     async def on_ended(self, order: Order) -> None:
@@ -139,7 +141,9 @@ class SpotProtection:
     async def _carry_out(self, order: Order) -> None:
         if order.state is OrderState.SUBMITTED and self._waits(order.intent):
             if order.intent.post_only:
-                why = "a post-only exit cannot wait in the broker, and the stop has the quantity: make it a limit"
+                why = Refusal.POST_ONLY.because(
+                    "an exit cannot wait in the broker and be that, and the stop has the quantity: make it a limit"
+                )
                 await self._desk.journal.write(lambda: self._desk.books.deny(order, why))
             else:
                 await self._desk.journal.write(lambda: self._desk.books.accept(order))
@@ -192,8 +196,7 @@ class SpotProtection:
         except (RetryError, BackOffError, ExchangeRefusedError) as error:
             self._desk.tell_trouble(f"an emergency exit waits: {error}")
         finally:
-            if trouble.due_ns == _ASLEEP:  # it was not judged
-                trouble.due_ns = boot_ns() + _FIRST_PAUSE_NS
+            trouble.wake()
         await self.review()
 
     async def _leave(self, entry_id: str, quantity: Decimal, *, ask_balance: bool = False) -> None:
@@ -214,7 +217,7 @@ class SpotProtection:
         """Nothing is left to reduce."""
         for order in self._desk.orders:
             if order.intent.reduce_only and order.state is OrderState.ACCEPTED:
-                await self._desk.withdraw(order, "the position is closed")
+                await self._desk.withdraw(order, Refusal.NOTHING_TO_REDUCE.because("the position is closed"))
 
     async def _rearrange(self) -> None:
         """Have as many orders, of as large sizes, as there should be; all that is new rests in the broker."""
@@ -222,14 +225,14 @@ class SpotProtection:
             outside = [order for order, _ in found.resized] + found.needless
             outside = [order for order in outside if not rests_here(order)]
             for order in outside:
-                await self._desk.withdraw(order, "to be replaced by one of another size")
+                await self._desk.withdraw(order, Refusal.REPLACED.because("by one of another size"))
             if not outside:
                 await self._desk.journal.write(partial(self._apply, found))
 
     def _apply(self, found: Differences) -> None:
         books = self._desk.books
         for order in found.needless:
-            books.cancel(order, "what it protected is closed")
+            books.cancel(order, Refusal.NOTHING_TO_REDUCE.because("what it protected is closed"))
         for order, quantity in found.resized:
             books.update(order, quantity, order.intent.trigger_price)
         for one in found.missing:
@@ -279,7 +282,13 @@ class SpotProtection:
             return
         since = books.symbol_seq[intent.symbol]
         placement = Placement(
-            intent.client_id, intent.symbol, "sell", "stop", intent.quantity, trigger_price=intent.trigger_price
+            intent.client_id,
+            intent.symbol,
+            "sell",
+            "stop",
+            intent.quantity,
+            trigger_price=intent.trigger_price,
+            is_protective=True,
         )
         await self._desk.posting.post(order, placement)
         was_lost = any(isinstance(event, OrderUnknown) for event in self._events_of(order, since))
@@ -289,8 +298,12 @@ class SpotProtection:
                 f"stop {intent.client_id} at {plain(intent.trigger_price or ZERO)} could not be placed, so"
                 f" {plain(intent.quantity)} is sold: {why}"
             )
-            self._troubles.setdefault(intent.parent_id, _Trouble(why, due_ns=_ASLEEP)).keeps_no_stop = True
-            await self._leave(intent.parent_id, intent.quantity)
+            trouble = self._troubles.setdefault(intent.parent_id, _Trouble(why, due_ns=_ASLEEP))
+            trouble.keeps_no_stop = True
+            try:
+                await self._leave(intent.parent_id, intent.quantity)
+            finally:
+                trouble.wake()
 
     # ------------------------------------------------------------------ prices
 

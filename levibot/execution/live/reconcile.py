@@ -98,6 +98,7 @@ class Reconciliation:
         """An adopted order stays if it can only close what the books hold."""
         desk, adopted = self._desk, self._adopted
         self._adopted = []
+        await self._replace_stops()
         for order in adopted:
             if is_over(order):
                 continue
@@ -107,6 +108,15 @@ class Reconciliation:
                 )
             elif order.remaining > desk.sellable():
                 await desk.withdraw(order, Refusal.ADOPTED.because("the books hold less than it would sell"))
+
+    async def _replace_stops(self) -> None:
+        """Stops of no entry are replaced by those of entries: beside them the exchange would refuse any other."""
+        desk = self._desk
+        for order in desk.posted:
+            intent, stop = order.intent, order.intent.trigger_price
+            if intent.kind == "stop" and intent.parent_id is None and stop is not None:
+                await desk.journal.write(partial(self._books.give_stop, desk.symbol, stop, order.remaining))
+                await desk.withdraw(order, Refusal.ADOPTED.because("a stop of its entry takes its place"))
 
     async def _compare_orders(self, found: Iterable[ExchangeOrder]) -> None:
         desk, foreign = self._desk, 0
@@ -129,6 +139,8 @@ class Reconciliation:
 
     async def _compare_trades(self, trades: Iterable[OwnTrade]) -> None:
         desk = self._desk
+        trades = list(trades)
+        self._foreign &= {trade.exchange_id for trade in trades}  # none of the others is ever read again
         for trade in trades:
             if trade.exchange_id in self._foreign or self._books.has_fill(desk.symbol, trade.trade_id):
                 continue

@@ -85,7 +85,8 @@ class Reconciler:
     def _missing(self) -> list[str]:
         at_stake = {symbol for symbol, position in self._books.positions.items() if position.quantity}
         at_stake |= {symbol for symbol, orders in self._books.resting.items() if orders}
-        return sorted(at_stake - self._ready)
+        there = {desk.symbol for desk in self._desks()}  # of a market that is gone for good nobody can ask
+        return sorted(at_stake & there - self._ready)
 
     def frozen(self, desk: SymbolDesk) -> str:
         """Why nothing may be opened in a symbol although it is compared; empty: it may."""

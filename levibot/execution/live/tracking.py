@@ -54,6 +54,8 @@ class Tracker:
         Told of an order that fills were counted for.
     ended
         Told of an order that is at its end now.
+    found
+        Told of an order that was in doubt, and that the exchange has.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Tracker:
         trading: Trading,
         filled: Callable[[Order], None],
         ended: Callable[[Order], None],
+        found: Callable[[Order], None],
     ) -> None:
         self._symbol = symbol
         self._journal = journal
@@ -70,6 +73,7 @@ class Tracker:
         self._trading = trading
         self._filled = filled
         self._ended = ended
+        self._found = found
         self.reasons: dict[str, str] = {}  # client id → why its cancellation was asked for
 
     async def look(self, order: Order) -> bool:
@@ -98,6 +102,7 @@ class Tracker:
             return
         if order.state in IN_DOUBT and not (told.status == "rejected" and not told.filled):
             await self._journal.write(lambda: self._books.accept(order, order.reserved, told.exchange_id))
+            self._found(order)
         if told.filled > order.filled:
             since_ms = max(told.created_ms - _EARLIER_MS, 0)
             await self.count(order, await self._trading.trades_of(self._symbol, told.exchange_id, since_ms))

@@ -16,6 +16,7 @@ from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.reconciler import Reconciler
 from levibot.execution.orders import Order
 from levibot.execution.position import ZERO
+from levibot.execution.quotes import Quote
 from levibot.execution.refusals import Refusal
 
 _PRICE_S = 30.0  # no entry is sent on a price older than this
@@ -95,7 +96,7 @@ class LiveVenue:
     def set_market(self, market: MarketSpec, stale: str = "") -> None:
         """Learn or renew the rules of a market, and why it is stale; empty: it is not."""
         self._stale[market.symbol] = stale
-        self._open_desk(market)
+        self._open_desk(market).stale = stale
 
     def has_market(self, symbol: str) -> bool:
         """Tell whether the rules of the market are known."""
@@ -112,6 +113,13 @@ class LiveVenue:
     def newest(self, symbol: str) -> Tick | None:
         """Newest price update of a symbol."""
         return self._ticks.get(symbol)
+
+    def fresh_quote(self, symbol: str, now_ns: int) -> Quote | str:
+        """Best prices of this moment, by the feed or, if that does not count, by asking; or why there are none."""
+        desk = self._desks.get(symbol)
+        if desk is None:
+            return "the rules of the market are not known yet"
+        return desk.fresh_quote(now_ns) or "waits for a fresh price: the exchange is being asked"
 
     def unprotected(self) -> list[str]:
         """Symbols with a position that no stop covers; dust, which none could cover, is left out."""
@@ -202,7 +210,7 @@ class LiveVenue:
         """Have an order cancelled; one that is at its end, or that nobody knows, is left alone."""
         order, desk = self._books.resting.get(symbol, {}).get(client_id), self._desks.get(symbol)
         if order is not None and desk is not None:
-            desk.do(lambda: desk.withdraw(order, Refusal.REQUESTED.because("cancelled on request")), urgent=True)
+            desk.cancel(order, Refusal.REQUESTED.because("cancelled on request"))
         return []
 
     # ------------------------------------------------------------------ decisions

@@ -68,9 +68,6 @@ class PlainExits:
     def on_timer(self, now_ns: int) -> None:
         pass
 
-    async def close(self) -> None:
-        pass
-
     def trouble(self) -> str:
         return ""
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from levibot.errors import ExchangeRefusedError
 from levibot.exchange.trading import Placement
+from levibot.execution.ids import ClientId
 from tests.execution.live.guarded import GuardedHouse, Interfering
-from tests.execution.live.house import CANCEL, LOOK, ORDER, SYMBOL, D
+from tests.execution.live.house import CANCEL, INSTANCE, LOOK, ORDER, SYMBOL, D
 
 DUST = D("0.0001")
 
@@ -223,6 +225,73 @@ def test_what_is_too_small_is_dust_and_is_not_tried_again(guarded: GuardedHouse)
         left = life.submit(guarded.leave(str(life.position)))
         assert "dust" in life.reason(left)
         assert not life.bare()
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
+def test_a_feed_that_is_stale_is_not_believed_though_it_goes_on(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life, take_profit=guarded.at("1.05"))
+        life.venue.set_market(guarded.session.spec(SYMBOL), "no frame for 20 s")
+        guarded.tell(life, guarded.at("2"))
+        assert life.resting("take_profit")
+        guarded.move("1.06")
+        while life.position > DUST or life.books.open:
+            guarded.tell(life, guarded.at("1"))
+            await asyncio.sleep(0.02)
+        assert len(guarded.sales) == 1
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
+def test_what_protects_is_sent_from_the_reserve_of_the_rate_limit(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        watching = Noting(guarded.trading)
+        life = await guarded.open(trading=watching)
+        await guarded.bought(life)
+        life.submit(guarded.leave("0.01"))
+        await guarded.until_closed(life)
+        assert {one.is_protective for one in watching.placed if one.side == "sell"} == {True}
+        assert {one.is_protective for one in watching.placed if one.side == "buy"} == {False}
+
+    guarded.play(scenario)
+
+
+class Noting:
+    """Remembers what was placed."""
+
+    def __init__(self, trading: Any) -> None:
+        self._trading = trading
+        self.placed: list[Placement] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._trading, name)
+
+    async def place(self, placement: Placement) -> Any:
+        self.placed.append(placement)
+        return await self._trading.place(placement)
+
+
+def test_a_stop_of_a_former_ledger_becomes_the_positions_own_and_nothing_is_sold(guarded: GuardedHouse) -> None:
+    if not guarded.keeps_stops:
+        pytest.skip("the broker keeps the stop, and its ledger is gone")
+
+    async def scenario() -> None:
+        life = await guarded.open(reconcile_interval=0.2)
+        entry = str(ClientId(INSTANCE, "aaaaaaaa", 1, "entry"))
+        await guarded.trading.place(Placement(entry, SYMBOL, "buy", "market", D("0.01")))
+        quantity, trigger = D("0.00999"), guarded.at("0.95")
+        stop = str(ClientId(INSTANCE, "aaaaaaaa", 2, "stop"))
+        await guarded.trading.place(Placement(stop, SYMBOL, "sell", "stop", quantity, trigger_price=trigger))
+        await life.until(lambda: "Cancelled" in life.kinds(stop), "replaced")
+        await guarded.until_settled(life)
+        (own,) = guarded.stops_at_exchange()
+        assert own.client_id != stop
+        assert own.request.stop_price == trigger
+        assert not guarded.sales
         guarded.check(life)
 
     guarded.play(scenario)

@@ -79,6 +79,59 @@ def test_an_exchange_that_cannot_be_asked_leaves_an_order_unknown(house: LiveHou
     house.play(scenario)
 
 
+def test_an_order_in_doubt_that_is_found_among_the_open_ones_freezes_nothing_any_more(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        hiding = Hiding(house.trading, times=10**6)
+        life = house.make(trading=hiding, unknown_after=60.0, reconcile_interval=0.1)
+        life.start()
+        await life.until_ready()
+        house.price(life)
+        house.exchange.arm("lost_answer", ORDER, times=1)
+        resting = life.submit(house.limit("0.9"))
+        await life.until(lambda: life.kinds(resting)[-1] == "Accepted", "found")
+        hiding.times = 0
+        assert life.venue.live_report().frozen == {}
+        await house.cancel(life, resting)
+
+    house.play(scenario)
+
+
+def test_an_entry_in_doubt_that_is_to_be_cancelled_holds_up_no_exit(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        life = await house.begin(unknown_after=3.0)
+        await life.until_over(life.submit(house.entry()))
+        house.exchange.arm("reset", ORDER, times=1)
+        lost = life.submit(house.limit("0.9"))
+        await life.until(lambda: "Unknown" in life.kinds(lost))
+        life.venue.cancel(SYMBOL, lost)
+        await life.until_over(life.submit(house.leave()))
+        assert life.books.open[lost].state is OrderState.UNKNOWN
+        await life.until_over(lost)
+        house.check(life)
+
+    house.play(scenario)
+
+
+def test_a_cancellation_that_is_asked_for_again_and_again_is_tried_once_at_a_time(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        life = await house.begin()
+        resting = life.submit(house.limit("0.9"))
+        await life.until(lambda: "Accepted" in life.kinds(resting))
+        desk = life.exits[SYMBOL].desk
+        fault = house.exchange.arm("status", CANCEL, status=503)
+        for _ in range(50):
+            life.venue.cancel(SYMBOL, resting)
+        await life.until(lambda: fault.struck > 1)
+        for _ in range(50):
+            life.venue.cancel(SYMBOL, resting)
+        assert len(desk._jobs) < 3
+        house.exchange.clear()
+        await life.until_over(resting)
+        assert desk.tracker.reasons == {}
+
+    house.play(scenario)
+
+
 def test_no_such_order_said_once_is_no_absence(house: LiveHouse) -> None:
     async def scenario() -> None:
         hiding = Hiding(house.trading, times=2)

@@ -1,0 +1,80 @@
+"""Closing real positions on the operator's word: past the stop that has the quantity, at prices of this moment."""
+
+from __future__ import annotations
+
+from levibot.bus.messages import FlattenPositions, FlattenReport
+from levibot.execution.broker import Broker
+from tests.execution.live.guarded import GuardedHouse, GuardedLife
+from tests.execution.live.house import SYMBOL, D
+
+ALL = FlattenPositions(1, [], "a test")
+
+
+class Operator:
+    """Has all positions of a life closed."""
+
+    def __init__(self, house: GuardedHouse, life: GuardedLife) -> None:
+        self.report: FlattenReport | None = None
+        self.troubles: list[str] = []
+        self.broker = Broker(life.books, life.venue, self._heard, (SYMBOL,), self.troubles.append)
+        self.broker.set_market(house.session.spec(SYMBOL))
+
+    def _heard(self, identity: bytes, reply: object) -> bool:
+        if isinstance(reply, FlattenReport):
+            self.report = reply
+        return True
+
+    def is_done(self) -> bool:
+        self.broker.handle([(b"supervisor", ALL)])
+        assert self.report is not None
+        return not self.report.left
+
+
+def test_a_position_whose_quantity_a_stop_has_is_closed(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life)
+        guarded.move("1", life)
+        operator = Operator(guarded, life)
+        await life.until(operator.is_done, "closed")
+        await guarded.until_closed(life)
+        (sale,) = guarded.sales
+        assert (sale.request.time_in_force, sale.client_id.endswith("-M")) == ("IOC", True)
+        assert sale.price == guarded.at("0.999")
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
+def test_it_is_priced_by_the_exchange_where_the_feed_is_stale_and_the_stop_returns_meanwhile(
+    guarded: GuardedHouse,
+) -> None:
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life, stop_loss=guarded.at("0.5"))
+        operator = Operator(guarded, life)
+        operator.broker.set_market(guarded.session.spec(SYMBOL), "no frame for 20 s")
+        guarded.tell(life, guarded.at("1"))
+        guarded.move("0.9")  # of which the feed knows nothing
+        await life.until(operator.is_done, "closed")
+        await guarded.until_closed(life)
+        (sale,) = guarded.sales
+        assert sale.price < guarded.at("0.9")
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
+def test_while_nobody_buys_the_stop_is_put_back_after_each_attempt(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life)
+        operator = Operator(guarded, life)
+        guarded.move("1", depth=D("0.001"))
+        guarded.tell(life, guarded.at("1.04"))
+        await life.until(lambda: not operator.is_done() and len(guarded.sales) > 0, "some of it sold")
+        await guarded.until_settled(life)
+        assert life.position > 0
+        guarded.check(life)
+
+    guarded.play(scenario)
