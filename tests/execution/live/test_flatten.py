@@ -73,6 +73,7 @@ def test_while_nobody_buys_the_stop_is_put_back_after_each_attempt(guarded: Guar
         guarded.move("1", depth=D("0.001"))
         guarded.tell(life, guarded.at("1.04"))
         await life.until(lambda: not operator.is_done() and len(guarded.sales) > 0, "some of it sold")
+        await life.until(lambda: {one.intent.kind for one in life.books.open.values()} == {"stop"}, "at rest")
         await guarded.until_settled(life)
         assert life.position > 0
         guarded.check(life)
