@@ -184,7 +184,7 @@ class RiskManager:
                 self._following = False
                 return False
             self._judge(self._trips.apply(event))
-        self._value(now_ns)
+        self.refresh(now_ns)  # a position that is closed needs no price any more
         return self._following
 
     def lost_broker(self) -> None:

@@ -141,5 +141,6 @@ def test_positions_are_closed_though_the_supervisor_is_killed_meanwhile_and_all_
     told = [(entry["action"], entry["subject"], entry["options"], entry["reason"]) for entry in audit]
     assert ("kill", "portfolio", {"on": "true", "flatten": "true"}, "enough") in told
     assert told[-1] == ("halted", "portfolio", {}, "all is closed")
-    assert daemon.api.post("/live/kill", on="false", reason="calm again")["active"]
+    released = daemon.api.post("/live/kill", on="false", reason="calm again")
+    assert released["active"], released["held_back_by"]
     assert live(daemon)["flatten"] is None

@@ -56,6 +56,15 @@ def test_an_old_mark_of_an_open_position_reduces_until_a_new_one_comes(desk: Des
     assert may_open(desk)
 
 
+def test_a_position_that_is_closed_needs_no_price_any_more(desk: Desk) -> None:
+    desk.know("8000", position(BTC, "20", "100"))
+    desk.sleep(31)
+    assert desk.risk.status.state == "REDUCING"
+    closing = intent("out", quantity="20", side="sell", role="exit")
+    assert desk.events(desk.broker.submitted(closing), desk.broker.filled(closing, "100"))
+    assert desk.risk.status.state == "ACTIVE"
+
+
 def test_a_position_that_was_never_priced_reduces(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "risk.json")
     desk.know("8000", position(BTC, "20", "100"))
