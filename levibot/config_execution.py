@@ -56,11 +56,8 @@ class LiveConfig(Section):
         30.0, description="Seconds between two comparisons with the exchange's orders, trades and balances."
     )
     unknown_after: Seconds = Field(
-        30.0, description="Seconds that an order whose answer was lost is asked for before its symbol is frozen."
+        30.0, description="Seconds that a lost order is asked for before it is believed that it never arrived."
     )
     deadman_grace: Annotated[float, Field(gt=0, le=5)] = Field(
         5.0, description="Seconds that the broker outlives the supervisor at most, to cancel entries."
-    )
-    cancel_all_after: bool = Field(
-        False, description="Also let the exchange cancel ALL orders of the account, stops too, if we fall silent."
     )

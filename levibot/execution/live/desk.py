@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 
-from levibot.bus.messages import Intent, MarketSpec, OrderEvent, OrderKind, Position, Role, Tick
+from levibot.bus.messages import Intent, MarketSpec, OrderKind, Position, Role, Tick
 from levibot.clock import boot_ns
 from levibot.errors import (
     BackOffError,
@@ -102,7 +102,7 @@ class SymbolDesk:
         return max(self.position.quantity + taken, ZERO)
 
     def quote(self) -> Quote | None:
-        """Best prices by the feed; None: it has none, or its newest is older than the account bears."""
+        """Best prices by the feed, however old they are: see `quote_age_s`; None: it has told none."""
         tick = self.tick
         if tick is None:
             return None
@@ -209,6 +209,8 @@ class SymbolDesk:
         DataStoreError
             The books cannot be used any more.
         """
+        if is_over(order):
+            return
         if self.posting.withhold(order):
             await self.tracker.cancel(order, f"{reason}; it was not sent yet")
         if is_over(order):
@@ -297,10 +299,6 @@ class SymbolDesk:
 
         await self.journal.write(submit)
         return made[-1]
-
-    def publish(self, events: list[OrderEvent]) -> None:
-        """Tell followers of events that were committed."""
-        self.journal.publish(events)
 
     # ------------------------------------------------------------------ what brings itself about
 

@@ -27,6 +27,7 @@ from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.precision import plain, size_refusal
 from levibot.execution.refusals import Refusal
+from levibot.execution.triggers import trigger_price
 
 _FIRST_PAUSE_NS = 1_000_000_000  # after an emergency exit that failed; doubled after each
 _LONGEST_PAUSE_NS = 60_000_000_000
@@ -278,7 +279,7 @@ class SpotProtection:
         intent, books = order.intent, self._desk.books
         tick = self._desk.tick
         if self._watch.is_reached(order) and tick is not None:
-            await self._fire(order, Decimal(repr(tick.last if tick.last > 0 else tick.bid)))
+            await self._fire(order, Decimal(repr(trigger_price(tick, intent.side))))
             return
         since = books.symbol_seq[intent.symbol]
         placement = Placement(

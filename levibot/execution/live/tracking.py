@@ -10,6 +10,7 @@ from levibot.execution.live.journal import Journal
 from levibot.execution.orders import TERMINAL_STATES, Order, OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.refusals import Refusal
+from levibot.execution.triggers import is_reached, trigger_price
 
 IN_DOUBT = frozenset({OrderState.SENT, OrderState.UNKNOWN})
 _EARLIER_MS = 60_000  # fills are asked for from this long before the order: clocks of an exchange differ
@@ -31,8 +32,7 @@ def may_be_filled(order: Order, tick: Tick) -> bool:
         return False
     sells = order.intent.side == "sell"
     if order.trigger:
-        price = tick.last if tick.last > 0 else tick.bid if sells else tick.ask
-        return price <= order.trigger if sells == (order.intent.kind == "stop") else price >= order.trigger
+        return is_reached(order.intent, order.trigger, trigger_price(tick, order.intent.side))
     if order.limit:
         return tick.bid >= order.limit or tick.last >= order.limit if sells else 0 < tick.ask <= order.limit
     return True

@@ -233,7 +233,7 @@ class LiveVenue:
     def _enter(self, desk: SymbolDesk, intent: Intent, order: Order) -> str | None:
         terms, grant = order.intent, intent.grant
         situation = self._situation(desk, terms)
-        reason = self._closed_to_entries(desk, terms) or market_refusal(terms, situation)
+        reason = self._closed_to_entries(desk) or market_refusal(terms, situation)
         reason = reason or self._grants.use(intent, terms.quantity, boot_ns())
         if reason or grant is None or situation.price is None:
             return reason or Refusal.NO_GRANT.because("an order that can open a position needs one")
@@ -250,7 +250,7 @@ class LiveVenue:
         cash = self._books.available_cash() / _dearer(terms)
         return Situation(desk.market, desk.position, price, cash, self._books.quote)
 
-    def _closed_to_entries(self, desk: SymbolDesk, terms: Intent) -> str:
+    def _closed_to_entries(self, desk: SymbolDesk) -> str:
         symbol, stale = desk.symbol, self._stale.get(desk.symbol, "")
         unready = self.unready(symbol) or self.account_unready()
         if unready:
