@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,14 +18,15 @@ from levibot.locations import KEY_VARIABLES
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, live_settings
 from tests.exchange.running import RunningExchange, running
-from tests.exchange.settings import KEY, SECRET, Settings
+from tests.exchange.settings import SECRET, Settings, account
 
 BTC = "BTC/USDT"
+KEY = f"loopback-{secrets.token_hex(6)}"  # on this machine one broker only may trade with a key
 
 
 @pytest.fixture
 def exchange() -> Iterator[RunningExchange]:
-    with running(Settings(symbols=(BTC,))) as exchange:
+    with running(Settings(accounts=[account("binance", KEY)], symbols=(BTC,))) as exchange:
         yield exchange
 
 

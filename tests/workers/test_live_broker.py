@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +17,13 @@ from levibot.locations import KEY_VARIABLES
 from levibot.supervisor.leash import Leash
 from tests.deadline import wait_for
 from tests.exchange.running import RunningExchange, running
-from tests.exchange.settings import KEY, SECRET, Settings
+from tests.exchange.settings import SECRET, Settings, account
 from tests.execution.examples import SYMBOL, entry, market
 from tests.workers.broker_house import House
 from workers.deadman import EXIT_CODE
 
 GRACE_S = 3.0
+KEY = f"loopback-{secrets.token_hex(6)}"  # on this machine one broker only may trade with a key
 
 
 class LiveHouse(House):
@@ -68,7 +70,7 @@ def _rules(exchange: Any) -> MarketSpec:
 
 @pytest.fixture
 def house(run_dir: Path) -> Iterator[LiveHouse]:
-    with running(Settings(symbols=(SYMBOL,), quotes_per_s=1.0)) as exchange:
+    with running(Settings(accounts=[account("binance", KEY)], symbols=(SYMBOL,), quotes_per_s=1.0)) as exchange:
         house = LiveHouse(run_dir, exchange)
         house.start()
         yield house
