@@ -22,7 +22,7 @@ from tests.market_live.world import fast, pace_of
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT", "BNB/USDT", "XRP/USDT")
 CASH = Decimal(10_000_000)
 _MARKET_SPEED = 300.0  # on paper a bar takes a fifth of a second: risk is asked once at each
-_EXCHANGE_SPEED = 30.0  # on the exchange two seconds
+_EXCHANGE_SPEED = 60.0  # on the exchange a second
 _KINDS = ("engine", "feed", "broker")
 
 

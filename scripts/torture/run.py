@@ -7,7 +7,10 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+import psutil
 
 from scripts.torture.audit import Findings, examine, is_settled, unprotected
 from scripts.torture.ground import SYMBOLS, Ground
@@ -23,7 +26,7 @@ BROAD: Mix = {"engine": 4, "broker": 4, "feed": 1, "supervisor": 2, "all": 2}
 _TRAPPED = 0.7  # of the kills of those who keep a journal
 _JOURNALS = ("engine", "broker", "supervisor")
 _FILLS_BETWEEN = 3
-_MOST_COMMITS = 12  # that a trapped process survives
+_MOST_COMMITS = 6  # that a trapped process survives
 _TRAP_S, _RECOVERY_S, _TRADING_S = 10.0, 90.0, 60.0
 
 
@@ -156,8 +159,11 @@ class Torture:
         return alive(pid)
 
     def _kill_all(self) -> None:
-        for process in self._daemon.processes():
-            os.kill(process.pid, signal.SIGKILL)
+        processes = self._daemon.processes()
+        self._random.shuffle(processes)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # it has died with the supervisor meanwhile
+                process.kill()
         assert self._daemon.process is not None
         self._daemon.process.wait(10)
 

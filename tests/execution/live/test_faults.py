@@ -8,33 +8,9 @@ import pytest
 
 from levibot.execution.orders import OrderState
 from levibot.execution.refusals import Refusal
-from tests.execution.live.house import CANCEL, LOOK, ORDER, SYMBOL, Hiding, LiveHouse
+from tests.execution.live.house import LOOK, ORDER, SYMBOL, Hiding, LiveHouse
 
-LOST: list[tuple[str, dict[str, Any]]] = [
-    ("lost_answer", {}),
-    ("html", {}),
-    ("truncated", {}),
-    ("bad_json", {}),
-]
 NEVER_TAKEN: list[tuple[str, dict[str, Any]]] = [("status", {"status": 503}), ("reset", {})]
-
-
-@pytest.mark.parametrize(("kind", "details"), LOST)
-def test_an_order_whose_answer_is_lost_is_filled_once(house: LiveHouse, kind: str, details: Any) -> None:
-    async def scenario() -> None:
-        life = await house.begin()
-        fault = house.exchange.arm(kind, ORDER, times=1, **details)
-        bought = life.submit(house.entry())
-        await life.until_over(bought)
-        assert fault.struck == 1
-        fault = house.exchange.arm(kind, ORDER, times=1, **details)
-        sold = life.submit(house.leave())
-        await life.until_over(sold)
-        assert fault.struck == 1
-        assert life.kinds(bought)[-1] == life.kinds(sold)[-1] == "Filled"
-        house.check(life)
-
-    house.play(scenario)
 
 
 @pytest.mark.parametrize(("kind", "details"), NEVER_TAKEN)
@@ -145,25 +121,6 @@ def test_no_such_order_said_once_is_no_absence(house: LiveHouse) -> None:
         assert hiding.times == 0
         assert "Unknown" in life.kinds(bought)
         assert life.kinds(bought)[-1] == "Filled"
-        house.check(life)
-
-    house.play(scenario)
-
-
-@pytest.mark.parametrize("kind", ["lost_answer", "html", "status", "reset"])
-def test_a_cancel_whose_answer_is_lost_is_confirmed_by_asking(house: LiveHouse, kind: str) -> None:
-    async def scenario() -> None:
-        life = await house.begin()
-        resting = life.submit(house.limit("0.9"))
-        await life.until(lambda: "Accepted" in life.kinds(resting))
-        fault = house.exchange.arm(kind, CANCEL, times=1)
-        life.venue.cancel(SYMBOL, resting)
-        await life.until_over(resting)
-        assert fault.struck == 1
-        assert life.kinds(resting) == [*life.kinds(resting)[:-1], "Cancelled"]
-        assert life.reason(resting).startswith(Refusal.REQUESTED)
-        (order,) = house.at_exchange(resting)
-        assert order.status == "canceled"
         house.check(life)
 
     house.play(scenario)
