@@ -8,6 +8,9 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 ARGS ?=
 ROWS ?=
+KILLS ?= 1000
+VENUE ?= paper
+SEED ?= 1
 # More than the cores of a small machine: the tests mostly wait.
 JOBS ?= 4
 DESTDIR ?=
@@ -16,7 +19,7 @@ DEPENDENCIES ?= yes
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev tools install-service uninstall-service run test test-long lint format type \
-	pytest bench bench-feed bench-long lock clean
+	pytest torture bench bench-feed bench-long lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -89,6 +92,9 @@ pytest: install-dev  ## Tests with branch coverage, child processes counted (ARG
 	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
+
+torture: install-dev  ## kill -9 at every moment and journal step while 5 symbols trade (KILLS=1000 VENUE=paper|binance|mexc SEED=1)
+	$(BIN)/python -m scripts.torture --venue $(VENUE) --kills $(KILLS) --seed $(SEED)
 
 bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (ROWS="bus kill" for some)
 	$(BIN)/python -m scripts.bench $(ROWS)

@@ -33,6 +33,7 @@ GROUPS = {
     "feed-load": "feed_load",
     "feed-kills": "feed_kills",
     "recovery": "recovery",
+    "torture": "torture",
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from scripts.torture.ground import Ground, live, paper
+from scripts.torture.ground import place
 from scripts.torture.report import show
 from scripts.torture.run import RunFailedError, Torture
 
@@ -31,7 +30,7 @@ def main(venue: str, kills: int, seconds: float, seed: int, folder: Path | None)
     """Torture a daemon."""
     console = Console()
     console.width = max(console.width, 150)
-    with tempfile.TemporaryDirectory(prefix="levi-") as name, _ground(venue, folder or Path(name), seed) as ground:
+    with tempfile.TemporaryDirectory(prefix="levi-") as name, place(venue, folder or Path(name), seed) as ground:
         torture, started = Torture(ground, seed, say=console.print), time.monotonic()
         try:
             findings = torture.run(kills, seconds)
@@ -40,12 +39,6 @@ def main(venue: str, kills: int, seconds: float, seed: int, folder: Path | None)
     took = time.monotonic() - started
     show(f"{len(torture.kills)} kills, {venue}, seed {seed}, {took:.0f} s", torture.kills, findings, console)
     raise SystemExit(1 if findings.violations else 0)
-
-
-def _ground(venue: str, folder: Path, seed: int) -> AbstractContextManager[Ground]:
-    if venue == "paper":
-        return paper(folder, seed)
-    return live(folder, seed, "mexc" if venue == "mexc" else "binance")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -117,3 +117,10 @@ def _settings(own: Mapping[str, Any]) -> dict[str, Any]:
         **{f"policy.{kind}.hang_after": 15.0 for kind in _KINDS},
         **own,
     }
+
+
+def place(venue: str, folder: Path, seed: int) -> AbstractContextManager[Ground]:
+    """``paper``, ``binance`` or ``mexc``."""
+    if venue == "paper":
+        return paper(folder, seed)
+    return live(folder, seed, "mexc" if venue == "mexc" else "binance")

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from scripts.torture.ground import Ground, live, paper
+from scripts.torture.ground import Ground, place
 from scripts.torture.run import Mix, Torture
 from scripts.torture.trap import Step
 
 QUICK: Mix = {"engine": 12, "broker": 12, "supervisor": 1}
 
 
-def torture(place: AbstractContextManager[Ground], kills: int) -> Torture:
+def torture(at: AbstractContextManager[Ground], kills: int) -> Torture:
     """Kill so often; nothing is lost, doubled, unknown or without protection."""
-    with place as ground:
+    with at as ground:
         run = Torture(ground, 5, QUICK)
         findings = run.run(kills)
         assert findings.violations == []
@@ -27,13 +27,13 @@ def torture(place: AbstractContextManager[Ground], kills: int) -> Torture:
 
 
 @pytest.mark.timeout(300)
-def test_fifty_kills_on_paper_lose_and_double_nothing(run_dir: Path) -> None:
-    run = torture(paper(run_dir, 5), 50)
+def test_fifty_two_kills_on_paper_lose_and_double_nothing(run_dir: Path) -> None:
+    run = torture(place("paper", run_dir, 5), 52)
     steps = Counter((kill.victim, kill.step) for kill in run.kills)
     for step in Step:
         assert steps["broker", step] + steps["engine", step], f"nobody died with {step.words}"
 
 
 @pytest.mark.timeout(300)
-def test_ten_kills_with_real_money_lose_and_double_nothing(run_dir: Path) -> None:
-    torture(live(run_dir, 5, "binance"), 10)
+def test_eight_kills_with_real_money_lose_and_double_nothing(run_dir: Path) -> None:
+    torture(place("binance", run_dir, 5), 8)

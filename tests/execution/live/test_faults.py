@@ -8,7 +8,7 @@ import pytest
 
 from levibot.execution.orders import OrderState
 from levibot.execution.refusals import Refusal
-from tests.execution.live.house import LOOK, ORDER, SYMBOL, Hiding, LiveHouse
+from tests.execution.live.house import CANCEL, LOOK, ORDER, SYMBOL, Hiding, LiveHouse
 
 NEVER_TAKEN: list[tuple[str, dict[str, Any]]] = [("status", {"status": 503}), ("reset", {})]
 
