@@ -104,9 +104,9 @@ class BrokerWorker(AsyncWorker):
             for reader in readers:
                 reader.close()
             self._link.close()
-            self._clients.close(0)
             if self._account is not None:
-                await self._account.close()
+                await self._account.close()  # first: what it does until then is still told
+            self._clients.close(0)
             if self._books is not None:
                 self._books.close()
 
