@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from levibot.bus.messages import ORDER_BOUNDS, OrderAccepted, OrderEvent, OrderSubmitted
+from levibot.bus.messages import ORDER_BOUNDS, OrderAccepted, OrderEvent, OrderSent, OrderSubmitted
 from levibot.observability.histogram import Histogram
 
 
@@ -21,7 +21,7 @@ class AcceptanceTimes(Histogram):
 
     def heard(self, event: OrderEvent, now_ns: int) -> None:
         """An event of an order; one that ended unaccepted is not counted."""
-        if isinstance(event, OrderSubmitted):
+        if isinstance(event, OrderSubmitted | OrderSent):
             return
         sent_ns = self._sent_ns.pop(event.client_id, None)
         if sent_ns is not None and isinstance(event, OrderAccepted):

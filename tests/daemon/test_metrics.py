@@ -152,10 +152,9 @@ def test_orders_and_the_time_that_they_take_are_shown(make_daemon: MakeDaemon) -
     daemon.wait(lambda: values(daemon, f"{name}_count", "symbol").get(BTC), "an accepted order", seconds=20)
     assert 0 < values(daemon, f"{name}_sum", "symbol")[BTC] < 10
     assert values(daemon, f"{name}_bucket", "le", symbol=BTC)["+Inf"] >= 1
-    orders = values(daemon, "levi_orders", "state")
-    assert orders["FILLED"] == 1
-    assert orders["REJECTED"] == 0
-    assert values(daemon, "levi_position", "symbol")[BTC] > 0
+    daemon.wait(lambda: values(daemon, "levi_orders", "state")["FILLED"] == 1, "the order to be filled")
+    assert values(daemon, "levi_orders", "state")["REJECTED"] == 0
+    daemon.wait(lambda: values(daemon, "levi_position", "symbol")[BTC] > 0, "the position in the engine's report")
     assert values(daemon, "levi_trades_total", "symbol")[BTC] == 1
     daemon.post("/engines/stop/BTC/USDT")
     assert values(daemon, "levi_position", "symbol")[BTC] > 0  # the broker's word, not the dead engine's

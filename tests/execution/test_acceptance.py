@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from levibot.bus.messages import OrderAccepted, OrderDenied, OrderSubmitted
+from decimal import Decimal
+
+from levibot.bus.messages import OrderAccepted, OrderDenied, OrderSent, OrderSubmitted
 from levibot.execution.acceptance import AcceptanceTimes
 from tests.execution.examples import SYMBOL, entry
 
@@ -25,6 +27,7 @@ def test_an_order_is_counted_when_it_is_accepted() -> None:
     times = AcceptanceTimes()
     times.sent("a", 10 * MS)
     times.heard(submitted("a"), 11 * MS)
+    times.heard(OrderSent(2, 2, SYMBOL, "a", 0, 0, Decimal(1)), 12 * MS)
     assert counted(times) == (0, 0.0)
     times.heard(accepted("a"), 13 * MS)
     assert counted(times) == (1, 0.003)
