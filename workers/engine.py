@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from functools import partial
 
 import msgspec
 import zmq
@@ -32,6 +33,7 @@ from levibot.engine import inputs
 from levibot.engine.commands import AskModel, AskRisk, CancelIntent, Command, Note, SendIntent
 from levibot.engine.core import DecisionCore
 from levibot.engine.recording import Recorder
+from levibot.equity.document import day_opening
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.broker_client import BrokerClient, Recovered
 from levibot.execution.ledger import Ledger
@@ -88,7 +90,8 @@ class Engine:
         self._status = runtime.status
         self._log = runtime.log
         self._ledger = ledger
-        self._books = LedgerPort(ledger, runtime.log, self._fail)
+        opening_of = partial(day_opening, spec.state_dir, spec.symbol)
+        self._books = LedgerPort(ledger, opening_of, runtime.log, self._fail)
         self._cycle_ns = int(spec.engine.cycle_interval * 1e9)
         self._timer_ns = boot_ns() + self._cycle_ns
         self._hole_told = True  # the first snapshot is no repair

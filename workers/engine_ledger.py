@@ -29,15 +29,24 @@ class LedgerPort:
     ----------
     ledger
         Of the symbol, open.
+    opening_of
+        What the symbol had earned when a day began, if that is recorded; asked for a ledger that was rebuilt.
     log
         Of the worker.
     fail
         Called with event and text of an error.
     """
 
-    def __init__(self, ledger: Ledger, log: Logger, fail: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        opening_of: Callable[[int], Decimal | None],
+        log: Logger,
+        fail: Callable[[str, str], None],
+    ) -> None:
         self.reconciled = False
         self._ledger = ledger
+        self._opening_of = opening_of
         self._log = log
         self._fail = fail
         self._words = "ok"
@@ -92,6 +101,7 @@ class LedgerPort:
             report,
             trade_count=self._ledger.trade_count,
             ledger=self._words,
+            ledger_aside=self._ledger.set_aside.name if self._ledger.set_aside else "",
             refused_writes=self._ledger.refused_writes,
         )
         if not self.reconciled:
@@ -114,7 +124,7 @@ class LedgerPort:
         if now_ns < self._unstorable_until_ns:
             return None
         try:
-            return self._ledger.daily_pnl(mark, event_ms)
+            return self._ledger.daily_pnl(mark, event_ms, self._opening_of)
         except DataStoreError as error:  # the day's first value could not be stored
             self._unstorable_until_ns = now_ns + _STORE_RETRY_NS
             self._fail("daily_pnl_not_stored", str(error))

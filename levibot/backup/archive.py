@@ -32,6 +32,8 @@ _MANIFEST: Final = "manifest.json"
 _FORMAT: Final = 1
 _NAME = re.compile(r"(ledgers/)?[A-Za-z0-9_-]+\.sqlite|[A-Za-z0-9_-]+\.jsonl?|instance")
 _OF_THIS_MACHINE = {"exchange-cooldown.json", "audit.jsonl"}  # not of the account
+_START = "`levibotctl start`, or `restart` while it runs, sets it aside and rebuilds it; then back up"
+_REMEDIES = {BROKER: "keep older backups: `levibotctl restore FILE` puts one back"}
 _LEVEL = 3  # of compression: the daemon wants the processor too
 _BLOCK = 1 << 20
 
@@ -110,6 +112,8 @@ def unpack(archive: Path, folder: Path) -> Manifest:
                 _write_checked(content, folder / file.name, file, archive)
             if missing:
                 raise BackupError(f"{archive}: {', '.join(missing)} is missing; use another backup")
+    except tarfile.ReadError as error:
+        raise BackupError(f"{archive}: is no backup, or damaged; use one that `levibotctl backup` made") from error
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise BackupError(f"{archive}: is no backup, or damaged ({error}); use another one") from error
     except OSError as error:
@@ -123,7 +127,10 @@ def _pack(state: Path, folder: Path, target: Path) -> Manifest:
     for name in _names(state):
         schema = None
         if name.endswith(".sqlite"):
-            schema = _copy(state / name, folder / name)
+            try:
+                schema = _copy(state / name, folder / name)
+            except CorruptStoreError as error:
+                raise CorruptStoreError(error.path, f"{error.reason}: {_REMEDIES.get(name, _START)}") from error
         else:
             (folder / name).write_bytes((state / name).read_bytes())
         files.append(_described(folder / name, name, schema))

@@ -14,18 +14,23 @@ from levibot.cli.target import Target, reasoned
 
 
 @click.command()
-@click.argument("place", metavar="FILE|FOLDER", type=click.Path(path_type=Path))
+@click.argument("written", metavar="FILE|FOLDER")
 @click.pass_obj
-def backup(target: Target, place: Path) -> None:
+def backup(target: Target, written: str) -> None:
     """Back up an account into one file, while it trades or not.
 
-    Orders, ledgers, risk and alerts. In a FOLDER the file is named after account and time. It holds no keys,
-    tokens or addresses, and no configuration, models, recordings or logs.
+    Orders, ledgers, risk and alerts. In a FOLDER, which must be there, the file is named after account and time;
+    a FILE is a name with a suffix, such as backup.tar.gz. It holds no keys, tokens or addresses, and no
+    configuration, models, recordings or logs.
     """
-    from levibot.backup.archive import pack
+    from levibot.backup.archive import BackupError, pack
     from levibot.config_file import load
 
-    state = load(target.config_path, os.environ).config.state_dir
+    state, place = load(target.config_path, os.environ).config.state_dir, Path(written)
+    if not place.is_dir() and (place.suffix == "" or written.endswith("/")):
+        raise BackupError(
+            f"{written}: no such folder; make it (`mkdir -p {written}`), or name a file, as {place}.tar.gz"
+        )
     if place.is_dir():
         place = place / f"levibot-{state.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     manifest = pack(state, place.absolute())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +44,16 @@ def complete_recorded(context: click.Context, parameter: click.Parameter, typed:
     return [CompletionItem(symbol) for symbol in sorted(found)]
 
 
+def _last(act: Callable[..., None]) -> Callable[..., None]:
+    """How many rows are printed; a table is short unless that is said, an export has all of them."""
+    told = f"Newest rows that are printed.  [default: {_SHOWN} in a table, all in an export]"
+    return click.option("--last", type=click.IntRange(1), help=told)(act)
+
+
 def _exported(act: Callable[..., None]) -> Callable[..., None]:
     """Symbols, and the forms in which what is found can be printed."""
-    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV for spreadsheets, all rows.")
-    as_json = click.option(
-        "--json", "form", flag_value="json", help="Print JSON, all rows; amounts are exact text."
-    )
+    as_csv = click.option("--csv", "form", flag_value="csv", help="Print CSV for spreadsheets.")
+    as_json = click.option("--json", "form", flag_value="json", help="Print JSON; amounts are exact text.")
     symbols = click.argument("symbols", nargs=-1, metavar="[SYMBOL]...", shell_complete=complete_recorded)
     return symbols(as_csv(as_json(click.pass_context(act))))
 
@@ -57,14 +61,14 @@ def _exported(act: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.option("--round-trips", is_flag=True, help="Whole positions, from opening to end, instead of fills.")
 @click.option("--since", help="UTC day or time, ISO 8601, of market time.")
-@click.option("--last", default=_SHOWN, show_default=True, help="Rows of the table.")
+@_last
 @_exported
 def trades(
     context: click.Context,
     symbols: tuple[str, ...],
     round_trips: bool,
     since: str | None,
-    last: int,
+    last: int | None,
     form: str | None,
 ) -> None:
     """Show what was bought and sold, fees, and the profit of each.
@@ -81,18 +85,22 @@ def trades(
     else:
         fills = [record for history in wanted for record in history.fills if record.event_ms >= since_ms]
         rows = [fill_row(record) for record in sorted(fills, key=lambda record: record.event_ms)]
-    _show("round_trips" if round_trips else "trades", rows, form, last)
-    _tell_troubles(context, records)
+    _show(context, records, "round_trips" if round_trips else "trades", rows, form, last)
 
 
 @click.command()
 @click.option("--open", "which", flag_value="open", default="open", help="Those that have not ended; the default.")
 @click.option("--all", "which", flag_value="all", help="Those of the past too.")
 @click.option("--since", help="UTC day or time, ISO 8601, of market time.")
-@click.option("--last", default=_SHOWN, show_default=True, help="Rows of the table.")
+@_last
 @_exported
 def orders(
-    context: click.Context, symbols: tuple[str, ...], which: str, since: str | None, last: int, form: str | None
+    context: click.Context,
+    symbols: tuple[str, ...],
+    which: str,
+    since: str | None,
+    last: int | None,
+    form: str | None,
 ) -> None:
     """Show orders, where they stand and why, stops and targets too."""
     from levibot.reports.rows import order_row
@@ -106,8 +114,7 @@ def orders(
         if order.event_ms >= since_ms
     ]
     rows = [order_row(order) for order in sorted(found, key=lambda order: order.event_ms)]
-    _show("orders", rows, form, last)
-    _tell_troubles(context, records)
+    _show(context, records, "orders", rows, form, last)
 
 
 @click.command()
@@ -125,8 +132,7 @@ def positions(context: click.Context, symbols: tuple[str, ...], everything: bool
     held = [history for history in wanted if history.tally.position.quantity or everything or symbols]
     marks = _marks(target) if any(history.tally.position.quantity for history in held) else {}
     rows = [position_row(history, marks.get(history.symbol)) for history in held]
-    _show("positions", rows, form, len(rows))
-    _tell_troubles(context, records)
+    _show(context, records, "positions", rows, form, None)
 
 
 def _read(target: Target, written: Sequence[str]) -> tuple[Records, list[SymbolHistory]]:
@@ -156,20 +162,24 @@ def _marks(target: Target) -> dict[str, Decimal]:
     return {entry["symbol"]: Decimal(str(entry["price"])) for entry in document["engines"] if entry["price"]}
 
 
-def _show(what: str, rows: Sequence[Row], form: str | None, last: int) -> None:
+def _show(
+    context: click.Context, records: Records, what: str, rows: Sequence[Row], form: str | None, last: int | None
+) -> None:
+    """Print rows, the newest of them if that was asked for; first what could not be read, and is not there."""
     from levibot.cli import export, money_view
 
-    if form == "json":
-        export.print_json(rows)
-    elif form == "csv":
-        export.print_csv(rows, money_view.COLUMNS[what].split())
-    else:
-        money_view.print_rows(what, rows[max(0, len(rows) - last) :], len(rows))
-
-
-def _tell_troubles(context: click.Context, records: Records) -> None:
-    troubles: Iterable[str] = records.troubles
-    for trouble in troubles:
+    for trouble in records.troubles:
         click.echo(f"Error: {trouble}", err=True)
+    if last is None and form is None and what != "positions":
+        last = _SHOWN
+    shown = rows[-last:] if last is not None else rows
+    if form == "json":
+        export.print_json(shown)
+    elif form == "csv":
+        export.print_csv(shown, money_view.COLUMNS[what].split())
+    elif rows or not records.unknown:
+        money_view.print_rows(what, shown, len(rows))
+    else:
+        click.echo(f"nothing could be read of {', '.join(records.unknown)}, so there may be {what} all the same")
     if records.troubles:
         context.exit(1)

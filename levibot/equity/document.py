@@ -52,6 +52,25 @@ def equity_document(state_dir: Path, days: int) -> Document:
         return _document(reader, days)
 
 
+def day_opening(state_dir: Path, symbol: str, day: int) -> Decimal | None:
+    """What a symbol had earned at 00:00 UTC of a day, counted from 1970-01-01; None: that was not recorded.
+
+    Raises
+    ------
+    DataStoreError
+        If the record cannot be read.
+    """
+    if not (state_dir / FILE).exists():
+        return None
+    with equity_reader(state_dir) as reader:
+        if not next(iter(reader.rows("SELECT 1 FROM days WHERE day = ?", day)), None):
+            return None
+        query = "SELECT realized, unrealized FROM day_symbols WHERE day = ? AND symbol = ?"
+        for realized, unrealized in reader.rows(query, day, symbol):
+            return Decimal(realized) + Decimal(unrealized)
+        return ZERO  # it had never been traded
+
+
 def _document(reader: StoreReader, days: int) -> Document:
     quote, generation = next(iter(reader.rows("SELECT quote, generation FROM account")), ("", ""))
     query = f"SELECT {VALUES} FROM points ORDER BY minute DESC LIMIT 1"
@@ -128,16 +147,21 @@ def _days(reader: StoreReader, quote: str, newest: Valuation, first_day: int) ->
 
 
 def _return(reader: StoreReader, start: Valuation, end: Valuation) -> Decimal:
-    """Time-weighted return: what was put in or taken out between two points counts from the later one on."""
+    """Time-weighted return: what was put in or taken out between two points counts from the later one on.
+
+    Where there was nothing, what is put in counts at once: it is what the first profit is measured on.
+    """
     query = "SELECT equity, funds FROM points WHERE minute > ? AND minute < ? ORDER BY minute"
     between: Sequence[tuple[Decimal, Decimal]] = []
     if end.funds != start.funds:
         between = [(Decimal(e), Decimal(f)) for e, f in reader.rows(query, start.minute, end.minute)]
     growth, (equity, funds) = Decimal(1), (start.equity, start.funds)
     for next_equity, next_funds in [*between, (end.equity, end.funds)]:
-        if equity <= 0:
-            return ZERO  # nothing was there to earn anything
-        growth *= (next_equity - (next_funds - funds)) / equity
+        moved = next_funds - funds
+        if equity > 0:
+            growth *= (next_equity - moved) / equity
+        elif equity + moved > 0:
+            growth *= next_equity / (equity + moved)
         equity, funds = next_equity, next_funds
     return growth - 1
 

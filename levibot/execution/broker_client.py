@@ -22,7 +22,8 @@ from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.acceptance import AcceptanceTimes
-from levibot.execution.ledger import Applied, Ledger, ReconcileOutcome, SequenceHoleError
+from levibot.execution.ledger import Applied, Ledger, SequenceHoleError
+from levibot.execution.ledger_state import ReconcileOutcome
 
 _ASK_AGAIN_NS = 500_000_000  # no answer came
 _NOT_READY_NS = 50_000_000  # the broker is there, and will be ready in a moment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -27,7 +27,7 @@ from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageEr
 from levibot.execution import ledger_state
 from levibot.execution.history import extended, verified
 from levibot.execution.ids import ClientId, new_generation
-from levibot.execution.ledger_state import LedgerState
+from levibot.execution.ledger_state import LedgerState, ReconcileOutcome
 from levibot.execution.orders import TERMINAL_STATES, IllegalTransitionError, OrderState, next_state
 from levibot.execution.position import ZERO, unrealized_pnl
 from levibot.execution.store import Store, set_aside
@@ -45,37 +45,6 @@ class Applied(NamedTuple):
 
     event: OrderEvent
     position: Position
-
-
-@dataclass(frozen=True)
-class ReconcileOutcome:
-    """What a reconciliation found.
-
-    Attributes
-    ----------
-    complete
-        The ledger knows all events now; if not, the others are to be asked for, and only `applied` counts.
-    applied
-        Events that the ledger had missed.
-    never_sent
-        Journaled orders that never reached the broker; they are closed now.
-    drift
-        Broker's position minus the ledger's; anything but 0 is a defect to be looked at.
-    broker_behind
-        The broker knows fewer events than the ledger: its database was replaced by an older or new one.
-    restored
-        The ledger had been put back from an older copy: from now on it counts under a new generation.
-    protective
-        Stop-loss and take-profit orders that rest in the broker.
-    """
-
-    complete: bool
-    applied: int
-    never_sent: list[str]
-    drift: Decimal
-    broker_behind: bool
-    restored: bool
-    protective: list[Intent]
 
 
 @dataclass
@@ -196,15 +165,20 @@ class Ledger:
         position = self._state.position
         return position.realized_pnl + (unrealized_pnl(position, mark) if mark is not None else ZERO)
 
-    def daily_pnl(self, mark: Decimal, event_ms: int) -> Decimal:
+    def daily_pnl(
+        self, mark: Decimal, event_ms: int, opening_of: Callable[[int], Decimal | None] = lambda _day: None
+    ) -> Decimal:
         """Profit since 00:00 UTC of the day of `event_ms`, against the last value before it.
 
-        The opening value is stored at the first call of a day, so a restart does not take it again.
+        The opening value is stored at the first call of a day, so a restart does not take it again. A ledger
+        that was rebuilt does not know it: `opening_of` is asked then, by the day since 1970-01-01.
         """
         total = self.total_pnl(mark)
         day = event_ms // _DAY_MS
         if day > self._state.day:
             opening = self._state.last_pnl if self._mark is None else self.total_pnl(self._mark)
+            if self._state.day < 0 and self._state.last_seq and (known := opening_of(day)) is not None:
+                opening = known
             with self._changing() as (connection, change):
                 change.state = replace(change.state, day=day, day_open_pnl=opening, last_pnl=total)
                 ledger_state.save(connection, change.state)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from levibot.bus.messages import Fill, Position, Side
+from levibot.bus.messages import Fill, Intent, Position, Side
 from levibot.execution.ids import new_generation
 from levibot.execution.position import after_fill, unrealized_pnl
 
@@ -117,6 +117,37 @@ class LedgerState:
         """State with funding counted in; `amount` is what the quote balance gained."""
         position = msgspec.structs.replace(self.position, realized_pnl=self.position.realized_pnl + amount)
         return replace(self, position=position, last_pnl=self.last_pnl + amount)
+
+
+@dataclass(frozen=True)
+class ReconcileOutcome:
+    """What a reconciliation found.
+
+    Attributes
+    ----------
+    complete
+        The ledger knows all events now; if not, the others are to be asked for, and only `applied` counts.
+    applied
+        Events that the ledger had missed.
+    never_sent
+        Journaled orders that never reached the broker; they are closed now.
+    drift
+        Broker's position minus the ledger's; anything but 0 is a defect to be looked at.
+    broker_behind
+        The broker knows fewer events than the ledger: its database was replaced by an older or new one.
+    restored
+        The ledger had been put back from an older copy: from now on it counts under a new generation.
+    protective
+        Stop-loss and take-profit orders that rest in the broker.
+    """
+
+    complete: bool
+    applied: int
+    never_sent: list[str]
+    drift: Decimal
+    broker_behind: bool
+    restored: bool
+    protective: list[Intent]
 
 
 def seed(connection: sqlite3.Connection, symbol: str, instance: str) -> None:

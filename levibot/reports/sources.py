@@ -9,16 +9,19 @@ from pathlib import Path
 
 from levibot.bus.codec import Decoder
 from levibot.bus.messages import Intent, OrderEvent
-from levibot.errors import DataStoreError, LeviBotError, MalformedMessageError
+from levibot.errors import CorruptStoreError, DataStoreError, LeviBotError, MalformedMessageError
 from levibot.execution import books_schema, ledger_state
 from levibot.execution.orders import OrderState
 from levibot.execution.position import ZERO
 from levibot.execution.reader import StoreReader
 from levibot.reports.history import SymbolHistory
 from levibot.reports.tally import AccountTally
+from levibot.symbols import on_disk
 
 BROKER = "broker.sqlite"
 LEDGERS = "ledgers"
+_RESTORE = "look after the disk, then put a backup in its place: `levibotctl restore FILE`"
+_REBUILD = "`levibotctl start`, or `restart` while it runs, rebuilds it from the broker's books"
 
 
 def broker_reader(state_dir: Path) -> StoreReader:
@@ -48,11 +51,14 @@ class Records:
         Asset in which the account is kept; empty if the broker's books cannot be read.
     troubles
         Files that could not be read, and what helps; the rest is here all the same.
+    unknown
+        Ledgers, by the names of their files, of whose symbols nothing is known for that.
     """
 
     histories: dict[str, SymbolHistory] = field(default_factory=dict)
     quote: str = ""
     troubles: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 def read_records(state_dir: Path) -> Records:
@@ -72,7 +78,7 @@ def read_records(state_dir: Path) -> Records:
                     books.setdefault(event.symbol, []).append(event)
                 terms = _orders(reader, "SELECT state, intent FROM orders WHERE open = 1")
         except LeviBotError as error:
-            records.troubles.append(f"{error}; shown is what the engines' ledgers know")
+            records.troubles.append(f"{error}; shown is what the engines' ledgers know{_remedy(error, _RESTORE)}")
             books, terms = {}, []
     books.pop("", None)  # events of the account, not of a symbol
     unsent: dict[str, list[tuple[Intent, OrderState]]] = {}
@@ -85,7 +91,13 @@ def read_records(state_dir: Path) -> Records:
                 if last_seq > len(books.setdefault(symbol, [])):
                     books[symbol] = list(decoded(reader, "SELECT body FROM events ORDER BY symbol_seq"))
         except LeviBotError as error:
-            records.troubles.append(str(error))
+            symbol = next((known for known in books if on_disk(known) == path.stem), "")
+            shown = (
+                f"{symbol} is shown as the broker's books know it" if symbol else "nothing is known of its symbol"
+            )
+            if not symbol:
+                records.unknown.append(path.stem)
+            records.troubles.append(f"{error}; {shown}{_remedy(error, _REBUILD)}")
     for symbol, events in sorted(books.items()):
         history = records.histories[symbol] = SymbolHistory(symbol)
         try:
@@ -98,6 +110,11 @@ def read_records(state_dir: Path) -> Records:
     for intent, _ in terms:
         records.histories[intent.symbol].note_terms(intent)
     return records
+
+
+def _remedy(error: LeviBotError, of_damage: str) -> str:
+    """What is wrong with a file that is not damaged, the error itself says."""
+    return f". {of_damage}" if isinstance(error, CorruptStoreError) else ""
 
 
 def decoded(reader: StoreReader, query: str, *arguments: object) -> Iterator[OrderEvent]:

@@ -101,6 +101,16 @@ def _unprotected(facts: Facts, _told: bool) -> Iterable[Finding] | None:
     ]
 
 
+def _ledger_damaged(facts: Facts, _told: bool) -> Iterable[Finding]:
+    for symbol, aside in facts.ledgers_aside.items():
+        yield Finding(
+            f"ledger_damaged:{symbol}",
+            "warning",
+            f"the ledger of {symbol} was damaged; it is set aside as {aside}, and rebuilt from the broker's books",
+            f"look after the disk; nothing is lost. `levibotctl restart {symbol}` ends this alert",
+        )
+
+
 def _kill_switch(facts: Facts, _told: bool) -> Iterable[Finding]:
     if "kill_switch" in facts.latches:
         reason = facts.latches["kill_switch"]
@@ -224,6 +234,7 @@ CONDITIONS = (
     Condition("frozen", after=2.0, calm=2.0, find=trading.frozen),
     Condition("drift", after=0.0, calm=2.0, find=trading.drift),
     Condition("not_reconciled", after=60.0, calm=5.0, find=trading.not_compared),
+    Condition("ledger_damaged", after=0.0, calm=0.0, find=_ledger_damaged),
     Condition("kill_switch", after=0.0, calm=0.0, find=_kill_switch),
     Condition("closing", after=30.0, calm=0.0, find=_closing),
     Condition("daily_stop", after=0.0, calm=0.0, find=_daily_stop),

@@ -44,6 +44,8 @@ class Facts:
         How the books stand to the exchange; None: on paper, or the broker does not tell now.
     latches
         Stops that hold until they are cleared, with their reasons.
+    ledgers_aside
+        Damaged ledgers that were set aside and rebuilt, by symbol.
     closing
         What the kill switch wants closed and is still open, by symbol, with what hinders; None: it wants nothing
         closed, or all is.
@@ -91,6 +93,7 @@ class Facts:
     unprotected: tuple[str, ...] | None = ()
     trading: LiveTradingReport | None = None
     latches: Mapping[str, str] = field(default_factory=dict)
+    ledgers_aside: Mapping[str, str] = field(default_factory=dict)
     closing: Mapping[str, str] | None = None
     risk_state: str = "ACTIVE"
     risk_reason: str = ""

@@ -103,6 +103,7 @@ class Lookout:
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
             trading=broker.live if isinstance(broker, BrokerReport) else None,
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
+            ledgers_aside=self._ledgers_aside(),
             closing=daemon.desk.orders.kill_left,
             risk_state=risk.status.state,
             risk_reason=risk.status.reason,
@@ -145,6 +146,14 @@ class Lookout:
             symbol: report.no_model
             for symbol, report in reports.items()
             if isinstance(report, EngineReport) and report.no_model and (trouble or report.missed_in_a_row != 1)
+        }
+
+    def _ledgers_aside(self) -> Mapping[str, str]:
+        reports = {symbol: self._report(worker.name) for symbol, worker in self._daemon.manager.engines.items()}
+        return {
+            symbol: report.ledger_aside
+            for symbol, report in reports.items()
+            if isinstance(report, EngineReport) and report.ledger_aside
         }
 
     def _notifier_trouble(self) -> str | None:

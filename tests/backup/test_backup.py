@@ -16,6 +16,7 @@ import pytest
 from levibot.backup.archive import BackupError, pack, unpack
 from levibot.backup.restore import restore
 from levibot.bus.messages import Reconciled
+from levibot.cli.app import ERROR, OK, run_command
 from levibot.clock import wall_ms
 from levibot.config import Config
 from levibot.errors import CorruptStoreError, FullDiskError, StopError
@@ -307,7 +308,7 @@ def test_a_damaged_ledger_is_rebuilt_and_a_damaged_account_refused(house: House,
 
 def test_a_damaged_database_is_named_and_not_backed_up(house: House, tmp_path: Path) -> None:
     (house.state / LEDGER).write_bytes(b"garbage" * 1000)
-    with pytest.raises(CorruptStoreError, match=r"BTC-USDT\.sqlite"):
+    with pytest.raises(CorruptStoreError, match=r"BTC-USDT\.sqlite.*damaged.*rebuilds it"):
         pack(house.state, tmp_path / "backup.tar.gz")
     assert not list(tmp_path.glob("*backup*"))
 
@@ -338,3 +339,16 @@ def test_what_is_not_of_the_account_is_not_in_it(house: House, tmp_path: Path) -
     folder.mkdir()
     unpack(tmp_path / "backup.tar.gz", folder)
     assert not [path for path in folder.rglob("*") if path.is_file() and b"secret" in path.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["backups", "backups/"])
+def test_a_folder_that_is_not_there_is_no_name_of_a_file(
+    house: House, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LEVIBOT_SUPERVISOR__DATA_DIR", str(house.config.supervisor.data_dir))
+    monkeypatch.chdir(tmp_path)
+    assert run_command(["backup", name]) == ERROR
+    assert "no such folder; make it" in capsys.readouterr().err
+    (tmp_path / "backups").mkdir()
+    assert run_command(["backup", name]) == OK
+    assert [path.suffixes for path in (tmp_path / "backups").iterdir()] == [[".tar", ".gz"]]

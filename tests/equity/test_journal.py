@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from levibot.equity.document import equity_document
+from levibot.equity.document import day_opening, equity_document
 from levibot.equity.journal import DAY_MS, FILE, MINUTES_KEPT, EquityJournal
 from levibot.equity.schema import MIGRATIONS
 from levibot.errors import CorruptStoreError, FullDiskError
@@ -155,6 +156,44 @@ def test_what_is_put_in_or_taken_out_is_no_profit(account: Account) -> None:
     expected = (D(10_098) / D(10_000)) * (D(101_098) / D(100_098)) - 1
     assert (day["moved"], day["pnl"]) == ("90000", "1098")
     assert abs(Decimal(day["return_ratio"]) - expected) < D("1e-9")
+    journal.close()
+
+
+def test_the_return_of_a_first_day_is_measured_on_what_was_put_in(tmp_path: Path) -> None:
+    books = Books(tmp_path / "broker.sqlite", "test", "USDT", D(0))
+    journal = EquityJournal(tmp_path)
+    journal.follow(MIDNIGHT, {})
+    with books.transaction(MIDNIGHT + MINUTE):
+        books.move_funds("USDT", D(5_000), "opening", "t-1")
+    journal.follow(MIDNIGHT + MINUTE, {})
+    with books.transaction(MIDNIGHT + 2 * MINUTE):
+        books.pay_funding(SYMBOL, D(-50), D(0), D(100))
+    journal.follow(MIDNIGHT + 2 * MINUTE, {})
+    (day,) = equity_document(tmp_path, 1)["days"]
+    assert (day["pnl"], day["moved"], day["return_ratio"]) == ("-50", "5000", "-0.01")
+    journal.close()
+    books.close()
+
+
+def test_a_rebuilt_ledger_goes_on_with_the_profit_of_the_day(account: Account) -> None:
+    journal = EquityJournal(account.folder)
+    account.price(100)
+    account.order(entry("1"))
+    journal.follow(account.event_ms, {SYMBOL: D(110)})
+    account.event_ms = MIDNIGHT
+    account.price(130)
+    account.order(entry("1"))
+    today = journal.day_pnl(journal.follow(account.event_ms, {SYMBOL: D(131)}))[SYMBOL]
+    account.ledger().close()
+    path = account.folder / "ledgers" / "BTC-USDT.sqlite"
+    spoil(path)
+    account.ledgers.clear()
+    account.settle(SYMBOL) if account.ledger().set_aside else pytest.fail("it was not damaged")
+    opening_of = partial(day_opening, account.folder, SYMBOL)
+    assert account.ledger().daily_pnl(D(131), account.event_ms, opening_of) == today
+    assert account.ledger().daily_pnl(D(131), account.event_ms) == today, "it is written down"
+    assert day_opening(account.folder, ETH, MIDNIGHT // DAY_MS) == 0, "not traded before"
+    assert day_opening(account.folder, SYMBOL, MIDNIGHT // DAY_MS + 1) is None
     journal.close()
 
 

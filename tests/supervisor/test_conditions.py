@@ -202,6 +202,11 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("clock behind", {"clock_offset": -2.5}, {"clock_skew": "warning"}),
     ("clock fine", {"clock_offset": 1.5, "kernel_error": 0.1}, {}),
     ("the kernel doubts the clock", {"kernel_error": 5.0}, {"clock_skew": "warning"}),
+    (
+        "a ledger was damaged and rebuilt",
+        {"ledgers_aside": {"BTC/USDT": "BTC-USDT.sqlite.corrupt-20260131T000000Z"}},
+        {"ledger_damaged:BTC/USDT": "warning"},
+    ),
     ("notifier", {"notifier_trouble": "line 2"}, {"notifier": "warning"}),
 ]
 

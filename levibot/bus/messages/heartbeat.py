@@ -29,6 +29,7 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     tick_latency_us: int  # newest tick: entered the machine → strategy called
     bar_ms: int | None  # opening time of the newest closed bar
     ledger: str = "ok"  # or what was wrong with it
+    ledger_aside: str = ""  # name of the damaged file in whose place a new one was rebuilt
     refused_messages: int = 0  # that did not decode, or made no sense
     prob_up: float | None = None  # newest probability of a rise, whatever the signal made of it
     model: str = ""  # name/version that gave the newest answer
