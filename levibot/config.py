@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from levibot.config_base import Fraction, Seconds, Section
+from levibot.config_base import Fraction, Seconds, Section, SettingsError
 from levibot.config_execution import CONFIRMATION, LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.config_risk import RiskConfig
@@ -248,17 +248,18 @@ class Config(Section):
         if self.mode != "live":
             return self
         if self.feed.source != "ccxt":
-            raise ValueError('mode = "live" needs [feed] source = "ccxt": the prices of that exchange')
+            raise _unfit("feed.source", 'mode = "live" needs [feed] source = "ccxt": the prices of that exchange')
         if self.live.confirm != CONFIRMATION:
-            raise ValueError(f'mode = "live" needs [live] confirm = "{CONFIRMATION}"')
+            raise _unfit("live.confirm", f'mode = "live" needs [live] confirm = "{CONFIRMATION}"')
         if self.live.credentials == "file" and self.live.credentials_file is None:
-            raise ValueError('[live] credentials = "file" needs credentials_file = "FILE"')
+            text = '[live] credentials = "file" needs credentials_file = "FILE"'
+            raise SettingsError(("live", "credentials_file"), ("live", "credentials"), text)
         swaps = [symbol for symbol in self.symbols if ":" in symbol]
         if swaps:
-            raise ValueError(f"{', '.join(swaps)}: live trading is for spot markets; name BASE/QUOTE")
+            raise _unfit("symbols", f"{', '.join(swaps)}: live trading is for spot markets; name BASE/QUOTE")
         quotes = sorted({symbol.partition("/")[2] for symbol in self.symbols})
         if len(quotes) > 1:
-            raise ValueError(f"symbols in {' and '.join(quotes)}: one account is kept in one quote asset")
+            raise _unfit("symbols", f"symbols in {' and '.join(quotes)}: one account is kept in one quote asset")
         return self
 
     def engine_of(self, symbol: str) -> EngineConfig:
@@ -316,3 +317,8 @@ class Config(Section):
     def log_dir(self) -> Path:
         """Folder of the log files."""
         return self.supervisor.data_dir / "logs"
+
+
+def _unfit(key: str, text: str) -> SettingsError:
+    """`key` does not go with real money."""
+    return SettingsError(tuple(key.split(".")), ("mode",), text)

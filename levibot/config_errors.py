@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from levibot.config import Config
+from levibot.config_base import SettingsError
 from levibot.config_environment import Override, key_paths
 
 _Location = tuple[str | int, ...]
@@ -41,6 +42,11 @@ class Source:
             return f"{self.path}:{line}"
         inside = [override for override in self.overrides if override.path[: len(location)] == location]
         return inside[0].variable if inside else str(self.path or "environment")
+
+    def place_of_either(self, location: _Location, because_of: _Location) -> str:
+        """The place of `location`, or where neither it nor its table is there, that of what asks for it."""
+        known = find_line(self.text, location) or any(o.path[:1] == location[:1] for o in self.overrides)
+        return self.place(location if known else because_of, None)
 
 
 def describe(error: ValidationError, source: Source) -> str:
@@ -118,12 +124,15 @@ def _sentence(detail: ErrorDetails, source: Source) -> str:
     location, node = _in_schema(detail["loc"])
     place = source.place(location, detail["input"])
     key = _dotted(location)
+    error = detail.get("ctx", {}).get("error")
+    if isinstance(error, SettingsError):
+        return f"{source.place_of_either(error.location, error.because_of)}: {_dotted(error.location)}: {error}"
     if not key:
-        return f"{place}: {detail['msg']}"
+        return f"{place}: {error or detail['msg']}"
     if detail["type"] == "extra_forbidden":
         return f"{place}: {key}: no such key; {_hint(location, node)}"
     if detail["type"] == "value_error":
-        return f"{place}: {key}: {detail['ctx']['error']}"
+        return f"{place}: {key}: {error}"
     expected = _expected(node) if node else detail["msg"]
     return f"{place}: {key}: expected {expected}, found {_shown(detail['input'])}"
 

@@ -11,7 +11,7 @@ from levibot.config import Config
 from levibot.config_execution import CONFIRMATION
 from levibot.config_file import load
 from levibot.errors import ConfigError
-from levibot.live_notice import live_notice
+from levibot.live_notice import live_notice, nothing_can_be_opened
 
 GOOD: dict[str, Any] = {
     "mode": "live",
@@ -31,6 +31,33 @@ def test_real_money_is_named_with_its_limits() -> None:
         assert text in notice
     assert "REAL MONEY" in config.disclosure
     assert config.state_dir.name == "live-binance-default"
+
+
+def test_that_nothing_will_be_opened_is_said_before_it_starts() -> None:
+    on_mexc = {**GOOD, "exchange": {"id": "mexc"}}
+    said = "mexc keeps no stops: none of the symbols will be entered"
+    assert f"NOTHING WILL BE OPENED: {said}" in live_notice(Config.model_validate(on_mexc))
+    emulated = {**on_mexc, "live": {**GOOD["live"], "allow_emulated_stops": True}}
+    for possible in (GOOD, emulated, {"exchange": {"id": "mexc"}, "feed": {"source": "ccxt"}}):
+        assert nothing_can_be_opened(Config.model_validate(possible)) == ""
+
+
+def test_what_does_not_go_with_real_money_is_named_with_its_line_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "supervisor.toml"
+    head = 'mode = "live"\nsymbols = ["BTC/USDT"]\nfeed.source = "ccxt"\n'
+    needs = f'live.confirm: mode = "live" needs [live] confirm = "{CONFIRMATION}"'
+
+    def refusal(text: str, **environ: str) -> str:
+        path.write_text(text)
+        with pytest.raises(ConfigError) as raised:
+            load(path, environ)
+        return str(raised.value)
+
+    assert refusal(f'{head}[live]\nconfirm = "yes"\n') == f"{path}:5: {needs}"
+    assert refusal(f'{head}[live]\ncapital = "5"\n') == f"{path}:4: {needs}"
+    assert refusal(head) == f"{path}:1: {needs}"
+    assert refusal('feed.source = "ccxt"\n', LEVIBOT_MODE="live") == f"LEVIBOT_MODE: {needs}"
+    assert "Value error" not in refusal(head)
 
 
 def test_of_paper_money_nothing_is_said() -> None:

@@ -179,7 +179,7 @@ class BrokerWorker(AsyncWorker):
 
     def _tell_hindrance(self, reason: str) -> None:
         status = self._runtime.status
-        status.waiting_for = f"account: {reason}" if reason else ""
+        status.waiting_for = reason
         if reason:
             status.last_error = reason[:500]
             self._log_limited("account_cannot_be_opened", reason)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from levibot.bus.messages import OrderEvent
-from levibot.errors import BackOffError, DataStoreError, LeviBotError, RetryError
+from levibot.errors import ConfigError, DataStoreError, ExchangeRefusedError, LeviBotError, UnfitKeyError
 from levibot.exchange.credentials import Credentials, read_credentials
 from levibot.exchange.failures import describe, redact
 from levibot.exchange.key_lock import KeyLock
@@ -16,13 +16,16 @@ from levibot.exchange.private import PrivateTrading
 from levibot.exchange.session import ExchangeSession
 from levibot.execution.books import Books
 from levibot.execution.grants import GrantBook
+from levibot.execution.hindrance import ACCOUNT, REFUSED
 from levibot.execution.live.account import Account
 from levibot.execution.live.journal import Journal
 from levibot.execution.live.protection import SpotProtection
 from levibot.execution.live.venue import LiveVenue
 from levibot.observability.logging import Logger
+from levibot.private_file import PrivateFileError
 from levibot.spec import WorkerSpec
 
+_FOR_A_PERSON = (ConfigError, ExchangeRefusedError, PrivateFileError, UnfitKeyError)
 _AGAIN_S, _MISTAKE_AGAIN_S = 2.0, 15.0  # after the exchange could not be asked; after what a person must mend
 
 
@@ -38,7 +41,7 @@ class LiveAccount:
     log
         Of the worker.
     tell
-        Told in words of what hinders; an empty text: nothing does.
+        Told in words of what hinders, with its kind (`levibot.execution.hindrance`); an empty text: nothing does.
     trouble
         Told in words of failures in the background that were survived.
 
@@ -89,12 +92,14 @@ class LiveAccount:
             try:
                 await self._attempt()
             except LeviBotError as error:
-                self._tell(str(error))
-                may_pass = isinstance(error, RetryError | BackOffError)
-                await asyncio.sleep(_AGAIN_S if may_pass else _MISTAKE_AGAIN_S)
+                is_refused = isinstance(error, _FOR_A_PERSON)
+                if is_refused:  # whoever has the right settings for this key must not wait for this broker
+                    await self._drop_key()
+                self._tell(f"{REFUSED if is_refused else ACCOUNT}{error}")
+                await asyncio.sleep(_MISTAKE_AGAIN_S if is_refused else _AGAIN_S)
             except Exception as error:  # noqa: BLE001 -- whatever it was, it is told, and tried again
                 redact(error, self._credentials.secrets if self._credentials else ())
-                self._tell(describe(error))
+                self._tell(f"{ACCOUNT}{describe(error)}")
                 await asyncio.sleep(_MISTAKE_AGAIN_S)
             else:
                 self.is_open = True
@@ -118,7 +123,7 @@ class LiveAccount:
         self._stream = asyncio.create_task(stream.run(), name="order stream")
 
     async def _drop_key(self) -> None:
-        """A person has put another key in the place of one that could not be used."""
+        """Forget a key that cannot be used, and let others have it."""
         if self._trading is not None:
             await self._trading.close()
             self._trading = None

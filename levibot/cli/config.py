@@ -15,6 +15,7 @@ from levibot.cli.target import Target
 from levibot.errors import ConfigError
 
 if TYPE_CHECKING:
+    from levibot.config import Config
     from levibot.config_file import LoadedConfig
     from levibot.config_market import ExchangeConfig
 
@@ -28,12 +29,11 @@ def config() -> None:
 @click.pass_obj
 def check(target: Target) -> None:
     """Tell whether the configuration is valid, strategies and what it names outside of it included."""
-    from levibot.cli.config_checks import doubts, faults
+    from levibot.cli.config_checks import doubts
 
     loaded = load_checked(target)
-    if found := list(faults(loaded.config)):
-        raise ConfigError("\n".join(found))
-    for warning in [*loaded.warnings, *doubts(loaded.config)]:
+    refuse_faults(loaded.config)
+    for warning in [*loaded.warnings, *doubts(loaded.config, os.environ)]:
         click.echo(f"Warning: {warning}", err=True)
     where = loaded.path or "the embedded defaults"
     changed = f", changed by {', '.join(o.variable for o in loaded.overrides)}" if loaded.overrides else ""
@@ -75,11 +75,23 @@ def load_checked(target: Target) -> LoadedConfig:
     ConfigError
         If they are wrong, or name a strategy that cannot be made, or recordings or an exchange that are not there.
     """
+    loaded = load_without_strategies(target)
+    _check_strategies(loaded.config, loaded.path)
+    return loaded
+
+
+def load_without_strategies(target: Target) -> LoadedConfig:
+    """The same, but that no code of the user's runs: a strategy that ends the process ends an engine alone.
+
+    Raises
+    ------
+    ConfigError
+        If the settings are wrong, or name recordings or an exchange that are not there.
+    """
     from levibot.config_file import load
     from levibot.exchange.names import check_source
 
     loaded = load(target.config_path, os.environ)
-    _check_strategies(loaded.config, loaded.path)
     if (path := loaded.config.feed.path) is not None and not path.exists():
         raise ConfigError(f"feed.path: {path} does not exist; correct it")
     try:
@@ -89,6 +101,20 @@ def load_checked(target: Target) -> LoadedConfig:
     except ConfigError as error:
         raise ConfigError(f"{loaded.path or 'environment'}: {error}") from error
     return loaded
+
+
+def refuse_faults(config: Config) -> None:
+    """Look at what the settings name outside of themselves.
+
+    Raises
+    ------
+    ConfigError
+        Of files and programs that are not there or not fit.
+    """
+    from levibot.cli.config_checks import faults
+
+    if found := list(faults(config)):
+        raise ConfigError("\n".join(found))
 
 
 def _check_reach(exchange_id: str, exchange: ExchangeConfig) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from levibot.alerting.pulse import heartbeat_url
 from levibot.alerting.secret_files import SecretFile
 from levibot.config import AlertsConfig, Config
 from levibot.errors import StopError
-from levibot.exchange.credentials import read_credentials
+from levibot.exchange.credentials import find_credentials, read_credentials
+from levibot.live_notice import nothing_can_be_opened
 from levibot.market.tape import recordings_folder
 from levibot.private_file import PrivateFileError
 
@@ -34,8 +35,21 @@ def faults(config: Config) -> Iterator[str]:
             yield str(error)
 
 
-def doubts(config: Config) -> Iterator[str]:
+def missing_key(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+    """What keeps a daemon from finding the account's key that gets this environment; a file is a fault already."""
+    if config.mode == "live" and config.live.credentials != "file":
+        try:
+            find_credentials(config.live, environ)
+        except StopError as error:
+            yield str(error)
+
+
+def doubts(config: Config, environ: Mapping[str, str]) -> Iterator[str]:
     """What works, but probably not as it is meant."""
+    for text in missing_key(config, environ):
+        yield f"{text}; a daemon that is started as this command was would refuse to start"
+    if nothing := nothing_can_be_opened(config):
+        yield nothing
     folder = config.models_dir
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

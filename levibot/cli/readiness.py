@@ -11,7 +11,8 @@ import click
 
 from levibot.api.client import ApiError, NotRunningError
 from levibot.cli.target import Target
-from levibot.errors import RetryError
+from levibot.errors import RetryError, StopError
+from levibot.execution.hindrance import ACCOUNT, REFUSED
 from levibot.market.states import FAILED, OPENING
 
 _POLL = 0.02
@@ -21,6 +22,10 @@ _NOT_WANTED = ("stopped", "stopping")
 
 class NotReadyError(RetryError):
     """The daemon runs, but some of it is not ready in time."""
+
+
+class AccountRefusedError(StopError):
+    """The account cannot be opened before a person has mended something; the text is the broker's reason."""
 
 
 def wait_until_ready(
@@ -46,6 +51,8 @@ def wait_until_ready(
     ------
     NotReadyError
         If some engines are not ready in time, or no market at all was opened; the text says which, and why.
+    AccountRefusedError
+        As soon as the broker says so.
     """
     end = time.monotonic() + timeout
     document: dict[str, Any] | None = None
@@ -56,6 +63,7 @@ def wait_until_ready(
             pause = max(_POLL, _PATIENCE * (time.monotonic() - asked))
             if latest is not None and is_ours(latest["daemon"]):
                 document = latest
+                _refuse_hopeless_account(document)
                 missing = _not_ready(document)
                 progress.show(len(_wanted(document)) - len(missing), len(_wanted(document)))
                 if all(_market_failed(engine) for engine in missing):
@@ -120,9 +128,25 @@ def _hopeless(engine: dict[str, Any], seconds: float) -> bool:
     return attempt is not None and attempt > time.time() + seconds
 
 
+def _refuse_hopeless_account(document: dict[str, Any]) -> None:
+    hindrance = _broker_waits_for(document)
+    if hindrance.startswith(REFUSED):
+        raise AccountRefusedError(f"the account is not traded: {hindrance.removeprefix(REFUSED)}")
+
+
+def _broker_waits_for(document: dict[str, Any]) -> str:
+    brokers = [worker for worker in document["workers"] if worker["name"] == "broker"]
+    return brokers[0]["waiting_for"] or "" if brokers else ""
+
+
 def _late(document: dict[str, Any] | None, timeout: float) -> str:
     if document is None:
         return f"the daemon does not answer after {timeout:g} s; see `levibotctl logs supervisor`"
+    hindrance = _broker_waits_for(document)
+    if hindrance.startswith(ACCOUNT):
+        why = "what the engines wait for is the broker's account"
+        hint = f"{why}: {hindrance.removeprefix(ACCOUNT)}; the daemon tries again; see `levibotctl logs broker`"
+        return f"after {timeout:g} s, {_explain(_not_ready(document))}\n{hint}"
     return f"after {timeout:g} s, {_explain(_not_ready(document))}"
 
 

@@ -7,17 +7,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from levibot.api.client import NotRunningError
 from levibot.cli.engines import for_each
-from levibot.cli.readiness import outcome, tell_failed_markets, wait_until_ready
+from levibot.cli.readiness import AccountRefusedError, outcome, tell_failed_markets, wait_until_ready
 from levibot.cli.target import Target, complete_symbol, reasoned
-from levibot.errors import StopError
+from levibot.errors import ConfigError, StopError
 from levibot.locations import make_private
 
+if TYPE_CHECKING:
+    from levibot.config import Config
+
 _LAST_LINES = 15
+_END_PATIENCE = 30.0  # seconds that the end of a daemon may take
+_BROKER_LOG = "`levibotctl logs broker`"
 
 
 @click.command()
@@ -54,6 +60,8 @@ def start(context: click.Context, symbols: tuple[str, ...], timeout: float) -> N
 def _start_daemon(target: Target, timeout: float) -> None:
     output = target.locations.log_dir / "daemon.out"
     _refuse_second(target)
+    config = _checked(target)
+    timeout += _announce(config)
     try:
         make_private(output.parent)
     except OSError as error:
@@ -74,8 +82,11 @@ def _start_daemon(target: Target, timeout: float) -> None:
         if process.poll() is not None:
             raise StopError(_last_words(target, process.returncode, output, offset))
 
-    timeout += _announce(target)
-    document = wait_until_ready(target, lambda daemon: daemon["pid"] == process.pid, check, timeout)
+    try:
+        document = wait_until_ready(target, lambda daemon: daemon["pid"] == process.pid, check, timeout)
+    except AccountRefusedError as error:
+        _end(process)
+        raise StopError(f"{error}\nnothing is left running; see {_BROKER_LOG}") from error
     took = time.monotonic() - began
     from levibot.cli.view import print_status
 
@@ -86,14 +97,33 @@ def _start_daemon(target: Target, timeout: float) -> None:
     tell_failed_markets(document)
 
 
-def _announce(target: Target) -> float:
+def _checked(target: Target) -> Config:
+    """The settings, if nothing is wrong with them that can be known before anything is started."""
+    from levibot.cli.config import load_without_strategies, refuse_faults
+    from levibot.cli.config_checks import missing_key
+
+    config = load_without_strategies(target).config
+    refuse_faults(config)
+    if missing := list(missing_key(config, os.environ)):
+        raise ConfigError("\n".join(missing))
+    return config
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the daemon as `levibotctl stop` would."""
+    process.terminate()
+    try:
+        process.wait(_END_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()  # its workers end with it
+        process.wait()
+
+
+def _announce(config: Config) -> float:
     """Say with what money it trades, and which model it makes first; the seconds that this may take."""
-    # Loaded while the daemon loads the same on another core.
-    from levibot.config_file import load
     from levibot.live_notice import live_notice
     from levibot.supervisor import first_model
 
-    config = load(target.config_path, os.environ).config
     if notice := live_notice(config):
         click.echo(notice)
     if not first_model.is_due(config):

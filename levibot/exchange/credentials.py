@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from levibot.config_execution import LiveConfig
 from levibot.errors import ConfigError
 from levibot.locations import KEY_VARIABLES
-from levibot.private_file import read_private
+from levibot.private_file import PrivateFileError, look_at, read_private
 
 KEY_VARIABLE, SECRET_VARIABLE, PASSWORD_VARIABLE = KEY_VARIABLES
 SYSTEMD_NAME = "exchange"  # of the credential in a unit
@@ -69,6 +70,35 @@ def read_credentials(config: LiveConfig, environ: Mapping[str, str]) -> Credenti
     return _from_systemd(environ)
 
 
+def find_credentials(config: LiveConfig, environ: Mapping[str, str]) -> None:
+    """Look whether the key is where the configuration says, and private; of a file nothing is read.
+
+    Parameters
+    ----------
+    config
+        Section ``[live]``.
+    environ
+        Variables of the process.
+
+    Raises
+    ------
+    ConfigError
+        If it is not there.
+    PrivateFileError
+        If the file is not private.
+    """
+    if config.credentials == "environment":
+        _from_environment(environ)
+    elif config.credentials == "systemd":
+        path = _systemd_path(environ)
+        if not os.access(path, os.R_OK):
+            raise _unreadable(path, "not there, or not for this user")
+    elif config.credentials_file is not None:
+        flaw = look_at(config.credentials_file, os.geteuid())
+        if flaw is not None:
+            raise PrivateFileError(f"live.credentials_file {config.credentials_file} {flaw}")
+
+
 def _from_environment(environ: Mapping[str, str]) -> Credentials:
     missing = [name for name in (KEY_VARIABLE, SECRET_VARIABLE) if not environ.get(name)]
     if missing:
@@ -81,20 +111,26 @@ def _from_environment(environ: Mapping[str, str]) -> Credentials:
 
 
 def _from_systemd(environ: Mapping[str, str]) -> Credentials:
+    path = _systemd_path(environ)
+    try:  # systemd sees to owner and mode, by an access list that looks like a mode for the group
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    return _parse(str(path), content)
+
+
+def _systemd_path(environ: Mapping[str, str]) -> Path:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
         raise ConfigError(
             '[live] credentials = "systemd" needs a unit with `LoadCredential=exchange:FILE`, which sets '
             "$CREDENTIALS_DIRECTORY"
         )
-    path = Path(folder, SYSTEMD_NAME)
-    try:  # systemd sees to owner and mode, by an access list that looks like a mode for the group
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); the unit needs `LoadCredential={SYSTEMD_NAME}:FILE`"
-        ) from error
-    return _parse(str(path), content)
+    return Path(folder, SYSTEMD_NAME)
+
+
+def _unreadable(path: Path, why: str | None) -> ConfigError:
+    return ConfigError(f"{path}: cannot be read ({why}); the unit needs `LoadCredential={SYSTEMD_NAME}:FILE`")
 
 
 def _parse(where: str, content: bytes) -> Credentials:

@@ -49,12 +49,22 @@ def _waiting_engines(facts: Facts, _told: bool) -> Iterable[Finding]:
     }
     if waiting:
         first, what = next(iter(waiting.items()))
+        if facts.account:  # whatever they ask for next, this is what keeps them
+            what = f"the broker's {facts.account}"
         yield Finding(
             "engine_waiting",
             "critical" if facts.held.intersection(waiting) else "warning",
             f"not ready for a minute: {_some(waiting, facts.engines)}; {first} waits for {what or 'its start'}",
             f"see `levibotctl status {first}` and `levibotctl logs {first}`",
         )
+
+
+def _all_ready(facts: Facts, _key: str) -> bool:
+    return 0 < facts.engines <= facts.ready
+
+
+def _equity_is_known(facts: Facts, _key: str) -> bool:
+    return facts.equity_known
 
 
 def _no_predictions(facts: Facts, _told: bool) -> Iterable[Finding]:
@@ -227,19 +237,20 @@ CONDITIONS = (
     Condition("market_halted", after=3.0, calm=5.0, find=market.halted_markets, surely_over=market.are_live),
     Condition("cool_down", after=0.0, calm=10.0, find=market.cool_down),
     Condition("recorder", after=0.0, calm=60.0, find=market.recorder),
-    Condition("engine_waiting", after=60.0, calm=5.0, find=_waiting_engines),
+    Condition("engine_waiting", after=60.0, calm=2.0, find=_waiting_engines, surely_over=_all_ready),
     Condition("no_predictions", after=30.0, calm=10.0, find=_no_predictions),
     Condition("inference", after=15.0, calm=5.0, find=_inference),
     Condition("unprotected", after=5.0, calm=2.0, find=_unprotected),
-    Condition("frozen", after=2.0, calm=2.0, find=trading.frozen),
-    Condition("drift", after=0.0, calm=2.0, find=trading.drift),
-    Condition("not_reconciled", after=60.0, calm=5.0, find=trading.not_compared),
+    Condition("account", after=5.0, calm=2.0, find=trading.account, surely_over=trading.account_is_open),
+    Condition("frozen", after=2.0, calm=2.0, find=trading.frozen, surely_over=trading.is_compared),
+    Condition("drift", after=0.0, calm=2.0, find=trading.drift, surely_over=trading.is_compared),
+    Condition("not_reconciled", after=60.0, calm=2.0, find=trading.not_compared, surely_over=trading.is_compared),
     Condition("ledger_damaged", after=0.0, calm=0.0, find=_ledger_damaged),
     Condition("kill_switch", after=0.0, calm=0.0, find=_kill_switch),
     Condition("closing", after=30.0, calm=0.0, find=_closing),
     Condition("daily_stop", after=0.0, calm=0.0, find=_daily_stop),
     Condition("reducing", after=120.0, calm=5.0, find=_reducing),
-    Condition("equity_unknown", after=60.0, calm=5.0, find=_equity_unknown),
+    Condition("equity_unknown", after=60.0, calm=2.0, find=_equity_unknown, surely_over=_equity_is_known),
     Condition("disk_low", after=0.0, calm=30.0, find=_disk_low),
     Condition("disk_full", after=0.0, calm=0.0, find=_disk_full),
     Condition("writes_refused", after=0.0, calm=0.0, find=_writes_refused),

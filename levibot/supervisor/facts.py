@@ -30,6 +30,8 @@ class Facts:
         A replay is over, so that silence is right.
     engines
         How many of them should run.
+    ready
+        How many of them are ready.
     waiting
         What each of them waits for that runs and is not ready.
     no_model
@@ -42,6 +44,9 @@ class Facts:
         Those of them that no stop covers; None: the broker does not tell now.
     trading
         How the books stand to the exchange; None: on paper, or the broker does not tell now.
+    account
+        Why the broker cannot open its account (`levibot.execution.hindrance`); empty if nothing hinders it, or on
+        paper; None: it does not tell now.
     latches
         Stops that hold until they are cleared, with their reasons.
     ledgers_aside
@@ -86,12 +91,14 @@ class Facts:
     live_source: bool = False
     feed_ended: bool = False
     engines: int = 0
+    ready: int = 0
     waiting: Mapping[str, str] = field(default_factory=dict)
     no_model: Mapping[str, str] = field(default_factory=dict)
     pool_trouble: str = ""
     held: frozenset[str] = frozenset()
     unprotected: tuple[str, ...] | None = ()
     trading: LiveTradingReport | None = None
+    account: str | None = ""
     latches: Mapping[str, str] = field(default_factory=dict)
     ledgers_aside: Mapping[str, str] = field(default_factory=dict)
     closing: Mapping[str, str] | None = None

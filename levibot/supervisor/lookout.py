@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from levibot.bus.messages import BrokerReport, EngineReport, NotifierReport, Report
 from levibot.clock import boot_ns, boot_seconds
+from levibot.execution.hindrance import ACCOUNT, REFUSED
 from levibot.market.states import STALE
 from levibot.supervisor.facts import Facts
 from levibot.supervisor.health import ErrorWindow
@@ -96,12 +97,14 @@ class Lookout:
             live_source=config.feed.source == "ccxt",
             feed_ended=feed is not None and feed.ended,
             engines=len(ages),
+            ready=sum(worker.wanted and worker.ready for worker in daemon.manager.engines.values()),
             waiting=self._waiting(),
             no_model=self._no_model(),
             pool_trouble=daemon.manager.pool_trouble(),
             held=frozenset(risk.portfolio.positions),
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
             trading=broker.live if isinstance(broker, BrokerReport) else None,
+            account=self._account(),
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
             ledgers_aside=self._ledgers_aside(),
             closing=daemon.desk.orders.kill_left,
@@ -136,6 +139,13 @@ class Lookout:
             for symbol, worker in self._daemon.manager.engines.items()
             if worker.wanted and worker.running and not worker.ready
         }
+
+    def _account(self) -> str | None:
+        worker = self._daemon.manager.workers.get("broker")
+        heartbeat = worker.life.heartbeat if worker is not None and worker.running else None
+        if heartbeat is None:
+            return None
+        return heartbeat.waiting_for if heartbeat.waiting_for.startswith((ACCOUNT, REFUSED)) else ""
 
     def _no_model(self) -> Mapping[str, str]:
         """One answer that was missed is no trouble, unless the pool says itself that it has none to give."""

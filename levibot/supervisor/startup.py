@@ -41,6 +41,7 @@ def _run(config_path: Path | None, service: dict[str, str], keys: dict[str, str]
     # Half a second of imports, while the forkserver does its own on another core.
     from levibot.config_file import load
     from levibot.errors import LeviBotError
+    from levibot.exchange.credentials import find_credentials
     from levibot.exchange.names import check_source
     from levibot.live_notice import live_notice
     from levibot.supervisor import first_model
@@ -50,6 +51,8 @@ def _run(config_path: Path | None, service: dict[str, str], keys: dict[str, str]
     try:
         loaded = load(config_path, os.environ)
         check_source(loaded.config.feed.source, loaded.config.exchange_id)
+        if loaded.config.mode == "live":
+            find_credentials(loaded.config.live, {**os.environ, **keys})
         lock = acquire(loaded.config.supervisor.data_dir / "supervisor.lock")
         if notice := live_notice(loaded.config):
             print(notice, flush=True)

@@ -5,9 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from levibot.bus.messages import LiveTradingReport
+from levibot.execution.hindrance import ACCOUNT, REFUSED
 from levibot.supervisor.facts import Facts, Finding
 
 _OLD_S = 300.0  # without a whole comparison
+
+
+def account(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    """The broker cannot open its account."""
+    if facts.account is None:
+        return None
+    if not facts.account:
+        return []
+    refused = facts.account.startswith(REFUSED)
+    reason = facts.account.removeprefix(REFUSED).removeprefix(ACCOUNT)
+    return [
+        Finding(
+            "account",
+            "critical" if refused or facts.held else "warning",
+            f"the account cannot be opened, and nothing is traded: {reason}",
+            "mend what it names; it is tried again by itself" if refused else "it is tried again by itself",
+        )
+    ]
+
+
+def account_is_open(facts: Facts, _key: str) -> bool:
+    """A broker that tells of its trading has opened it."""
+    return facts.account == "" and facts.trading is not None
+
+
+def is_compared(facts: Facts, key: str) -> bool:
+    """The account has been compared a moment ago, and nothing came of it that this key tells of."""
+    report = facts.trading
+    if report is None or report.reconciled_s is None or report.reconciled_s >= _OLD_S:
+        return False
+    name, _, item = key.partition(":")
+    return item not in {"frozen": report.frozen, "drift": report.drift}.get(name, {})
 
 
 def _told(

@@ -7,6 +7,7 @@ import tomllib
 
 import pytest
 
+from levibot.config_execution import CONFIRMATION
 from levibot.config_file import load
 from tests.cli.conftest import Place
 
@@ -136,3 +137,47 @@ def test_config_show_gives_a_file_with_the_same_meaning(place: Place) -> None:
 
 def test_config_schema_is_json(place: Place) -> None:
     assert json.loads(place.ctl("config", "schema").stdout)["title"] == "supervisor.toml"
+
+
+LIVE = """mode = "live"
+symbols = ["BTC/USDT"]
+[supervisor]
+data_dir = "data"
+[exchange]
+id = "mexc"
+[feed]
+source = "ccxt"
+[live]
+"""
+CONFIRMED = f'confirm = "{CONFIRMATION}"\n'
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ('confirm = "yes"\n', 'supervisor.toml:10: live.confirm: mode = "live" needs [live] confirm'),
+        (CONFIRMED, "needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET"),
+        (f'{CONFIRMED}credentials = "systemd"\n', "LoadCredential=exchange:FILE"),
+        (f'{CONFIRMED}credentials = "file"\ncredentials_file = "gone"\n', "gone cannot be read"),
+        (f'{CONFIRMED}credentials = "file"\ncredentials_file = "key"\n', "has mode 0644: others can use it"),
+    ],
+)
+def test_start_launches_nothing_that_cannot_trade(place: Place, settings: str, words: str) -> None:
+    place.config.write_text(LIVE + settings)
+    key = place.config.parent / "key"
+    key.write_text('key = "12345678"\nsecret = "12345678"\n')
+    key.chmod(0o644)
+    done = place.ctl("start")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert words in done.stderr
+    assert not place.data.exists(), "nothing was started"
+
+
+def test_config_check_doubts_what_another_environment_may_have(place: Place) -> None:
+    place.config.write_text(LIVE + CONFIRMED)
+    done = place.ctl("config", "check")
+    assert done.returncode == 0
+    assert "needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET" in done.stderr
+    assert "mexc keeps no stops: none of the symbols will be entered" in done.stderr
+    done = place.ctl("config", "check", LEVIBOT_API_KEY="12345678", LEVIBOT_API_SECRET="12345678")
+    assert "LEVIBOT_API_KEY" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 import sys
@@ -136,13 +137,34 @@ def test_without_the_confirmation_nothing_starts(live: DaemonUnderTest) -> None:
     assert f'needs [live] confirm = "{CONFIRMATION}"' in done.stderr
 
 
-def test_a_key_that_is_missing_is_named_and_nothing_is_traded(
+def test_a_daemon_without_its_key_ends_before_it_starts_anything(live: DaemonUnderTest) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "levibot", "-c", str(live.config)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=Path.cwd(),
+    )
+    assert done.returncode == 1
+    assert "needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET" in done.stderr
+    assert not live.state.exists()
+
+
+def test_a_key_that_the_exchange_refuses_is_told_at_once_and_nothing_is_left_running(
     live: DaemonUnderTest, exchange: RunningExchange
 ) -> None:
-    live.start(ready=False)
-    live.wait(
-        lambda: "needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET" in live.worker("broker")["waiting_for"],
-        "the broker to say what it lacks",
-        seconds=20,
+    wrong = dict(zip(KEY_VARIABLES, (KEY, SECRET[::-1]), strict=False))
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("levibotctl")), "-c", str(live.config), "start", "--timeout", "80"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **wrong},
     )
+    assert done.returncode == 1
+    assert "the account is not traded: binance does not accept key" in done.stderr
+    assert "nothing is left running" in done.stderr
+    assert "after 80 s" not in done.stderr
+    assert live.processes() == []
     assert orders(exchange) == []

@@ -14,8 +14,9 @@ import pytest
 
 from levibot.config_execution import LiveConfig
 from levibot.errors import ConfigError
-from levibot.exchange.credentials import SYSTEMD_NAME, Credentials, read_credentials
+from levibot.exchange.credentials import SYSTEMD_NAME, Credentials, find_credentials, read_credentials
 from levibot.exchange.key_lock import KeyInUseError, KeyLock
+from levibot.locations import KEY_VARIABLES
 from levibot.private_file import PrivateFileError
 
 KEY, SECRET, PASSWORD = "k3yk3yk3y", "s3cr3ts3cr3t", "p4ssw0rd"
@@ -88,6 +89,28 @@ def test_a_key_is_read_from_a_credential_of_systemd(tmp_path: Path) -> None:
     (tmp_path / "exchange").write_text(f'{FILE}password = "{PASSWORD}"\n')
     (tmp_path / "exchange").chmod(0o440)  # as systemd shows its access list
     assert read_credentials(config, environ) == Credentials(KEY, SECRET, PASSWORD)
+
+
+def test_a_key_is_found_without_being_read(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    at_path = LiveConfig(credentials="file", credentials_file=path)
+    with pytest.raises(PrivateFileError, match=rf"credentials_file {path} cannot be read"):
+        find_credentials(at_path, {})
+    path.write_text("not looked at")
+    path.chmod(0o644)
+    with pytest.raises(PrivateFileError, match=f"mode 0644: others can use it; `chmod 600 {path}`"):
+        find_credentials(at_path, {})
+    path.chmod(0o600)
+    find_credentials(at_path, {})
+    with pytest.raises(ConfigError, match="needs LEVIBOT_API_KEY and LEVIBOT_API_SECRET"):
+        find_credentials(LiveConfig(), {})
+    find_credentials(LiveConfig(), dict(zip(KEY_VARIABLES, (KEY, SECRET), strict=False)))
+    systemd = LiveConfig(credentials="systemd")
+    for environ in ({}, {"CREDENTIALS_DIRECTORY": str(tmp_path)}):
+        with pytest.raises(ConfigError, match="LoadCredential=exchange:FILE"):
+            find_credentials(systemd, environ)
+    (tmp_path / "exchange").touch(mode=0o440)
+    find_credentials(systemd, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
 def test_no_text_of_a_key_tells_it() -> None:

@@ -28,6 +28,9 @@ def trading(**changed: Any) -> LiveTradingReport:
 
 
 ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("an account that cannot be reached", {"account": "account: no answer"}, {"account": "warning"}),
+    ("one that is refused", {"account": "account refused: a wrong secret"}, {"account": "critical"}),
+    ("a broker that says nothing of its account", {"account": None}, {}),
     ("all is well", {"market_ages": {"BTC/USDT": 1.0, "ETH/USDT": 1.0}, "market_limits": MARKETS}, {}),
     (
         "one market is silent",
@@ -360,3 +363,36 @@ def test_alerts_about_engines_name_reason_engines_and_remedy() -> None:
         "no prediction for 4 of 5 engines (A/B, C/D, E/F, …), so nothing is opened: no model yet"
     )
     assert "`levibotctl train`" in silent.remedy
+
+
+def test_a_refused_key_is_told_with_its_reason_and_engines_do_not_name_another() -> None:
+    refused = "account refused: binance does not accept key 1234: Invalid signature"
+    told = only(Facts(account=refused))
+    assert told.message == (
+        "the account cannot be opened, and nothing is traded: binance does not accept key 1234: Invalid signature"
+    )
+    assert told.remedy.startswith("mend what it names")
+    (waiting,) = WAITING.find(Facts(engines=1, waiting={"BTC/USDT": "feed"}, account=refused), False) or []
+    assert f"BTC/USDT waits for the broker's {refused}" in waiting.message
+
+
+WAITING = next(row for row in CONDITIONS if row.name == "engine_waiting")
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "over"),
+    [
+        ("engine_waiting", {"engines": 2, "ready": 1}, {"engines": 2, "ready": 2}),
+        ("equity_unknown", {"equity_known": False}, {"equity_known": True}),
+        ("account", {"account": ""}, {"account": "", "trading": trading()}),
+        ("not_reconciled", {"trading": trading(reconciled_s=None)}, {"trading": trading()}),
+        ("drift:BTC", {"trading": trading(drift={"BTC": "0.1 less"})}, {"trading": trading()}),
+        ("frozen:BTC/USDT", {"trading": trading(frozen={"BTC/USDT": "why"})}, {"trading": trading()}),
+    ],
+)
+def test_what_a_life_before_raised_ends_when_it_is_known_to_be_over(
+    key: str, before: dict[str, Any], over: dict[str, Any]
+) -> None:
+    condition = next(row for row in CONDITIONS if row.name == key.partition(":")[0])
+    assert not condition.surely_over(Facts(**before), key)
+    assert condition.surely_over(Facts(**over), key)
