@@ -135,7 +135,7 @@ def _refuse_hopeless_account(document: dict[str, Any]) -> None:
 
 
 def _broker_waits_for(document: dict[str, Any]) -> str:
-    brokers = [worker for worker in document["workers"] if worker["name"] == "broker"]
+    brokers = [worker for worker in document["workers"] if worker["worker"] == "broker"]
     return brokers[0]["waiting_for"] or "" if brokers else ""
 
 
