@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 _NAMES = {"stop": "stop", "take_profit": "target", "trailing_stop": "trailing stop"}
@@ -14,10 +15,13 @@ def in_words(holding: Mapping[str, Any], *, ends: bool) -> str:
     Parameters
     ----------
     holding
-        ``symbol``, ``quantity`` and ``protection``, as the daemon's documents have them.
+        ``symbol``, ``quantity``, ``protection`` and ``dust``, as the daemon's documents have them.
     ends
         Whether the broker ends too, so that nobody watches what it keeps.
     """
+    held = f"{holding['symbol']} {_amount(holding['quantity'], '+')}"
+    if holding["dust"]:
+        return f"{held}, dust: too small to be sold"
     watched = "kept by the broker, NOT watched until the next start" if ends else "watched by the broker"
     protection = [
         f"{' and '.join(_order(order) for order in orders)} {where}"
@@ -28,7 +32,7 @@ def in_words(holding: Mapping[str, Any], *, ends: bool) -> str:
         if orders
     ]
     words = ", ".join(protection) or "NOT protected by any order"
-    return f"{holding['symbol']} {holding['quantity']:+g}, {words}"
+    return f"{held}, {words}"
 
 
 def list_in_words(holdings: Iterable[Mapping[str, Any]], *, ends: bool) -> str:
@@ -37,5 +41,11 @@ def list_in_words(holdings: Iterable[Mapping[str, Any]], *, ends: bool) -> str:
 
 
 def _order(order: Mapping[str, Any]) -> str:
-    at = f" at {order['trigger_price']:g}" if order["trigger_price"] is not None else ""
-    return f"{_NAMES.get(order['kind'], order['kind'])} of {order['quantity']:g}{at}"
+    at = f" at {_amount(order['trigger_price'])}" if order["trigger_price"] is not None else ""
+    return f"{_NAMES.get(order['kind'], order['kind'])} of {_amount(order['quantity'])}{at}"
+
+
+def _amount(number: float, sign: str = "") -> str:
+    """All digits, without an exponent."""
+    text = format(Decimal(repr(number)), f"{sign}f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

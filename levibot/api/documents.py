@@ -178,6 +178,7 @@ class HoldingForm(_Form):
     quantity: float = Field(description="Signed amount of the base asset.")
     entry_price: float
     protection: list[ProtectionForm]
+    dust: bool = Field(description="It is too small to be sold.")
 
 
 class StatusForm(_Form):

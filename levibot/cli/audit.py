@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,22 +13,41 @@ import click
 from levibot.api.client import NotRunningError
 from levibot.cli.target import Target
 
+_MOST = 1_000  # that the daemon tells at once
+_COLUMNS = ("time", "name", "way", "address", "action", "subject", "options", "reason", "outcome")
+
 
 @click.command()
-@click.option("-n", "count", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Newest entries.")
-@click.option("--json", "as_json", is_flag=True, help="Print the document of the HTTP interface.")
+@click.option(
+    "-n", "count", type=click.IntRange(1, _MOST), help="Newest entries.  [default: 50; all with --since]"
+)
+@click.option("--since", help="UTC day or time, ISO 8601; entries from then on.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV for spreadsheets.")
+@click.option("--json", "form", flag_value="json", help="Print the document of the HTTP interface.")
 @click.pass_obj
-def audit(target: Target, count: int, as_json: bool) -> None:
+def audit(target: Target, count: int | None, since: str | None, form: str | None) -> None:
     """Show what operators did, when, and why.
 
+    Also stops that risk set or cleared by itself; orders that the daemon made are in `levibotctl orders --all`.
     Times are UTC. Works without a running daemon too.
     """
+    count = count or (50 if since is None else _MOST)
     try:
         found = target.client().get(f"/audit?count={count}")
     except NotRunningError:
         found = _read(target, count)
-    if as_json:
+    if since is not None:
+        from levibot.market.source import parse_time
+
+        first = datetime.fromtimestamp(parse_time(since, "--since") / 1000, UTC)
+        found["entries"] = [entry for entry in found["entries"] if datetime.fromisoformat(entry["at"]) >= first]
+    if form == "json":
         click.echo(json.dumps(found, indent=2))
+        return
+    if form == "csv":
+        from levibot.cli.export import print_csv
+
+        print_csv(map(_row, found["entries"]), _COLUMNS)
         return
     for entry in found["entries"]:
         click.echo(_line(entry))
@@ -45,6 +65,11 @@ def _read(target: Target, count: int) -> dict[str, Any]:
 
     path = load(target.config_path, os.environ).config.state_dir / AUDIT_FILE
     return {"entries": read_entries(path, count), "unwritten": 0, "lost": 0}
+
+
+def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
+    who = {name: entry["who"].get(name) for name in ("name", "way", "address")}
+    return {**who, "time": entry["at"], **{name: entry[name] for name in _COLUMNS[4:]}}
 
 
 def _line(entry: Mapping[str, Any]) -> str:

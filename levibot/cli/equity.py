@@ -26,14 +26,17 @@ def equity(target: Target, days: int, points: bool, form: str | None) -> None:
     from levibot.cli import equity_view, export
     from levibot.equity.document import equity_document
 
-    document = equity_document(configuration(target).state_dir, days)
+    config = configuration(target)
+    document = equity_document(config.state_dir, days)
     told = {name: _dated(part) for name, part in document.items()}
     if form == "json":
         export.print_json(told)
     elif form == "csv":
         export.print_csv(*((told["points"], equity_view.POINTS) if points else (told["days"], equity_view.DAYS)))
     else:
-        equity_view.print_equity(told, points=points)
+        equity_view.print_equity(
+            told, points=points, capital=config.live.capital if config.mode == "live" else None
+        )
 
 
 def _dated(part: Any) -> Any:

@@ -56,8 +56,18 @@ _POINT_CELLS = {
 }
 
 
-def print_equity(document: Mapping[str, Any], *, points: bool) -> None:
-    """Print the curve, or days and symbols; what was put in and taken out below."""
+def print_equity(document: Mapping[str, Any], *, points: bool, capital: Decimal | None) -> None:
+    """Print the curve, or days and symbols; what was put in and taken out below.
+
+    Parameters
+    ----------
+    document
+        As `equity_document` makes it, with times as text.
+    points
+        The curve instead of days.
+    capital
+        Most that is counted as LeviBot's; None: all.
+    """
     console, now = stdout_console(), document["now"]
     if now is None:
         console.print("nothing is recorded yet; the daemon records a point a minute of market time")
@@ -70,6 +80,9 @@ def print_equity(document: Mapping[str, Any], *, points: bool) -> None:
     for move in document["moves"]:
         amount = Decimal(move["amount"])
         console.print(Text(f"{move['time'][:19].replace('T', ' ')}  {move['kind']} {amount:+f} {move['asset']}"))
+    if document["moves"] and capital is not None:
+        words = f"of what was moved, that is counted which lies within [live] capital = {capital:f}"
+        console.print(Text(words, style="dim"))
     profit = Decimal(now["equity"]) - Decimal(now["funds"])
     console.print(
         Text.assemble(

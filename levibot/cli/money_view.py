@@ -12,7 +12,7 @@ from rich.text import Text
 
 from levibot.cli.fitting_table import FittingTable
 from levibot.cli.view import duration, stdout_console
-from levibot.reports.rows import protection_text
+from levibot.reports.rows import exact, protection_text
 
 Row = Mapping[str, Any]
 Cell = Callable[[Row], RenderableType]
@@ -34,7 +34,7 @@ COLUMNS: dict[str, str] = {
     ),
     "positions": (
         "symbol quantity entry_price mark unrealized_pnl realized_pnl fees fees_by_asset funding opened_at "
-        "protection"
+        "protection dust"
     ),
 }
 
@@ -101,7 +101,7 @@ def short_cell(name: str) -> Cell:
         if text is None:
             return Text("–")
         number = Decimal(text)
-        short = f"{number:,.2f}" if abs(number) >= 1000 else f"{number:.6g}"
+        short = f"{number:,.2f}" if abs(number) >= 1000 else exact(Decimal(f"{number:.6g}")) or "0"
         return Text(short if len(short) < len(text) else text)
 
     return cell
@@ -134,6 +134,8 @@ def _why(row: Row) -> Text:
 
 
 def _protected(row: Row) -> Text:
+    if row["dust"]:
+        return Text("dust: too small to be sold", style="dim")
     if not row["protection"]:
         return Text("nothing rests", style="bold red") if row["quantity"] != "0" else Text("–")
     return Text("\n".join(map(protection_text, row["protection"])))
@@ -161,6 +163,7 @@ _VIEWS = {
     ),
     "round_trips": _View(
         {
+            "closed (UTC)": time_cell("closed_at"),
             "opened (UTC)": time_cell("opened_at"),
             "symbol": text_cell("symbol"),
             "side": text_cell("side"),
@@ -174,7 +177,7 @@ _VIEWS = {
             "remainder": lambda row: Text("–" if row["remainder"] == "0" else row["remainder"]),
         },
         ("symbol", "side", "ended by"),
-        ("remainder", "duration", "quantity"),
+        ("remainder", "duration", "opened (UTC)", "quantity"),
         "no round trip has ended",
         ("pnl",),
     ),

@@ -49,8 +49,7 @@ def reset_day(target: Target) -> None:
 
 def _lines(summary: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]:
     state = click.style(summary["state"], fg=_COLOURS[summary["state"]], bold=True)
-    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(summary["since_ms"] / 1000))
-    yield f"{state} since {since}{': ' + summary['reason'] if summary['reason'] else ''}"
+    yield f"{state} since {_time(summary['since_ms'])}{': ' + summary['reason'] if summary['reason'] else ''}"
     if live["kill_switch"]:
         yield f"kill switch on, by {live['who']}: {live['reason']}"
     if live["flatten"] is not None and not live["flatten"]["done"]:
@@ -63,7 +62,10 @@ def _lines(summary: Mapping[str, Any], live: Mapping[str, Any]) -> Iterator[str]
     for holding in live["holdings"]:
         yield f"  {in_words(holding, ends=False)}"
     shown = {"equity_now", "equity_start_day", "realized_today_pct", "today_pct", "positions_open", "global_stop"}
-    shown |= {"kill_switch", "state", "reason", "since_ms"}
+    shown |= {"kill_switch", "state", "reason", "since_ms", "gross_exposure", "net_exposure"}
+    if "gross_exposure" in summary:
+        gross, net = _amount(summary["gross_exposure"]), _amount(summary["net_exposure"])
+        yield f"exposure gross {gross}, net {net}, in the quote asset"
     for name, value in summary.items():
         if name not in shown:
             yield from _named(name, value)
@@ -75,14 +77,26 @@ def _named(name: str, value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield f"{words}{'' if value else ' none'}"
         for inner, part in value.items():
-            yield from (f"  {line}" for line in _named(str(inner), part))
+            told = "none" if part is None else part  # a limit that is not set
+            yield from (f"  {line}" for line in _named(str(inner), told))
     elif isinstance(value, list):
         yield f"{words}{'' if value else ' none'}"
         for part in value:
-            text = ", ".join(f"{k} {v}" for k, v in part.items()) if isinstance(part, Mapping) else part
+            text = ", ".join(_field(k, v) for k, v in part.items()) if isinstance(part, Mapping) else part
             yield f"  {text}"
     else:
         yield f"{words} {'unknown' if value is None else value}"
+
+
+def _field(name: str, value: Any) -> str:
+    """``until 2026-01-31 12:00:00 UTC``, for a time; else ``name value``."""
+    if name.endswith("_ms") and isinstance(value, int):
+        return f"{name.removesuffix('_ms').replace('_', ' ')} {_time(value)}"
+    return f"{name.replace('_', ' ')} {value}"
+
+
+def _time(unix_ms: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(unix_ms / 1000))
 
 
 def _amount(value: float | None) -> str:

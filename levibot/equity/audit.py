@@ -45,7 +45,7 @@ class EquityAudit:
         self._reader: StoreReader | None = None
         self._days: dict[int, dict[str, SymbolValue]] = {}
         self._waiting: list[_Stored] = []
-        self._compared = 0
+        self._compared = self._older = 0
         try:
             self._reader = equity_reader(state_dir) if (state_dir / FILE).exists() else None
         except LeviBotError as error:
@@ -67,6 +67,8 @@ class EquityAudit:
         try:
             self.differences += [Difference(FILE, "pages", found) for found in self._reader.damage()]
             stored = [one for one in self._stored(self._reader) if one.valuation.generation == generation]
+            (every,) = self._reader.row("SELECT (SELECT COUNT(*) FROM points) + (SELECT COUNT(*) FROM days)")
+            self._older = every - len(stored)
             for day, *row in self._reader.rows("SELECT * FROM day_symbols"):
                 self._days.setdefault(day, {})[row[0]] = symbol_of(row)
         except LeviBotError as error:
@@ -86,7 +88,8 @@ class EquityAudit:
             detail = f"{one.what}: it counts event {one.valuation.seq} in, the broker has only {seq}"
             self.differences.append(Difference(FILE, "equity", detail))
         if self._reader is not None:
-            self.checked[FILE] = f"{self._compared} points and days"
+            older = f", {self._older} from before the account was put back, not looked at" if self._older else ""
+            self.checked[FILE] = f"{self._compared} points and days{older}"
 
     @staticmethod
     def _stored(reader: StoreReader) -> Iterator[_Stored]:

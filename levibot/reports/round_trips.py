@@ -140,6 +140,13 @@ def exit_reason(intent: Intent) -> str:
     """Why an order closes a position, in the words of users."""
     if intent.role == "stop":
         return "trailing stop" if intent.trailing_offset is not None else "stop"
-    if intent.role == "emergency":  # an operator's orders have a limit, those without protection have none
-        return "flatten" if intent.kind == "limit" else "emergency"
+    if intent.role == "emergency":
+        return role_of(intent)
     return "target" if intent.role == "take_profit" else "signal"
+
+
+def role_of(intent: Intent) -> str:
+    """What an order is for; ``flatten`` instead of ``emergency`` if an operator wanted it."""
+    if intent.role == "emergency" and intent.kind == "limit":  # those for want of protection have no limit
+        return "flatten"
+    return intent.role

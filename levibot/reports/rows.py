@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from levibot.reports.history import FillRecord, OrderRecord, SymbolHistory
-from levibot.reports.round_trips import RoundTrip
+from levibot.reports.round_trips import RoundTrip, role_of
 
 Row = dict[str, Any]
 
@@ -36,7 +36,7 @@ def fill_row(record: FillRecord) -> Row:
         "time": iso(record.event_ms),
         "symbol": intent.symbol,
         "side": intent.side,
-        "role": intent.role,
+        "role": role_of(intent),
         "quantity": exact(fill.quantity),
         "price": exact(fill.price),
         "fee": exact(fill.fee),
@@ -77,7 +77,7 @@ def order_row(record: OrderRecord) -> Row:
         "state": str(record.state),
         "side": intent.side,
         "kind": intent.kind,
-        "role": intent.role,
+        "role": role_of(intent),
         "quantity": exact(intent.quantity),
         "filled": exact(record.filled),
         "average_price": exact(record.average_price),
@@ -113,6 +113,7 @@ def position_row(history: SymbolHistory, mark: Decimal | None) -> Row:
         "funding": exact(tally.funding),
         "opened_at": iso(trip.opened_ms) if trip else None,
         "protection": [_protection(order) for order in sorted(resting, key=_nearness)],
+        "dust": bool(position.quantity) and trip is None and not resting,
     }
 
 

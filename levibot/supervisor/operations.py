@@ -10,6 +10,7 @@ from levibot.api.caller import CALLER, Caller
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
+from levibot.risk.stops import DAILY_STOP
 from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.leaving import settle_positions
@@ -212,11 +213,14 @@ class SupervisorOperations:
     async def reset_day(self, reason: str) -> Document:
         """See `Operations`."""
         self._check_open()
+        stopped = DAILY_STOP in self._daemon.risk.memory.latches
         self._daemon.risk.reset_day(reason, str(CALLER.get()), boot_ns())
         self._daemon.log.warning("day_reset", reason=reason)
         state, reason = self._daemon.risk.status.state, self._daemon.risk.status.reason
         held = f"; risk still holds back: {reason}" if state != "ACTIVE" else ""
-        return {"message": f"the daily stop is cleared, the day's loss counts from the equity of now{held}"}
+        done = "the daily stop is cleared" if stopped else "there was no daily stop to clear"
+        effect = "the day's loss counts from the equity of now, and locks of symbols for it are gone"
+        return {"message": f"{done}; {effect}{held}"}
 
     def record(self, caller: Caller, entry: Mapping[str, Any]) -> None:
         """See `Operations`."""

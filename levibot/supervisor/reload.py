@@ -68,15 +68,18 @@ async def _apply(daemon: Daemon, *, flatten: bool, keep: bool) -> Document:
     ]
     await settle_positions(daemon, removed, flatten=flatten, keep=keep)
     daemon.use_config(_keep_fixed(new, old))
+    applied = [name for name in Config.model_fields if getattr(daemon.config, name) != getattr(old, name)]
     for symbol in removed:
         await daemon.remove_symbol(symbol)
     for symbol in added:
         await daemon.add_symbol(symbol)
     restarted = await _restart_changed(daemon, old, changed)
     daemon.log.info("configuration_reloaded", added=added, removed=removed, restarted=restarted, fixed=fixed)
-    message = "reloaded"
+    message = f"reloaded, with changes of {', '.join(applied)}" if applied else "reloaded"
+    if not applied and not fixed:
+        message = "reloaded; nothing has changed"
     if fixed:
-        message = f"reloaded, but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
+        message += f", but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
     message += what_stays(describe_holdings(daemon.risk.portfolio), removed)
     return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
 

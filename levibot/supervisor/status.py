@@ -41,6 +41,7 @@ def describe_holdings(portfolio: Portfolio) -> list[dict[str, Any]]:
                 }
                 for order in portfolio.protection(symbol)
             ],
+            "dust": portfolio.is_dust(symbol, held.quantity),
         }
         for symbol, held in portfolio.positions.items()
         if held.quantity

@@ -32,6 +32,7 @@ HOLDING = {
         {"kind": "stop", "quantity": 0.5, "trigger_price": 95.0, "on_exchange": True},
         {"kind": "take_profit", "quantity": 0.5, "trigger_price": 110.0, "on_exchange": False},
     ],
+    "dust": False,
 }
 
 
@@ -211,7 +212,10 @@ class SmallDaemon:
             "state": "REDUCING" if on else "ACTIVE",
             "reason": f"kill_switch: {reason}" if on else "",
             "since_ms": 1_700_000_000_000,
-            "policy": {"max_positions": 5},
+            "gross_exposure": 50.0,
+            "net_exposure": -50.0,
+            "locks": [{"symbol": "*", "rule": "drawdown", "reason": "fell", "until_ms": 1_700_000_000_000}],
+            "policy": {"max_positions": 5, "max_order_notional": None},
         }
 
     async def equity(self, days: int) -> dict[str, Any]:

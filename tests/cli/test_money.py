@@ -174,3 +174,45 @@ def test_reading_disturbs_no_writer_and_sees_what_it_has_committed(account: Acco
     assert (account.folder / "broker.sqlite").stat().st_mtime_ns == before
     account.order(leave("2"))
     assert len(json.loads(run("trades", "--json"))) == 4, "from the log, though nothing was settled or closed"
+
+
+def test_what_is_left_below_the_least_size_is_called_dust(account: Account, run: Run) -> None:
+    account.price(100)
+    account.order(entry("1"))
+    account.order(leave("0.999"))
+    account.settle()
+    (held,) = json.loads(run("positions", "--json"))
+    assert (held["quantity"], held["dust"]) == ("0.001", True)
+    assert "dust: too small" in " ".join(run("positions").split())
+    table = run("trades", "--round-trips")
+    assert "closed (UTC)" in table
+
+
+def test_an_order_of_the_operator_has_one_name_everywhere(account: Account, run: Run) -> None:
+    account.price(100)
+    account.order(entry("1"))
+    account.order(leave("1", role="emergency", kind="limit", limit_price=D(90)))
+    account.settle()
+    assert [fill["role"] for fill in json.loads(run("trades", "--json"))] == ["entry", "flatten"]
+    assert [trip["exit_reason"] for trip in json.loads(run("trades", "--round-trips", "--json"))] == ["flatten"]
+
+
+def test_an_export_has_all_rows_unless_the_newest_are_asked_for(account: Account, run: Run) -> None:
+    trade(account)
+    assert len(json.loads(run("trades", "--json"))) == 3
+    (newest,) = json.loads(run("trades", "--json", "--last", "1"))
+    assert newest["position"] == "2"
+    assert len(rows(run("trades", "--csv", "--last", "2"))) == 2
+
+
+def test_that_nothing_is_held_is_not_said_of_what_cannot_be_read(
+    account: Account, capsys: pytest.CaptureFixture[str], run: Run
+) -> None:
+    trade(account)
+    account.close()
+    for name in ("broker.sqlite", "ledgers/BTC-USDT.sqlite"):
+        spoil(account.folder / name)
+    assert run_command(["positions"]) == ERROR
+    captured = capsys.readouterr()
+    assert captured.out == "nothing could be read of BTC-USDT, so there may be positions all the same\n"
+    assert "levibotctl restore FILE" in captured.err

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 
 from levibot.api.caller import Caller, user_name
+from levibot.holdings import in_words
 from levibot.supervisor.audit import AuditTrail
 from tests.api.small_daemon import SmallDaemon
 from tests.cli.conftest import Place
@@ -75,7 +76,10 @@ def test_risk_shows_state_limits_and_what_protects_each_position(served: Place, 
         "  BTC/USDT +0.5, stop of 0.5 at 95 on the exchange, target of 0.5 at 110 watched by the broker" in lines
     )
     assert "  max positions 5" in lines
-    assert json.loads(served.ctl("risk", "--json").stdout)["policy"] == {"max_positions": 5}
+    assert "  max order notional none" in lines
+    assert "exposure gross 50.00, net -50.00, in the quote asset" in lines
+    assert "  symbol *, rule drawdown, reason fell, until 2023-11-14 22:13:20 UTC" in lines
+    assert json.loads(served.ctl("risk", "--json").stdout)["policy"]["max_positions"] == 5
 
 
 def test_the_audit_is_shown_with_and_without_a_daemon(place: Place, daemon: SmallDaemon) -> None:
@@ -93,6 +97,10 @@ def test_the_audit_is_shown_with_and_without_a_daemon(place: Place, daemon: Smal
     trail = AuditTrail(state / "audit.jsonl", lambda: 1_700_000_000_000, lambda _error: None)
     trail.note(Caller("signal", "SIGTERM"), "stop", "daemon", outcome="refused: busy")
     assert place.ctl("audit").stdout == "2023-11-14 22:13:20  SIGTERM (signal)  stop daemon  refused: busy\n"
+    assert place.ctl("audit", "--since", "2023-11-14T22:13:21").stdout == "nothing was done yet\n"
+    heading, row = place.ctl("audit", "--since", "2023-11-14", "--csv").stdout.splitlines()
+    assert heading == "time,name,way,address,action,subject,options,reason,outcome"
+    assert row.startswith("2023-11-14T22:13:20.000+00:00,SIGTERM,signal,,stop,daemon,")
 
 
 def test_what_becomes_of_positions_is_said_and_asked(served: Place, daemon: SmallDaemon) -> None:
@@ -104,3 +112,10 @@ def test_what_becomes_of_positions_is_said_and_asked(served: Place, daemon: Smal
     served.ctl("remove", "ETH/USDT:USDT", "--keep")
     served.ctl("reload", "--keep")
     assert daemon.calls == ["remove ETH/USDT True False", "remove ETH/USDT:USDT False True", "reload False True"]
+
+
+def test_dust_is_named_and_amounts_are_plain() -> None:
+    holding = {"symbol": "BTC/USDT", "quantity": 3.87e-06, "protection": [], "dust": True}
+    assert in_words(holding, ends=True) == "BTC/USDT +0.00000387, dust: too small to be sold"
+    bare = {**holding, "dust": False}
+    assert in_words(bare, ends=True) == "BTC/USDT +0.00000387, NOT protected by any order"

@@ -141,7 +141,8 @@ def test_a_reload_names_what_says_which_market_this_is_and_leaves_it_as_it_is(ma
     daemon.write_config(exchange__id="binance", exchange__sandbox=True, exchange__proxy="http://127.0.0.1:1")
     report = daemon.post("/daemon/reload")
     assert report["message"] == (
-        "reloaded, but for exchange.id, exchange.sandbox: these apply after `levibotctl upgrade`"
+        "reloaded, with changes of exchange, but for exchange.id, exchange.sandbox:"
+        " these apply after `levibotctl upgrade`"
     )
     assert report["restarted"] == []  # nothing of a simulated market goes through that proxy
     status = daemon.status()
