@@ -21,8 +21,8 @@ def doctor(context: click.Context, ledger: bool, as_json: bool) -> None:
     """Say what is wrong with this machine, and what helps.
 
     Looks at clock, disk, ports, locks, limits, versions, permissions and models, and asks the exchange that
-    live prices come from. Works without a running daemon, and sees more with one. Exit code 1 if something
-    must be mended.
+    live prices come from, where real money is traded with the key of the account. Works without a running daemon,
+    and sees more with one. Exit code 1 if something must be mended.
     """
     target: Target = context.obj
     if ledger:

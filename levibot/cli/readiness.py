@@ -81,9 +81,10 @@ def wait_until_ready(
 def outcome(document: dict[str, Any], took: float) -> str:
     """How many engines are ready, in words; `took` in seconds."""
     missing, wanted = _not_ready(document), _wanted(document)
-    if not missing:
-        return f"all engines are ready after {took:.2f} s"
-    return f"{len(wanted) - len(missing)} of {len(wanted)} engines are ready after {took:.2f} s"
+    count = f"{len(wanted) - len(missing)} of {len(wanted)}" if missing else "all"
+    ready = f"{count} engines are ready after {took:.2f} s"
+    trouble = document["daemon"]["model_trouble"]
+    return f"{ready}, but strategies that ask a model get no answer yet: {trouble}" if trouble else ready
 
 
 def tell_failed_markets(document: dict[str, Any]) -> None:

@@ -37,6 +37,9 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
+NEED_NO_SETTINGS: tuple[Check, ...] = (check_versions, check_clock, check_disk, check_processes)
+
+
 def examine(config_path: Path | None, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Run all checks.
 
@@ -56,10 +59,18 @@ def examine(config_path: Path | None, environ: Mapping[str, str] = os.environ) -
         return
     status, finding = _daemon(places)
     yield finding
+    checks = CHECKS
     if config is None:  # the folders are known all the same
         config = Config.model_validate({"supervisor": {"data_dir": places.data_dir}})
+        yield Finding(
+            "settings",
+            "warn",
+            "the configuration is wrong: ports, permissions, locks, limits, models, exchange are not checked",
+            "correct it, and ask again",
+        )
+        checks = NEED_NO_SETTINGS
     patient = Patient(config, path, places.run_dir, environ, status)
-    for check in CHECKS:
+    for check in checks:
         try:
             yield from check(patient)
         except Exception as error:  # noqa: BLE001 -- the other checks are wanted all the more

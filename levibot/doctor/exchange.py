@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from levibot.clock import boot_ns
 from levibot.config import Config
+from levibot.doctor.account import judge_account
 from levibot.doctor.finding import Finding, Patient
 from levibot.errors import BackOffError, CoolDownError, ExchangeRefusedError, LeviBotError, StopError
 
@@ -41,7 +42,7 @@ def check_exchange(patient: Patient) -> Iterator[Finding]:
     if (left_s := cool_down.remaining_s()) > 0:
         yield _left_alone(config, f"{cool_down.reason}, for another {left_s:.0f} s")
         return
-    yield from asyncio.run(_ask(config))
+    yield from asyncio.run(_ask(patient))
 
 
 def _proxy(url: str) -> Finding:
@@ -55,8 +56,9 @@ def _proxy(url: str) -> Finding:
     return Finding("exchange proxy", "ok", f"{place} takes connections")
 
 
-async def _ask(config: Config) -> list[Finding]:
+async def _ask(patient: Patient) -> list[Finding]:
     """What the exchange says; whatever goes wrong is a finding."""
+    config = patient.config
     findings: list[Finding] = []
     try:
         async with asyncio.timeout(_PATIENCE_S), _session(config) as session:
@@ -64,6 +66,7 @@ async def _ask(config: Config) -> list[Finding]:
             await session.open()
             findings += _judge_answer(config, session, (boot_ns() - began) / 1e9)
             findings.append(await _judge_rate(config, session))
+            findings += [finding async for finding in judge_account(patient, session)]
     except (LeviBotError, TimeoutError) as error:
         findings.append(_failure(config, error))
     return findings

@@ -67,6 +67,8 @@ def test_a_broken_configuration_is_one_finding_among_others(make_daemon: MakeDae
     assert code == 1
     assert "BTCUSDT" in findings["configuration"]["found"]
     assert "disk space" in findings
+    assert "are not checked" in findings["settings"]["found"]
+    assert not [name for name in findings if "port" in name], "of the defaults nobody wants to know"
     daemon.config.write_text("[supervisor\n", encoding="utf-8")
     code, findings = examine(daemon.config)
     assert (code, set(findings)) == (1, {"configuration", "folders"})
