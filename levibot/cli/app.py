@@ -30,6 +30,7 @@ _COMMANDS = {
     "positions": "levibot.cli.money:positions",
     "orders": "levibot.cli.money:orders",
     "trades": "levibot.cli.money:trades",
+    "performance": "levibot.cli.performance:performance",
     "equity": "levibot.cli.equity:equity",
     "logs": "levibot.cli.logs:logs",
     "alerts": "levibot.cli.alerts:alerts",

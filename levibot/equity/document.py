@@ -13,6 +13,7 @@ from levibot.equity.schema import MIGRATIONS
 from levibot.equity.valuation import Valuation, value
 from levibot.execution.position import ZERO
 from levibot.execution.reader import StoreReader
+from levibot.reports.performance import max_drawdown
 from levibot.reports.rows import exact
 from levibot.reports.tally import AccountTally
 
@@ -69,6 +70,22 @@ def day_opening(state_dir: Path, symbol: str, day: int) -> Decimal | None:
         for realized, unrealized in reader.rows(query, day, symbol):
             return Decimal(realized) + Decimal(unrealized)
         return ZERO  # it had never been traded
+
+
+def drawdown(state_dir: Path) -> str | None:
+    """Deepest fall of equity from a peak, as a fraction of it; None: nothing is recorded.
+
+    Raises
+    ------
+    DataStoreError
+        If the record cannot be read.
+    """
+    if not (state_dir / FILE).exists():
+        return None
+    with equity_reader(state_dir) as reader:
+        points = reader.rows("SELECT equity, funds FROM points ORDER BY minute")
+        deepest = max_drawdown((Decimal(equity), Decimal(funds)) for equity, funds in points)
+    return exact(round(deepest, _DIGITS))
 
 
 def _document(reader: StoreReader, days: int) -> Document:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from levibot.cli.app import ERROR, NO_SUCH_SYMBOL, OK, USAGE, run_command
+from levibot.reports.performance import max_drawdown
 from tests.execution.examples import SYMBOL, D, entry, leave
 from tests.reports.account import ETH, Account, make_newer, spoil
 
@@ -216,3 +217,23 @@ def test_that_nothing_is_held_is_not_said_of_what_cannot_be_read(
     captured = capsys.readouterr()
     assert captured.out == "nothing could be read of BTC-USDT, so there may be positions all the same\n"
     assert "levibotctl restore FILE" in captured.err
+
+
+def test_performance_is_that_of_what_has_ended(account: Account, run: Run) -> None:
+    trade(account)  # a win of a minute and a half, and one that is open
+    account.price(100, later_ms=30_000)  # which its stop ends
+    account.settle()
+    told = json.loads(run("performance", "--json"))
+    trips = [Decimal(trip["pnl"]) for trip in json.loads(run("trades", "--round-trips", "--json"))]
+    assert (told["all"]["trades"], told["all"]["win_rate"]) == (2, "0.5")
+    assert told["all"]["average_duration_seconds"] == 60
+    assert Decimal(told["all"]["pnl"]) == sum(trips)
+    assert abs(Decimal(told["all"]["profit_factor"]) - trips[0] / -trips[1]) < D("1e-7")
+    assert [row["symbol"] for row in told["symbols"]] == [SYMBOL]
+    assert [row["symbol"] for row in rows(run("performance", "--csv"))] == [SYMBOL, "all"]
+    assert "50.0%" in run("performance")
+
+
+def test_the_drawdown_is_not_that_of_what_is_taken_out() -> None:
+    points = [(100, 100), (110, 100), (88, 100), (44, 56), (45, 56), (1045, 1056)]
+    assert max_drawdown((D(equity), D(funds)) for equity, funds in points) == D("0.2")
