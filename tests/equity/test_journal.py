@@ -17,6 +17,7 @@ from levibot.equity.schema import MIGRATIONS
 from levibot.errors import CorruptStoreError, FullDiskError
 from levibot.execution.books import Books
 from levibot.execution.store import Store
+from levibot.reports.audit import audit
 from tests.execution.examples import SYMBOL, D, entry, leave
 from tests.full_disk import full_disk
 from tests.reports.account import ETH, Account, spoil
@@ -195,6 +196,18 @@ def test_a_rebuilt_ledger_goes_on_with_the_profit_of_the_day(account: Account) -
     assert day_opening(account.folder, ETH, MIDNIGHT // DAY_MS) == 0, "not traded before"
     assert day_opening(account.folder, SYMBOL, MIDNIGHT // DAY_MS + 1) is None
     journal.close()
+
+
+def test_an_audit_says_what_it_cannot_reckon_again_after_a_restore(account: Account) -> None:
+    journal = EquityJournal(account.folder)
+    account.price(100)
+    journal.follow(account.event_ms, {})
+    journal.close()
+    assert audit(account.folder).checked[FILE] == "2 points and days"
+    account.desk.books.begin_generation(account.event_ms)
+    told = audit(account.folder)
+    assert told.checked[FILE] == "0 points and days, 2 from before the account was put back, not looked at"
+    assert not told.differences
 
 
 def test_old_points_are_thinned_to_one_an_hour(account: Account) -> None:
