@@ -146,6 +146,11 @@ def test_22_a_corrupt_ledger_is_rebuilt_from_the_broker(make_daemon: MakeDaemon)
     assert "set aside" in daemon.engine()["ledger"]
     assert list(ledger.parent.glob("BTC-USDT.sqlite*corrupt*"))
 
+    def is_told() -> bool:
+        return "ledger_damaged:BTC/USDT" in [alert["key"] for alert in daemon.status()["alerts"]]
+
+    daemon.wait(is_told, "the alert about it")
+
 
 def test_a_ledger_of_a_newer_version_is_never_called_corrupt(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"policy.engine.restart_delays": [0.0, 60.0]})
