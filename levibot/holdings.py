@@ -32,7 +32,10 @@ def in_words(holding: Mapping[str, Any], *, ends: bool) -> str:
         if orders
     ]
     words = ", ".join(protection) or "NOT protected by any order"
-    return f"{held}, {words}"
+    if holding.get("missing"):
+        words = f"of which {holding['missing']:g} are NOT at the exchange and protected by nothing, {words}"
+    frozen = f"; FROZEN: {holding['frozen']}" if holding.get("frozen") else ""
+    return f"{held}, {words}{frozen}"
 
 
 def list_in_words(holdings: Iterable[Mapping[str, Any]], *, ends: bool) -> str:

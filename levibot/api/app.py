@@ -6,6 +6,7 @@ Importing FastAPI takes a quarter of a second, so the supervisor imports this mo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from functools import wraps
 from typing import Annotated, Any, Literal
 
@@ -64,6 +65,15 @@ Notice = Annotated[str, Path(max_length=40, description="As the test was answere
 Reason = Annotated[str, Query(max_length=_LONGEST_REASON, description="Kept in the audit, and shown.")]
 Flatten = Annotated[_YES_OR_NO, Query(description="Close open positions first.")]
 Keep = Annotated[_YES_OR_NO, Query(description="Leave open positions to the broker, with what protects them.")]
+Price = Annotated[
+    str,
+    Query(
+        pattern=r"^(\d{1,12}(\.\d{1,12})?)?$",
+        description="Of one unit; left out: the newest, as far as the exchange shows proceeds; 0: it is lost.",
+        examples=["3012.5"],
+    ),
+]
+PauseToo = Annotated[_YES_OR_NO, Query(description="Pause the engine first, so that it opens none anew.")]
 FlattenAll = Annotated[
     _YES_OR_NO,
     Query(description="With on=true: close all positions too; goes on in the daemon, over its restarts."),
@@ -147,6 +157,16 @@ class _Routes:
             answer = await operations.remove(canonical, flatten=flatten == "true", keep=keep == "true")
             return _json({"ok": True, "symbol": canonical, "status": "removed", **answer})
 
+        async def settle(symbol: Symbol, price: Price = "", reason: Reason = "") -> Response:
+            canonical = resolve(symbol, operations.known_symbols())
+            answer = await operations.settle(canonical, Decimal(price) if price else None, reason)
+            return _json({"ok": True, "symbol": canonical, "status": "settled", **answer})
+
+        async def close(symbol: Symbol, reason: Reason = "", pause: PauseToo = "false") -> Response:
+            canonical = resolve(symbol, operations.known_symbols())
+            answer = await operations.close(canonical, reason, pause=pause == "true")
+            return _json({"ok": True, "symbol": canonical, "status": "closed", **answer})
+
         async def reset_all() -> Response:
             return _json({"ok": True, "status": "reset", **await operations.reset(None)})
 
@@ -170,6 +190,22 @@ class _Routes:
             404,
             409,
             summary="Trade one symbol no more until the next reload",
+        )
+        self._acts(
+            "/engines/settle/{symbol:path}",
+            settle,
+            forms.CommandForm,
+            404,
+            409,
+            summary="Book what is missing at the exchange as sold by hand",
+        )
+        self._acts(
+            "/engines/close/{symbol:path}",
+            close,
+            forms.CommandForm,
+            404,
+            409,
+            summary="Close the position of a symbol, which is traded on",
         )
         self._acts("/engines/reset", reset_all, forms.ResetForm, summary="Give all restart budgets back")
         self._acts(

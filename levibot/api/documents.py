@@ -112,6 +112,7 @@ class EngineForm(WorkerForm):
         description="What the feed says of its market: `live`, `stale: WHY`, …; null while no feed runs."
     )
     market_health: MarketHealthForm | None = Field(description="With a live source.")
+    frozen: str = Field(description="Why the books and the exchange do not agree on it; empty: they do.")
     position: float | None = Field(description="Signed amount of the base asset; null: unknown.")
     daily_pnl: float | None = Field(description="In the quote asset.")
     total_pnl: float | None = Field(description="In the quote asset.")
@@ -177,6 +178,8 @@ class HoldingForm(_Form):
     symbol: str
     quantity: float = Field(description="Signed amount of the base asset.")
     entry_price: float
+    missing: float = Field(description="Of that, what the exchange does not have: nothing can protect it.")
+    frozen: str = Field(description="Why nothing may be opened in the symbol; empty: it may.")
     protection: list[ProtectionForm]
     dust: bool = Field(description="It is too small to be sold.")
 
@@ -206,7 +209,9 @@ class CommandForm(_Form):
 
     ok: Literal[True]
     symbol: str
-    status: Literal["started", "stopped", "restarted", "paused", "resumed", "added", "removed", "reset"]
+    status: Literal[
+        "started", "stopped", "restarted", "paused", "resumed", "added", "removed", "reset", "settled", "closed"
+    ]
 
 
 class WorkerCommandForm(_Form):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 from levibot.api.caller import Caller
@@ -51,6 +52,10 @@ class Operations(Protocol):
         """Symbols that have an engine now, stopped ones too."""
         ...
 
+    def known_symbols(self) -> Sequence[str]:
+        """Symbols that have an engine, and those in which something is held."""
+        ...
+
     def unexpected(self, error: Exception) -> None:
         """Count and log an error that no method was meant to raise."""
         ...
@@ -92,6 +97,18 @@ class Operations(Protocol):
 
         An open position is refused, unless it is to be closed first or to be kept with what protects it.
         """
+        ...
+
+    async def settle(self, symbol: str, price: Decimal | None, reason: str) -> Document:
+        """Book what the exchange has less than the books as sold by hand; ``message`` says what was booked.
+
+        `price` None: the newest, as far as the exchange shows proceeds; 0: lost or withdrawn. Refused on paper,
+        and without a shortage.
+        """
+        ...
+
+    async def close(self, symbol: str, reason: str, *, pause: bool) -> Document:
+        """Close the position of a symbol, which is traded on; `pause`: open none anew. ``message`` tells more."""
         ...
 
     async def reset(self, symbol: str | None) -> Document:

@@ -11,7 +11,7 @@ from levibot.api.caller import CALLER, Caller
 
 Record = Callable[[Caller, Mapping[str, Any]], None]
 
-_OPTIONS = ("on", "flatten", "keep")  # what is kept of the query, besides the reason
+_OPTIONS = ("on", "flatten", "keep", "price", "pause")  # what is kept of the query, besides the reason
 _MISTAKES = (400, 404, 422)  # nothing was asked for that could be done
 _LONGEST = 200
 _SUBJECTS = {"live": "portfolio", "risk": "portfolio", "engines": "all workers"}

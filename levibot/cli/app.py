@@ -36,6 +36,8 @@ _COMMANDS = {
     "alerts": "levibot.cli.alerts:alerts",
     "add": "levibot.cli.engines:add",
     "remove": "levibot.cli.engines:remove",
+    "close": "levibot.cli.closing:close",
+    "settle": "levibot.cli.closing:settle",
     "reset": "levibot.cli.engines:reset",
     "reload": "levibot.cli.daemon:reload",
     "upgrade": "levibot.cli.daemon:upgrade",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -21,14 +21,19 @@ _AWAY = "the daemon is away; the kill switch is kept, and what is to be closed i
 @click.argument("switch", type=click.Choice(["on", "off"]))
 @click.option("--reason", default="operator", show_default=True, help="Kept with the switch, and in the audit.")
 @click.option("--flatten", is_flag=True, help="Close all positions too.")
-@click.option("--timeout", default=30.0, show_default=True, help="Seconds to wait for the broker to confirm.")
+@click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait, for the broker or until all is closed.",
+)
 @click.pass_obj
 def kill(target: Target, switch: str, reason: str, flatten: bool, timeout: float) -> None:
     """Kill switch: while it is on, nothing new is opened. It survives restarts.
 
     `on` cancels resting entries, keeps stops and targets, returns when the broker has confirmed, and says what
     positions remain. With --flatten all positions are closed, by limit orders that go ever deeper; Ctrl-C leaves
-    that going on in the daemon, and `off` ends it.
+    that going on in the daemon, as does --timeout, with exit code 1, and `off` ends it.
     """
     if flatten and switch == "off":
         raise click.UsageError("--flatten goes with `on`; `off` ends a flattening that goes on.")
@@ -49,7 +54,7 @@ def _switched_on(target: Target, answer: Mapping[str, Any], given: str, timeout:
     first = "" if holds == given else " (it was on already, and its first reason stays)"
     click.echo(f"kill switch on: {holds}{first}")
     if answer["flatten"] is not None:
-        _follow(target, answer)
+        _follow(target, answer, timeout)
         return
     answer = _confirmed(target, answer, timeout)
     click.echo("no entry rests" if answer["holdings"] else "no entry rests, and no position remains")
@@ -72,23 +77,25 @@ def _confirmed(target: Target, answer: Mapping[str, Any], timeout: float) -> Map
     return answer
 
 
-def _follow(target: Target, answer: Mapping[str, Any]) -> None:
-    """Show how the positions are closed, until they are; Ctrl-C ends the showing alone."""
-    said = ""
+def _follow(target: Target, answer: Mapping[str, Any], timeout: float) -> None:
+    """Show how the positions are closed, until they are or the time is over; Ctrl-C ends the showing alone."""
+    said: dict[str, str] = {}
+    end = time.monotonic() + timeout
+    open_ = {holding["symbol"] for holding in answer["holdings"]}
+    closed: set[str] = set()
     try:
         while not answer["flatten"]["done"]:
             left = answer["flatten"]["left"]
-            words = "; ".join(f"{s}: {why}" for s, why in left.items()) if left else "waits for the broker"
-            if words != said:
-                click.echo(words)
-                said = words
+            _tell(said, left if left is not None else {"": "waits for the broker"})
+            if left is not None:
+                open_ |= left.keys()
+                _tell_closed(closed, open_ - left.keys())
+            if time.monotonic() > end:
+                raise StopError(_given_up(left, sorted(closed), timeout))
             time.sleep(_POLL)
             newer = _ask(target)
             if newer is None:
-                words = _AWAY
-                if words != said:
-                    click.echo(words, err=True)
-                    said = words
+                _tell(said, {"": _AWAY})
             elif newer["flatten"] is None:
                 raise StopError("the kill switch was released meanwhile; what is left stays open")
             else:
@@ -96,9 +103,37 @@ def _follow(target: Target, answer: Mapping[str, Any]) -> None:
     except KeyboardInterrupt:
         click.echo("\nthe daemon goes on to close; `levibotctl risk` shows it, `levibotctl kill off` ends it")
         return
+    _tell_closed(closed, open_)
     dust = {holding["symbol"]: holding["quantity"] for holding in answer["holdings"]}
     named = ", ".join(f"{symbol} {quantity:+g}" for symbol, quantity in dust.items())
     click.echo(f"all is closed{f', but for dust: {named}' if dust else ''}; HALTED until `levibotctl kill off`")
+
+
+def _tell(said: dict[str, str], words: Mapping[str, str]) -> None:
+    """Say what is new of each symbol."""
+    for symbol, why in words.items():
+        if said.get(symbol) != why:
+            click.echo(f"{symbol}: {why}" if symbol else why, err=not symbol)
+            said[symbol] = why
+
+
+def _tell_closed(closed: set[str], now: set[str]) -> None:
+    for symbol in sorted(now - closed):
+        click.echo(f"{symbol}: closed")
+    closed |= now
+
+
+def _given_up(left: Mapping[str, str] | None, closed: Sequence[str], timeout: float) -> str:
+    """Why waiting has ended, and what can be done."""
+    if left is None:
+        what = "the broker has not said what is left"
+    else:
+        open_ = "; ".join(f"{symbol}: {why}" for symbol, why in left.items())
+        what = f"closed: {', '.join(closed) or 'nothing'}; not closed: {open_}"
+    return (
+        f"not all is closed within {timeout:g} s; {what}. The daemon goes on to close (`levibotctl risk` shows it,"
+        " `levibotctl kill off` ends it); what is not at the exchange, `levibotctl settle SYMBOL` writes off"
+    )
 
 
 def _ask(target: Target) -> Any:

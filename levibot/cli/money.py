@@ -130,8 +130,14 @@ def positions(context: click.Context, symbols: tuple[str, ...], everything: bool
     target: Target = context.obj
     records, wanted = _read(target, symbols)
     held = [history for history in wanted if history.tally.position.quantity or everything or symbols]
-    marks = _marks(target) if any(history.tally.position.quantity for history in held) else {}
+    engines = _engines(target) if any(history.tally.position.quantity for history in held) else []
+    marks = {entry["symbol"]: Decimal(str(entry["price"])) for entry in engines if entry["price"]}
     rows = [position_row(history, marks.get(history.symbol)) for history in held]
+    if form is None and engines:
+        from levibot.cli.view import frozen_lines, stdout_console
+
+        for line in frozen_lines(engines):
+            stdout_console().print(line)
     _show(context, records, "positions", rows, form, None)
 
 
@@ -153,13 +159,13 @@ def _since_ms(since: str | None) -> int:
     return 0 if since is None else parse_time(since, "--since")
 
 
-def _marks(target: Target) -> dict[str, Decimal]:
-    """Newest prices, if the daemon runs and tells them."""
+def _engines(target: Target) -> list[Row]:
+    """What a running daemon says of its engines: newest prices, and what is frozen; none, if none runs."""
     try:
-        document = target.client(_MARK_TIMEOUT).get("/engines/status")
+        engines: list[Row] = target.client(_MARK_TIMEOUT).get("/engines/status")["engines"]
     except LeviBotError:
-        return {}
-    return {entry["symbol"]: Decimal(str(entry["price"])) for entry in document["engines"] if entry["price"]}
+        return []
+    return engines
 
 
 def _show(

@@ -80,6 +80,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
         _engine_table(document["engines"], live=document["daemon"]["source"] == "ccxt"),
         *_untraded_lines(document["untraded_positions"]),
         *_lines_without_model(document["engines"]),
+        *frozen_lines(document["engines"]),
         _worker_lines(document["workers"]),
         *(_alert_line(alert) for alert in document["alerts"]),
         *below,
@@ -164,6 +165,12 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
     }
 
 
+def frozen_lines(engines: Iterable[Entry]) -> list[Text]:
+    """Why symbols are frozen, one line for each."""
+    frozen = [engine for engine in engines if engine["frozen"]]
+    return [Text(f"FROZEN {engine['symbol']}: {engine['frozen']}", style="bold red") for engine in frozen]
+
+
 def _lines_without_model(engines: Iterable[Entry]) -> list[Text]:
     """Why engines whose strategy asks a model have no signal, one line for each reason."""
     symbols: dict[str, list[str]] = {}
@@ -207,6 +214,8 @@ def _alert_line(alert: Entry) -> Text:
 def _state(entry: Entry) -> Text:
     word = str(entry["status"])
     text = Text(word, style=_STATE_STYLES.get(word, ""))
+    if entry.get("frozen"):
+        text.append(" FROZEN", "bold red")
     if entry["next_attempt_at"]:
         text.append(f", again in {duration(max(0.0, entry['next_attempt_at'] - time.time()))}", "default")
     elif not entry["ready"] and entry["waiting_for"]:

@@ -25,6 +25,7 @@ from levibot.bus.messages import (
     Reconciled,
     ReconcileRequest,
     RiskState,
+    SettlePosition,
     SetTradingState,
     SubmitOrder,
     Tick,
@@ -169,7 +170,12 @@ class Broker:
     def _answer(
         self,
         sender: bytes,
-        request: CancelOrder | ReconcileRequest | AccountRequest | SetTradingState | FlattenPositions,
+        request: CancelOrder
+        | ReconcileRequest
+        | AccountRequest
+        | SetTradingState
+        | FlattenPositions
+        | SettlePosition,
     ) -> None:
         match request:
             case CancelOrder(symbol, client_id):
@@ -183,6 +189,8 @@ class Broker:
                 self._send(sender, TradingStateReport(request.request_id, request.state, left))
             case FlattenPositions():
                 self._send(sender, self._flattener.ask(request))
+            case SettlePosition():
+                self._exchange.settle(request, lambda report: self._send(sender, report))
 
     def bar_entries(self, state: RiskState, reason: str) -> list[str]:
         """Take `state` as what trading is from now on; unless it is ACTIVE, withdraw the entries there are.

@@ -15,6 +15,7 @@ from levibot.bus.messages import (
     NotReady,
     OrderEvents,
     ReconcileRequest,
+    SettlePosition,
     SetTradingState,
     SubmitOrder,
 )
@@ -50,6 +51,10 @@ def _problem(request: BrokerRequest) -> str | None:
             return _of_sequence(since or 0)
         case SetTradingState():
             return None
+        case SettlePosition(symbol=symbol, price=price):
+            if price is not None and not (_is_reckonable(price) and price >= 0):
+                return f"price is {price}; expected 0 or more, at most 28 digits"
+            return _of_names(symbol, [])
         case FlattenPositions(symbols=symbols):
             return next(filter(None, (_of_names(symbol, []) for symbol in symbols)), None)
 

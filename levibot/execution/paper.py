@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from levibot.bus.messages import Bar, Book, Intent, MarketSpec, OrderEvent, Tick, Trades
+from levibot.bus.messages import (
+    Bar,
+    Book,
+    Intent,
+    MarketSpec,
+    OrderEvent,
+    SettlePosition,
+    SettleReport,
+    Tick,
+    Trades,
+)
 from levibot.clock import boot_ns
 from levibot.config_execution import PaperConfig
 from levibot.execution.books import Books
@@ -80,6 +90,10 @@ class PaperExchange:
     def account_unready(self) -> str:
         """The account is in the books alone."""
         return ""
+
+    def settle(self, request: SettlePosition, answer: Callable[[SettleReport], object]) -> None:
+        """Refused: on paper nothing can be missing."""
+        answer(SettleReport(request.request_id, "on paper nothing can be missing: there is no exchange beside it"))
 
     def live_report(self) -> None:
         """There is no exchange to compare with."""

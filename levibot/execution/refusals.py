@@ -17,6 +17,7 @@ class Refusal(StrEnum):
     DUST = "dust"  # what is held is too small to be sold
     CROSSED = "crossed"  # its stop or target would fire at once
     POST_ONLY = "post_only"  # it would have been a taker
+    NO_BASE = "no_base"  # the exchange holds less than the books: see `levibotctl settle`
     NOTHING_TO_REDUCE = "nothing_to_reduce"
     NO_SHORT = "no_short"
 

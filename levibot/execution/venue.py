@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from levibot.bus.messages import (
@@ -12,6 +12,8 @@ from levibot.bus.messages import (
     LiveTradingReport,
     MarketSpec,
     OrderEvent,
+    SettlePosition,
+    SettleReport,
     Tick,
     Trades,
 )
@@ -99,6 +101,10 @@ class Venue(Protocol):
 
     def unprotected(self) -> list[str]:
         """Symbols with a position that no stop covers; dust, which none could cover, is left out."""
+        ...
+
+    def settle(self, request: SettlePosition, answer: Callable[[SettleReport], object]) -> None:
+        """Book what the exchange has less than the books as sold by hand; answered now or later, once."""
         ...
 
     def live_report(self) -> LiveTradingReport | None:

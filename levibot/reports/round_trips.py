@@ -28,7 +28,8 @@ class RoundTrip:
     pnl_ratio
         The same as a fraction of what the entry cost.
     exit_reason
-        ``stop``, ``trailing stop``, ``target``, ``signal``, ``flatten`` or ``emergency``; empty while it is open.
+        ``stop``, ``trailing stop``, ``target``, ``signal``, ``flatten``, ``settled by hand`` or
+        ``emergency``; empty while it is open.
     remainder
         Signed quantity that was too small to be closed; the next round trip begins with it.
     """
@@ -146,7 +147,7 @@ def exit_reason(intent: Intent) -> str:
 
 
 def role_of(intent: Intent) -> str:
-    """What an order is for; ``flatten`` instead of ``emergency`` if an operator wanted it."""
+    """What an order is for; ``flatten`` or ``settled by hand``, not ``emergency``, if an operator wanted it."""
     if intent.role == "emergency" and intent.kind == "limit":  # those for want of protection have no limit
-        return "flatten"
+        return "settled by hand" if intent.reason else "flatten"
     return intent.role

@@ -11,6 +11,7 @@ from levibot.bus.messages import (
     TERMINAL,
     AccountSnapshot,
     FundingPaid,
+    Intent,
     OrderEvent,
     OrderFilled,
     OrderPartiallyFilled,
@@ -29,7 +30,7 @@ class ClosedTrade(Section):
     Attributes
     ----------
     stopped
-        Its last part was closed by a stop, or in an emergency.
+        Its last part was closed by a stop, or because no stop could be placed.
     profit
         After fees and funding, in the quote asset.
     cost
@@ -53,6 +54,18 @@ class OpenOrder(Section):
 
     side: Side
     role: Role
+    by_operator: bool = False
+
+    @classmethod
+    def of(cls, intent: Intent) -> OpenOrder:
+        """An operator's emergency orders have a limit, those without protection have none."""
+        by_operator = intent.role == "emergency" and intent.kind == "limit"
+        return cls(side=intent.side, role=intent.role, by_operator=by_operator)
+
+    @property
+    def is_stop(self) -> bool:
+        """Whether a position that it closes was stopped out, by its stop or because that could not be placed."""
+        return self.role in ("stop", "emergency") and not self.by_operator
 
 
 class Trip(Section):
@@ -100,9 +113,7 @@ class Trips:
         if self.seq == snapshot.seq:
             return
         self.seq = snapshot.seq
-        self._orders = {
-            order.client_id: OpenOrder(side=order.side, role=order.role) for order in snapshot.open_orders
-        }
+        self._orders = {order.client_id: OpenOrder.of(order) for order in snapshot.open_orders}
         known = self._trips
         self._trips = {held.symbol: known.get(held.symbol, Trip()) for held in snapshot.positions}
         for held in snapshot.positions:
@@ -122,7 +133,7 @@ class Trips:
         self.seq = event.seq
         closed = None
         if isinstance(event, OrderSubmitted):
-            self._orders[event.client_id] = OpenOrder(side=event.intent.side, role=event.intent.role)
+            self._orders[event.client_id] = OpenOrder.of(event.intent)
         elif isinstance(event, OrderPartiallyFilled | OrderFilled):
             closed = self._fill(event)
         elif isinstance(event, FundingPaid) and event.symbol in self._trips:
@@ -146,7 +157,7 @@ class Trips:
         cost = trip.cost + (fill.quantity * fill.price if adds else ZERO)
         closed = None
         if not adds and trip.cost and self._is_dust(symbol, after.quantity):
-            profit, stopped = after.realized_pnl - opened, order.role in ("stop", "emergency")
+            profit, stopped = after.realized_pnl - opened, order.is_stop
             closed = ClosedTrade(symbol=symbol, event_ms=event.event_ms, stopped=stopped, profit=profit, cost=cost)
             cost = ZERO
         self._trips[symbol] = Trip(

@@ -6,12 +6,16 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from levibot.bus.messages import (
     FlattenPositions,
     FlattenReport,
     Message,
+    NotReady,
     RiskState,
+    SettlePosition,
+    SettleReport,
     SetTradingState,
     TradingStateReport,
 )
@@ -76,6 +80,7 @@ class BrokerOrders:
         self._asked_ns = 0
         self._entries_left: list[str] | None = None
         self._closings: dict[int, Closing] = {}
+        self._settlements: dict[int, asyncio.Future[SettleReport]] = {}
         self.kill_report: FlattenReport | None = None  # newest word on what the kill switch wants closed
 
     @property
@@ -162,6 +167,31 @@ class BrokerOrders:
         finally:
             self._closings.pop(key, None)
         return closing.report
+
+    async def settle(self, symbol: str, price: Decimal | None, reason: str, seconds: float) -> SettleReport | None:
+        """Have what the exchange has less than the books booked as sold by hand; None: no answer, in this time.
+
+        It is said once: nobody can tell from outside whether a second telling would mean another shortage.
+        """
+        number = next(self._numbers)
+        answer = self._settlements[number] = asyncio.get_running_loop().create_future()
+        self._send(SettlePosition(number, symbol, price, reason))
+        try:
+            return await asyncio.wait_for(answer, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            del self._settlements[number]
+
+    def on_settled(self, report: SettleReport) -> None:
+        """What became of what was to be booked by hand."""
+        answer = self._settlements.get(report.request_id)
+        if answer is not None and not answer.done():
+            answer.set_result(report)
+
+    def on_not_ready(self, reply: NotReady) -> None:
+        """The broker cannot do anything now."""
+        self.on_settled(SettleReport(reply.request_id, f"the broker is not ready: {reply.reason}"))
 
     def _wanted(self) -> tuple[RiskState, str]:
         return self._stops.status.state, self._stops.status.reason

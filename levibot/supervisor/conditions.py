@@ -105,7 +105,8 @@ def _unprotected(facts: Facts, _told: bool) -> Iterable[Finding] | None:
             f"unprotected:{symbol}",
             "critical",
             f"the position in {symbol} is covered by no stop, or by too small a one",
-            f"close it (`levibotctl status {symbol}` shows it), or place a stop",
+            f"`levibotctl logs broker` tells why; `levibotctl close {symbol}` closes it; if it is not at the"
+            f" exchange any more, `levibotctl settle {symbol} --reason WHY` books that",
         )
         for symbol in facts.unprotected
     ]

@@ -59,5 +59,27 @@ async def _close(daemon: Daemon, symbols: list[str]) -> None:
         raise RefusedError(f"not closed within {_SECONDS:g} s, and nothing was removed: {left}", "try it again")
 
 
+async def close_position(daemon: Daemon, symbol: str, reason: str) -> str:
+    """Close the position of a symbol that is traded on; what has become of it, in words.
+
+    Raises
+    ------
+    RefusedError
+        If there is none, or if it could not be closed within 20 s.
+    """
+    if symbol not in daemon.risk.portfolio.open_positions:
+        raise RefusedError(f"no position is open in {symbol}", "`levibotctl positions` shows what is held")
+    report = await daemon.desk.orders.close([symbol], reason or "the operator closes it", _SECONDS)
+    if report is None:
+        raise RefusedError("the broker does not answer", "see `levibotctl logs broker`")
+    if report.left:
+        raise RefusedError(
+            f"{symbol} was not closed within {_SECONDS:g} s: {report.left.get(symbol, '')}",
+            "what is left keeps its protection; try it again",
+        )
+    dust = report.dust.get(symbol)
+    return f"closed, but for dust: {dust}" if dust else "closed"
+
+
 async def _start_again(workers: Sequence[Worker]) -> None:
     await asyncio.gather(*(worker.start() for worker in workers))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from levibot.bus.messages import BrokerReport, EngineReport, NotifierReport, Report
+from levibot.bus.messages import BrokerReport, EngineReport, LiveTradingReport, NotifierReport, Report
 from levibot.clock import boot_ns, boot_seconds
 from levibot.execution.hindrance import ACCOUNT, REFUSED
 from levibot.market.states import STALE
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 _INTERVAL = 1.0
+_DRIFT = "drift"  # of risk: what the books hold and the exchange has not
 LOOP_PATIENCE = 10.0  # seconds between two turns of a loop until it counts as stuck
 _LATELY = 60.0
 _STEADY = 5.0  # seconds that a market must be live without a break
@@ -68,6 +69,8 @@ class Lookout:
             now = boot_seconds()
             try:
                 facts = self._facts(now)
+                if facts.trading is not None:  # of a broker that is away nothing new is known
+                    self._hold_back(facts.trading)
                 self._blind = blindness(facts)
                 watch.look(facts, now)
                 if settle_at is not None and now >= settle_at:
@@ -81,7 +84,7 @@ class Lookout:
     def _facts(self, now: float) -> Facts:
         daemon, config = self._daemon, self._daemon.config
         risk = daemon.risk
-        feed, broker = daemon.manager.feed_report, self._report("broker")
+        feed, broker, trading = daemon.manager.feed_report, self._report("broker"), self.trading
         live = feed.live if feed else None
         states = feed.symbols if feed else {}
         self._note_stale(states, now)
@@ -103,7 +106,7 @@ class Lookout:
             pool_trouble=daemon.manager.pool_trouble(),
             held=frozenset(risk.portfolio.positions),
             unprotected=tuple(broker.unprotected) if isinstance(broker, BrokerReport) else None,
-            trading=broker.live if isinstance(broker, BrokerReport) else None,
+            trading=trading,
             account=self._account(),
             latches={name: latch.reason for name, latch in risk.memory.latches.items()},
             ledgers_aside=self._ledgers_aside(),
@@ -125,6 +128,17 @@ class Lookout:
             clock_limit=config.alerts.clock_skew,
             notifier_trouble=self._notifier_trouble(),
         )
+
+    @property
+    def trading(self) -> LiveTradingReport | None:
+        """How the books of a broker with real money stand to the exchange; None: on paper, or it does not tell."""
+        broker = self._report("broker")
+        return broker.live if isinstance(broker, BrokerReport) else None
+
+    def _hold_back(self, trading: LiveTradingReport) -> None:
+        """While something is missing, equity counts what is not there: nothing is opened on the strength of it."""
+        reason = "; ".join(trading.drift.values())
+        self._daemon.risk.stops.set_condition(_DRIFT, bool(trading.drift), reason)
 
     def _note_stale(self, states: Mapping[str, str], now: float) -> None:
         """What is live for a moment, and stale again, has been stale all the time."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from levibot.api.caller import CALLER, Caller
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
+from levibot.execution.precision import plain
 from levibot.risk.stops import DAILY_STOP
 from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
-from levibot.supervisor.leaving import settle_positions
+from levibot.supervisor.leaving import close_position, settle_positions
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
 from levibot.supervisor.status import describe_holdings, describe_market, describe_worker, summarize, what_stays
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
 _ACKNOWLEDGE_TIME = 2.0
+_SETTLE_TIME = 20.0  # seconds
 _CONFIRM_TIME = 2.0  # seconds that the broker may take to cancel entries until the answer says what is left
 _UNTIL_RELOAD = "holds until the next reload; write it into the configuration to keep it"
 
@@ -44,6 +47,10 @@ class SupervisorOperations:
         """See `Operations`."""
         return self._daemon.manager.symbols
 
+    def known_symbols(self) -> Sequence[str]:
+        """See `Operations`."""
+        return list(dict.fromkeys([*self.symbols(), *self._daemon.risk.portfolio.open_positions]))
+
     def unexpected(self, error: Exception) -> None:
         """See `Operations`."""
         self._daemon.count_error("api", error)
@@ -60,10 +67,13 @@ class SupervisorOperations:
     async def status(self) -> Document:
         """See `Operations`."""
         daemon, positions = self._daemon, self._daemon.positions()
+        trading = daemon.lookout.trading
+        frozen = trading.frozen if trading is not None else {}
         workers = [describe_worker(worker, daemon.history) for worker in daemon.manager.workers.values()]
         engines = [entry for entry in workers if entry["kind"] == "engine"]
         for entry in engines:
             entry.update(describe_market(daemon.manager.feed_report, entry["symbol"]))
+            entry["frozen"] = frozen.get(entry["symbol"], "")
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = positions.get(entry["symbol"])
                 entry.update(daemon.equity.profits(entry["symbol"]))
@@ -136,6 +146,35 @@ class SupervisorOperations:
         await self._daemon.remove_symbol(symbol)
         kept = what_stays(self._holdings(), [symbol])
         return {"message": f"{symbol} removed{kept}; this {_UNTIL_RELOAD}"}
+
+    async def settle(self, symbol: str, price: Decimal | None, reason: str) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        told = f"settled by {CALLER.get()}: {reason}"
+        report = await self._daemon.desk.orders.settle(symbol, price, told, _SETTLE_TIME)
+        if report is None:
+            raise RefusedError(
+                f"the broker has not answered within {_SETTLE_TIME:g} s: nobody knows whether it was booked",
+                f"see `levibotctl trades {symbol}` and `levibotctl logs broker` before you say it again",
+            )
+        if report.refused:
+            remedy = "nothing was booked; `levibotctl risk` shows what is short"
+            raise RefusedError(f"{symbol}: {report.refused}", remedy)
+        self._daemon.log.warning("settled", symbol=symbol, quantity=str(report.quantity), price=str(report.price))
+        what = f"{plain(report.quantity)} booked as sold at {plain(report.price)}"
+        return {"message": f"{symbol}: {what}; it is traded again as soon as the books agree with the exchange"}
+
+    async def close(self, symbol: str, reason: str, *, pause: bool) -> Document:
+        """See `Operations`."""
+        self._check_open()
+        worker = self._daemon.manager.engines.get(symbol)
+        if pause and worker is not None and not worker.paused:
+            await self._set_paused(symbol, True)
+        message = await close_position(self._daemon, symbol, reason)
+        if worker is None:
+            return {"message": f"{symbol}: {message}"}
+        after = "it is paused until `levibotctl resume`" if worker.paused else "its engine may enter it again"
+        return {"message": f"{symbol}: {message}; {after}"}
 
     async def reset(self, symbol: str | None) -> Document:
         """See `Operations`."""
@@ -262,7 +301,7 @@ class SupervisorOperations:
     # ------------------------------------------------------------------ parts
 
     def _holdings(self) -> list[Document]:
-        return describe_holdings(self._daemon.risk.portfolio)
+        return describe_holdings(self._daemon.risk.portfolio, self._daemon.lookout.trading)
 
     def _check_open(self) -> None:
         if self._daemon.stopping:

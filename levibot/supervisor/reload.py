@@ -80,7 +80,7 @@ async def _apply(daemon: Daemon, *, flatten: bool, keep: bool) -> Document:
         message = "reloaded; nothing has changed"
     if fixed:
         message += f", but for {', '.join(fixed)}: these apply after `levibotctl upgrade`"
-    message += what_stays(describe_holdings(daemon.risk.portfolio), removed)
+    message += what_stays(describe_holdings(daemon.risk.portfolio, daemon.lookout.trading), removed)
     return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
 
 

@@ -28,6 +28,7 @@ from levibot.bus.messages import (
     OrderEvents,
     RiskRefused,
     RiskRequest,
+    SettleReport,
     Snapshot,
     Tick,
     TradingStateReport,
@@ -306,7 +307,10 @@ class RiskDesk:
             self.orders.on_trading_state(reply)
         elif isinstance(reply, FlattenReport):
             self.orders.on_flatten(reply)
+        elif isinstance(reply, SettleReport):
+            self.orders.on_settled(reply)
         elif isinstance(reply, NotReady):
+            self.orders.on_not_ready(reply)
             self._log.debug("account_not_ready", reason=reply.reason)
             self._risk.lost_broker()
             self._account_known = False

@@ -15,6 +15,7 @@ from levibot.bus.messages import (
     FeedReport,
     InferenceReport,
     LiveReport,
+    LiveTradingReport,
     NotifierReport,
 )
 from levibot.clock import boot_ns, boot_seconds, wall_ms
@@ -25,13 +26,16 @@ from levibot.supervisor.states import Observed, status_word
 from levibot.supervisor.worker import Worker
 
 
-def describe_holdings(portfolio: Portfolio) -> list[dict[str, Any]]:
-    """Open positions, and what protects each."""
+def describe_holdings(portfolio: Portfolio, trading: LiveTradingReport | None) -> list[dict[str, Any]]:
+    """Open positions, what protects each, and what is wrong with it at the exchange."""
+    frozen, missing = (trading.frozen, trading.missing) if trading is not None else ({}, {})
     return [
         {
             "symbol": symbol,
             "quantity": float(held.quantity),
             "entry_price": float(held.entry_price),
+            "missing": missing.get(symbol, 0.0),
+            "frozen": frozen.get(symbol, ""),
             "protection": [
                 {
                     "kind": order.kind,

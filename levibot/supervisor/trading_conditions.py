@@ -62,7 +62,8 @@ def _frozen(facts: Facts, report: LiveTradingReport) -> Iterable[Finding]:
             f"frozen:{symbol}",
             "critical" if symbol in facts.held else "warning",
             f"nothing is opened in {symbol}: {reason}",
-            f"see `levibotctl orders` and the exchange's own list; `levibotctl logs broker` tells of {symbol}",
+            f"compare `levibotctl orders` with the exchange's own list; `levibotctl logs broker` tells of"
+            f" {symbol}; if what is missing was sold by hand or is lost, `levibotctl settle {symbol}` books that",
         )
 
 
@@ -72,7 +73,8 @@ def _drift(_facts: Facts, report: LiveTradingReport) -> Iterable[Finding]:
             f"drift:{asset}",
             "critical",
             text,
-            f"put the missing {asset} back, or find who moved it; what shares it is opened again by itself then",
+            f"put the missing {asset} back; or, if it was sold by hand or is lost, `levibotctl settle SYMBOL"
+            " --reason WHY` books that (docs/live.md); what shares it is opened again by itself then",
         )
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from levibot.alerting.alert import Alert
 from levibot.alerting.alerts import Alerts
 from levibot.alerting.journal import AlertJournal
 from levibot.api.caller import Caller
-from levibot.api.operations import AlreadySoError, ShuttingDownError
+from levibot.api.operations import AlreadySoError, RefusedError, ShuttingDownError
 from levibot.api.server import ApiServer
 from levibot.clock import wall_ms
 from levibot.config import ApiConfig
@@ -28,6 +29,8 @@ HOLDING = {
     "symbol": "BTC/USDT",
     "quantity": 0.5,
     "entry_price": 100.0,
+    "missing": 0.0,
+    "frozen": "",
     "protection": [
         {"kind": "stop", "quantity": 0.5, "trigger_price": 95.0, "on_exchange": True},
         {"kind": "take_profit", "quantity": 0.5, "trigger_price": 110.0, "on_exchange": False},
@@ -157,6 +160,19 @@ class SmallDaemon:
         self.calls.append(f"remove {symbol} {flatten} {keep}")
         del self.states[symbol]
         return {"message": "holds until the next reload"}
+
+    def known_symbols(self) -> list[str]:
+        return list(self.states)
+
+    async def settle(self, symbol: str, price: Decimal | None, reason: str) -> dict[str, Any]:
+        self.calls.append(f"settle {symbol} {price} {reason}")
+        if price is None:
+            raise RefusedError(f"{symbol}: nothing is missing", "nothing was booked")
+        return {"message": f"{symbol}: 0.5 booked as sold at {price}"}
+
+    async def close(self, symbol: str, reason: str, *, pause: bool) -> dict[str, Any]:
+        self.calls.append(f"close {symbol} {reason} {pause}")
+        return {"message": f"{symbol}: closed"}
 
     async def reset(self, symbol: str | None) -> dict[str, Any]:
         self.calls.append(f"reset {symbol}")
@@ -292,6 +308,7 @@ def _engine(symbol: str, state: str) -> dict[str, Any]:
         "detail": "",
         "market": "live",
         "market_health": None,
+        "frozen": "",
     }
 
 

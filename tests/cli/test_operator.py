@@ -47,7 +47,34 @@ def test_flattening_is_followed_until_all_is_closed(served: Place, daemon: Small
         "kill switch on: operator",
         "BTC/USDT: attempt 1",
         "BTC/USDT: attempt 2",
+        "BTC/USDT: closed",
         "all is closed; HALTED until `levibotctl kill off`",
+    ]
+
+
+def test_a_flattening_that_does_not_end_is_given_up_with_what_is_left(served: Place, daemon: SmallDaemon) -> None:
+    left = {"ETH/USDT": "0.1 left after 3 attempts: no_base"}
+    daemon.flatten_steps = [{"BTC/USDT": "attempt 1", **left}, *[left] * 10_000]
+    done = served.ctl("kill", "on", "--flatten", "--timeout", "0.5")
+    assert done.returncode == 1
+    assert "BTC/USDT: closed" in done.stdout.splitlines()
+    assert "closed: BTC/USDT; not closed: ETH/USDT: 0.1 left after 3 attempts: no_base" in done.stderr
+    assert "levibotctl settle SYMBOL" in done.stderr
+
+
+def test_what_is_missing_is_settled_and_a_position_is_closed(served: Place, daemon: SmallDaemon) -> None:
+    done = served.ctl("settle", "btcusdt", "--price", "99.5", "--reason", "sold by phone")
+    assert done.stdout == "BTC/USDT: 0.5 booked as sold at 99.5\n"
+    refused = served.ctl("settle", "BTC/USDT", "--reason", "?")
+    assert refused.returncode == 1
+    assert "nothing is missing" in refused.stderr
+    assert "--reason" in served.ctl("settle", "BTC/USDT").stderr
+    assert "--price" in served.ctl("settle", "BTC/USDT", "--price", "-1", "--reason", "?").stderr
+    assert served.ctl("close", "BTC/USDT", "--pause", "--reason", "news").stdout == "BTC/USDT: closed\n"
+    assert daemon.calls == [
+        "settle BTC/USDT 99.5 sold by phone",
+        "settle BTC/USDT None ?",
+        "close BTC/USDT news True",
     ]
 
 

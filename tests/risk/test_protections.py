@@ -6,6 +6,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from levibot.bus.messages import Grant, RiskRefused, Role
 from levibot.config_risk import ProtectionsConfig
 from tests.execution.examples import market
@@ -67,6 +69,18 @@ def test_a_symbol_that_was_stopped_out_cools_down(tmp_path: Path) -> None:
     assert verdict(desk) == "cooldown"
     at(desk, 5)
     assert (verdict(desk), locks(desk)) == ("granted", [])
+
+
+def test_what_an_operator_closes_is_not_stopped_out_but_an_emergency_is(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, cooldown_minutes=5)
+    entry = intent("in1", quantity="10")
+    closing = intent("out1", side="sell", quantity="10", role="emergency", limit_price="99")
+    closing = msgspec.structs.replace(closing, kind="limit")
+    desk.events(desk.broker.submitted(entry), desk.broker.filled(entry, "100"))
+    desk.events(desk.broker.submitted(closing), desk.broker.filled(closing, "99"))
+    assert (verdict(desk), locks(desk)) == ("granted", [])
+    trade(desk, 2, "99", role="emergency")
+    assert locks(desk) == [(BTC, "cooldown", 5.0)]
 
 
 def test_too_many_stops_lock_all_symbols(tmp_path: Path) -> None:

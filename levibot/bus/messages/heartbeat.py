@@ -126,6 +126,7 @@ class LiveTradingReport(Message, frozen=True):
     reconciled_s: float | None  # age of the last whole comparison; None: there was none yet
     drift: dict[str, str]  # asset → what is short, and by how much
     trouble: str = ""  # what keeps the books from being compared; empty if nothing does
+    missing: dict[str, float] = msgspec.field(default_factory=dict)  # symbol → base amount that is not there
 
 
 class InferenceReport(Message, frozen=True, tag=True):

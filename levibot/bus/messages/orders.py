@@ -37,6 +37,7 @@ class Intent(MoneyMessage, frozen=True):
     time_in_force: TimeInForce = "gtc"  # of a limit order; "ioc": what does not fill at once is cancelled
     oco: str = ""  # orders of the symbol with the same text cancel each other once one is filled
     trailing_stop: Decimal | None = None  # price distance of a trailing stop that the broker places for each fill
+    reason: str = ""  # of an order that an operator has made: who, and why
 
 
 class Fill(MoneyMessage, frozen=True):
@@ -217,7 +218,27 @@ class FlattenPositions(Message, frozen=True, tag=True):
     reason: str
 
 
-BrokerRequest = SubmitOrder | CancelOrder | ReconcileRequest | AccountRequest | SetTradingState | FlattenPositions
+class SettlePosition(MoneyMessage, frozen=True, tag=True):
+    """An operator declares what the exchange has less than the books as sold by hand.
+
+    Answered with `SettleReport`. To be sent once: if the answer is lost, the position tells what became of it.
+    """
+
+    request_id: int
+    symbol: str
+    price: Decimal | None  # None: the newest, as far as the exchange shows proceeds; 0: lost or withdrawn
+    reason: str  # who, and why
+
+
+BrokerRequest = (
+    SubmitOrder
+    | CancelOrder
+    | ReconcileRequest
+    | AccountRequest
+    | SetTradingState
+    | FlattenPositions
+    | SettlePosition
+)
 
 
 class Reconciled(Message, frozen=True, tag=True):
@@ -261,10 +282,19 @@ class FlattenReport(Message, frozen=True, tag=True):
     dust: dict[str, str]  # symbol → quantity that is too small to be sold
 
 
+class SettleReport(MoneyMessage, frozen=True, tag=True):
+    request_id: int
+    refused: str  # why nothing was booked; empty: it was
+    quantity: Decimal = Decimal(0)  # that was booked as sold
+    price: Decimal = Decimal(0)
+
+
 class OrderEvents(Message, frozen=True, tag=True):
     """Events as they happen, and the answer to a request for those since N."""
 
     events: list[OrderEvent]
 
 
-BrokerReply = Reconciled | NotReady | AccountSnapshot | OrderEvents | TradingStateReport | FlattenReport
+BrokerReply = (
+    Reconciled | NotReady | AccountSnapshot | OrderEvents | TradingStateReport | FlattenReport | SettleReport
+)

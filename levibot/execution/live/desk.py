@@ -66,6 +66,7 @@ class SymbolDesk:
         self._broken = account.broken
         self._jobs = JobQueue()
         self._task: asyncio.Task[None] | None = None
+        self.missing = ZERO  # base amount that the books hold and the exchange does not have
         self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
@@ -97,9 +98,9 @@ class SymbolDesk:
         return [order for order in self.orders if is_posted(order) and not self.posting.is_due(order)]
 
     def sellable(self) -> Decimal:
-        """Base amount that can be sold: the position, less what fees and withdrawals took of the asset."""
+        """Base amount that can be sold: the position, less what fees and withdrawals took, and what is missing."""
         taken = min(self.books.balances.get(base_of(self.symbol), ZERO), ZERO)
-        return max(self.position.quantity + taken, ZERO)
+        return max(self.position.quantity + taken - self.missing, ZERO)
 
     def quote(self) -> Quote | None:
         """Best prices by the feed, however old they are: see `quote_age_s`; None: it has told none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from levibot.bus.messages import Intent
-from levibot.exchange.trading import Placement
+from levibot.exchange.trading import Balance, Placement
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.tracking import is_over
 from levibot.execution.live.wanted import Wanted, wanted_for
@@ -82,10 +82,14 @@ class Exits:
             return
         desk, books = self._desk, self._desk.books
         quantity = self.due(order.intent, order.remaining)
+        missing = desk.missing
         if ask_balance and quantity:
-            balance = (await desk.trading.balances()).get(base_of(desk.symbol))
-            quantity = min(quantity, floor_to(balance.free if balance else ZERO, desk.market.amount_step))
-        if not quantity and not self._has_any(order.intent):
+            balance = (await desk.trading.balances()).get(base_of(desk.symbol), Balance(ZERO, ZERO))
+            missing += max(desk.sellable() - balance.total, ZERO)
+            quantity = min(quantity, floor_to(balance.free, desk.market.amount_step))
+        if missing and (not quantity or self._size_refusal(order.intent, quantity)):
+            await desk.journal.write(lambda: books.deny(order, self._no_base(missing)))
+        elif not quantity and not self._has_any(order.intent):
             await desk.journal.write(lambda: books.cancel(order, _NOTHING))
         elif not quantity:
             await desk.journal.write(lambda: books.deny(order, self._dust()))
@@ -114,6 +118,13 @@ class Exits:
         if intent.parent_id is None:
             return self._desk.sellable() > 0
         return any(lot.entry_id == intent.parent_id for lot in self.lots())
+
+    def _no_base(self, missing: Decimal) -> str:
+        desk = self._desk
+        return Refusal.NO_BASE.because(
+            f"the books hold {plain(desk.position.quantity)} {desk.market.base}, and the exchange"
+            f" {plain(missing)} less; if it was sold by hand, `levibotctl settle {desk.symbol}` books that"
+        )
 
     def _dust(self) -> str:
         market = self._desk.market

@@ -75,6 +75,22 @@ class Funds:
             f"{asset} is short: the books hold {plain(held)}, the exchange has {there}, and no transfer tells why"
         )
 
+    async def differences(self) -> Amounts:
+        """What the exchange has more than the books, by asset; nothing was booked while it was read.
+
+        Raises
+        ------
+        RetryError, BackOffError, ExchangeRefusedError
+            The balances could not be read.
+        """
+        for _ in range(_READINGS):
+            seq = self._books.seq
+            balances: Mapping[str, Balance] = await self._trading.balances()
+            if self._books.seq == seq:
+                break
+        nothing = Balance(ZERO, ZERO)
+        return {asset: balances.get(asset, nothing).total - held for asset, held in self._held().items()}
+
     async def open(self) -> None:
         """Count the quote asset as LeviBot's, once in the life of the account.
 
@@ -114,10 +130,10 @@ class Funds:
         RetryError, BackOffError, ExchangeRefusedError
             The balances could not be read.
         """
-        differences = await self._differences()
+        differences = await self.differences()
         if self._is_odd(differences) or self._transfers_are_due():
             await self._book_transfers(differences)
-            differences = await self._differences()
+            differences = await self.differences()
         found = _shortages(differences)
         for pause_s in _PAUSES_S:
             if not found:
@@ -125,7 +141,7 @@ class Funds:
             await asyncio.sleep(pause_s)
             sharing = {symbol for symbol in symbols if assets_of(symbol).intersection(found)}
             settled = (settled - sharing) | await self._settle(sharing)
-            again = _shortages(await self._differences())
+            again = _shortages(await self.differences())
             found = {asset: short for asset, short in found.items() if again.get(asset) == short}
         uncertain: set[str] = set()
         for symbol in symbols - settled:
@@ -139,16 +155,6 @@ class Funds:
         for symbol, position in self._books.positions.items():
             held[base_of(symbol)] += position.quantity
         return held
-
-    async def _differences(self) -> Amounts:
-        """What the exchange has more than the books, by asset; nothing was booked while it was read."""
-        for _ in range(_READINGS):
-            seq = self._books.seq
-            balances: Mapping[str, Balance] = await self._trading.balances()
-            if self._books.seq == seq:
-                break
-        nothing = Balance(ZERO, ZERO)
-        return {asset: balances.get(asset, nothing).total - held for asset, held in self._held().items()}
 
     def _is_odd(self, differences: Amounts) -> bool:
         excess = self._capital is None and differences.get(self._books.quote, ZERO) > _TOLERANCE

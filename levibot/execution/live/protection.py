@@ -9,6 +9,7 @@ from functools import partial
 from levibot.bus.messages import (
     Intent,
     OrderCancelled,
+    OrderDenied,
     OrderKind,
     OrderRejected,
     OrderUnknown,
@@ -127,6 +128,8 @@ class SpotProtection:
 
     async def review(self) -> None:
         """Carry on what a life before has begun, and have what rests agree with what should."""
+        open_ = {one.entry_id for one in self._exits.wanted()}
+        self._troubles = {entry: trouble for entry, trouble in self._troubles.items() if entry in open_}
         for begun in self._desk.orders:
             if begun.intent.reduce_only and begun.state in (OrderState.SUBMITTED, OrderState.TRIGGERED):
                 await self._carry_out(begun)
@@ -187,10 +190,12 @@ class SpotProtection:
         )
 
     async def _try_again(self, entry_id: str) -> None:
-        trouble = self._troubles[entry_id]
+        trouble = self._troubles.get(entry_id)
+        if trouble is None:
+            return
         wanted = next((one for one in self._exits.wanted() if one.entry_id == entry_id), None)
         if wanted is None:
-            del self._troubles[entry_id]
+            self._troubles.pop(entry_id)
             return
         try:
             await self._leave(wanted.entry_id, wanted.quantity, ask_balance=True)
@@ -349,7 +354,7 @@ class SpotProtection:
         told = [
             event.reason
             for event in self._events_of(order, since)
-            if isinstance(event, OrderCancelled | OrderRejected)
+            if isinstance(event, OrderCancelled | OrderDenied | OrderRejected)
         ]
         return told[-1] if told else f"it is {order.state}"
 

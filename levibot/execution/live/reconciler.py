@@ -13,6 +13,7 @@ from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.funds import Funds
 from levibot.execution.live.reconcile import Reconciliation
 from levibot.execution.live.tracking import IN_DOUBT
+from levibot.execution.position import ZERO, base_of
 
 _NS = 1_000_000_000
 _AGAIN_S = 1.0  # after the exchange could not be asked
@@ -43,6 +44,7 @@ class Reconciler:
         self._ready: set[str] = set()
         self._troubles: dict[str, str] = {}
         self._trouble = ""
+        self._told_frozen: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._done_ns: int | None = None
         self.rounds = 0  # whole comparisons
@@ -102,6 +104,7 @@ class Reconciler:
         """What operators should see."""
         desks = list(self._desks())
         frozen = {desk.symbol: reason for desk in desks if (reason := self.frozen(desk))}
+        self._tell_frozen(frozen)
         unknown = sum(order.state in IN_DOUBT for desk in desks for order in desk.orders)
         return LiveTradingReport(
             frozen=frozen,
@@ -110,7 +113,26 @@ class Reconciler:
             reconciled_s=None if self._done_ns is None else (boot_ns() - self._done_ns) / _NS,
             drift={asset: self.funds.describe(asset) for asset in self.funds.shortages},
             trouble=self._trouble or next(iter(self._troubles.values()), ""),
+            missing={desk.symbol: float(desk.missing) for desk in desks if desk.missing},
         )
+
+    def _tell_frozen(self, frozen: dict[str, str]) -> None:
+        """Tell what is frozen now, or no more: once, though the reason's words may change meanwhile."""
+        for symbol in sorted(frozen.keys() - self._told_frozen):
+            self._account.tell_trouble(f"{symbol}: FROZEN, nothing is opened in it: {frozen[symbol]}")
+        for symbol in sorted(self._told_frozen - frozen.keys()):
+            self._account.tell_trouble(f"{symbol}: frozen no more")
+        self._told_frozen = set(frozen)
+
+    async def compare_in_job(self, desk: SymbolDesk) -> None:
+        """Compare one symbol that was compared before, from within a job of its desk.
+
+        Raises
+        ------
+        RetryError, BackOffError, ExchangeRefusedError
+            The exchange could not be asked.
+        """
+        await self._states[desk.symbol].run()
 
     # ------------------------------------------------------------------ comparing
 
@@ -149,6 +171,8 @@ class Reconciler:
         desks = {desk.symbol: desk for desk in self._desks()}
         settled = await self._settle(set(desks))
         await self.funds.check(set(desks), settled)
+        for desk in desks.values():
+            desk.missing = min(self.funds.shortages.get(base_of(desk.symbol), ZERO), desk.position.quantity)
         if self._books.restored_ms and settled == set(desks) and not self._missing():
             await self._account.journal.write(self._books.settle_restore)
         self._done_ns = boot_ns()

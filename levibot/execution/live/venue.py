@@ -6,7 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
-from levibot.bus.messages import Bar, Book, Intent, LiveTradingReport, MarketSpec, OrderEvent, Tick, Trades
+from levibot.bus.messages import (
+    Bar,
+    Book,
+    Intent,
+    LiveTradingReport,
+    MarketSpec,
+    OrderEvent,
+    SettlePosition,
+    SettleReport,
+    Tick,
+    Trades,
+)
 from levibot.clock import boot_ns
 from levibot.exchange.trading import Placement
 from levibot.execution.checks import Situation, form_refusal, market_refusal, may_open_risk, reserve_for, rounded
@@ -14,6 +25,7 @@ from levibot.execution.grants import GrantBook
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.desk import SymbolDesk
 from levibot.execution.live.reconciler import Reconciler
+from levibot.execution.live.settle import Settlement
 from levibot.execution.orders import Order
 from levibot.execution.position import ZERO
 from levibot.execution.quotes import Quote
@@ -129,6 +141,14 @@ class LiveVenue:
             for symbol in held
             if symbol not in self._desks or not self._desks[symbol].protection.is_covered()
         ]
+
+    def settle(self, request: SettlePosition, answer: Callable[[SettleReport], object]) -> None:
+        """Book what the exchange has less than the books as sold by hand; answered when that is sure."""
+        desk = self._desks.get(request.symbol)
+        if desk is None:
+            answer(SettleReport(request.request_id, f"the rules of {request.symbol} are not known yet"))
+            return
+        desk.do(Settlement(desk, self.reconciler, request, answer).run, urgent=True)
 
     def live_report(self) -> LiveTradingReport:
         """How the books stand to the exchange."""
