@@ -41,7 +41,7 @@ def bearer(daemon: DaemonUnderTest, name: str = "api-token") -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(20, marks=pytest.mark.long)])
+@pytest.mark.parametrize("examples", [pytest.param(20, marks=pytest.mark.long)])
 def test_random_requests_find_no_answer_that_is_not_declared(
     daemon: DaemonUnderTest, port: int, tmp_path: Path, examples: int
 ) -> None:

@@ -130,6 +130,7 @@ def test_a_bad_candle_file_is_told_with_file_and_line(place: Place, tmp_path: Pa
     assert re.search(r"BTCUSDT-1m\.csv:\d+|no candles of ETH/USDT", done.stderr)
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_is_told(place: Place) -> None:
     place.data.mkdir()
     (place.data / "models").write_text("a file")

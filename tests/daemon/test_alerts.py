@@ -142,6 +142,7 @@ def test_the_supervisor_dies_and_the_alert_arrives_once(make_daemon: MakeDaemon,
         assert len({message["message"].rpartition("id ")[2] for message in server.messages}) == 2
 
 
+@pytest.mark.long
 def test_a_test_names_lines_and_never_urls(make_daemon: MakeDaemon, run_dir: Path) -> None:
     with webhook() as good, webhook(lambda _number: 403) as bad:
         path = targets(run_dir, json_url(good), json_url(bad), f"nonsense://{TOKEN}", TOKEN)
@@ -167,6 +168,7 @@ def test_a_test_names_lines_and_never_urls(make_daemon: MakeDaemon, run_dir: Pat
         daemon.wait(lambda: "chmod 600" in ctl(daemon, "alerts", "test").stdout, "the mode to be refused")
 
 
+@pytest.mark.long
 def test_without_a_channel_a_test_says_what_to_set(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()
@@ -208,6 +210,7 @@ def test_a_hook_gets_json_and_a_mail_is_sent(make_daemon: MakeDaemon, run_dir: P
     assert document["source"].encode() in body
 
 
+@pytest.mark.long
 def test_a_hook_that_hangs_or_ignores_signals_holds_up_nothing(make_daemon: MakeDaemon, run_dir: Path) -> None:
     started = run_dir / "started"
     command = ["/bin/sh", "-c", f"trap '' TERM; echo $$ >> {started}; sleep 600"]
@@ -237,6 +240,7 @@ def test_engines_that_die_together_are_one_message(make_daemon: MakeDaemon, run_
         assert "of 5 engines died within 5 s" in server.messages[0]["message"]
 
 
+@pytest.mark.long
 def test_the_heartbeat_goes_out_while_all_is_well_and_only_then(make_daemon: MakeDaemon, run_dir: Path) -> None:
     with webhook() as server:
         path = run_dir / "heartbeat-url"

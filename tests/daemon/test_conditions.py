@@ -18,6 +18,7 @@ def standing(daemon: DaemonUnderTest) -> dict[str, str]:
     return {alert["key"]: alert["message"] for alert in daemon.api.get("/alerts?state=standing")}
 
 
+@pytest.mark.long
 def test_a_feed_that_falls_silent_is_told_and_over_when_it_speaks_again(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"engine.market_max_age": 1.0, "policy.feed.hang_after": 60.0})
     daemon.start()

@@ -157,6 +157,7 @@ def test_commands_for_one_symbol(operator: Operator) -> None:
     assert operator.types("logs", "supervisor")
 
 
+@pytest.mark.long
 def test_a_running_daemon_is_reached_while_its_file_is_broken_or_gone(operator: Operator) -> None:
     under_test = operator.daemon
     operator.types("start")

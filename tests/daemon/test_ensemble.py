@@ -115,6 +115,7 @@ def test_a_pool_that_is_gone_for_a_while_costs_signals_and_nothing_else(
 
 
 @pytest.mark.parametrize("hours", [1, pytest.param(24, marks=[pytest.mark.long, pytest.mark.timeout(400)])])
+@pytest.mark.long
 def test_two_lockstep_replays_give_the_same_orders(
     make_daemon: MakeDaemon, models: Path, tmp_path: Path, hours: int
 ) -> None:

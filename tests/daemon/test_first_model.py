@@ -85,6 +85,7 @@ def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone
 
 
 @pytest.mark.parametrize("damaged", [pytest.param("manifest.json", marks=pytest.mark.long), "model.txt"])
+@pytest.mark.long
 def test_a_damaged_model_is_replaced(newcomer: DaemonUnderTest, damaged: str) -> None:
     old = stored_model(newcomer.data / "models")
     (old / damaged).write_bytes((old / damaged).read_bytes().replace(b"0", b"1"))
@@ -103,6 +104,7 @@ def test_a_model_of_another_market_is_not_replaced(newcomer: DaemonUnderTest) ->
     newcomer.wait(lambda: "binance" in newcomer.status()["daemon"]["model_trouble"], "the trouble in the status")
 
 
+@pytest.mark.long
 def test_a_failed_training_is_told_and_the_daemon_runs_without(newcomer: DaemonUnderTest) -> None:
     newcomer.data.mkdir(mode=0o700)
     (newcomer.data / "models").write_text("a file is in the way")
@@ -137,6 +139,7 @@ def test_ctrl_c_in_a_terminal_ends_both_without_a_traceback(newcomer: DaemonUnde
     assert "Traceback" not in newcomer.output()
 
 
+@pytest.mark.long
 def test_start_says_what_it_waits_for(newcomer: DaemonUnderTest) -> None:
     done = subprocess.run(
         [CTL, "-c", str(newcomer.config), "start"], capture_output=True, text=True, timeout=90, check=False

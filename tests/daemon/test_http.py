@@ -169,6 +169,7 @@ def test_the_token_is_made_at_the_first_start_and_survives_the_next(face: Face) 
     assert f"http://127.0.0.1:{face.port}" in said
 
 
+@pytest.mark.long
 def test_open_streams_and_requests_do_not_hold_up_the_stop(face: Face) -> None:
     face.daemon.start()
     with listening(face.port) as listener, socket.create_connection(("127.0.0.1", face.port)) as half:
@@ -180,6 +181,7 @@ def test_open_streams_and_requests_do_not_hold_up_the_stop(face: Face) -> None:
         assert is_ended(half)
 
 
+@pytest.mark.long
 def test_a_taken_port_is_an_alert_and_nothing_more(face: Face) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", face.port))

@@ -98,6 +98,7 @@ def traffic(client: InferenceClient, until: Callable[[], Any], disturb: Callable
     return found + outcomes(client, asked - len(found)) if asked > len(found) else found
 
 
+@pytest.mark.long
 def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: DaemonUnderTest) -> None:
     pool.write_config(engine__strategy="levibot.strategies.ensemble:Ensemble")  # the built-in gets a first model
     pool.start()
@@ -126,6 +127,7 @@ def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: 
     assert pool.stop() == 0
 
 
+@pytest.mark.long
 def test_the_status_asks_for_no_model_that_no_engine_asks(pool: DaemonUnderTest) -> None:
     pool.write_config(engine__strategy="sma_cross", inference__processes=1)
     pool.start()
@@ -161,6 +163,7 @@ def test_28_killed_with_questions_in_flight(pool: DaemonUnderTest) -> None:
     assert engines(pool) == pids
 
 
+@pytest.mark.long
 def test_28_stopped_with_questions_in_flight(pool: DaemonUnderTest) -> None:
     pids = start(pool)
     with connected(pool) as client:

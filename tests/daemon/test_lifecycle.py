@@ -61,6 +61,7 @@ def test_a_second_supervisor_is_refused_and_told_who_is_there(make_daemon: MakeD
     assert daemon.status()["running"] == 1
 
 
+@pytest.mark.long
 def test_stale_lock_and_sockets_do_not_matter(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()
@@ -195,6 +196,7 @@ def test_a_strategy_that_cannot_be_made_refuses_the_reload(make_daemon: MakeDaem
     assert sorted(process.pid for process in daemon.processes() if "check" in process.cmdline()) == []
 
 
+@pytest.mark.long
 def test_two_daemons_run_side_by_side(make_daemon: MakeDaemon, tmp_path: object) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()

@@ -101,6 +101,7 @@ def test_what_a_live_feed_knows_is_shown_and_a_quiet_market_is_no_trouble(
 
 
 @ONE_DIALECT
+@pytest.mark.long
 def test_a_cool_down_is_told_with_the_time_that_is_left(
     live: DaemonUnderTest, exchange: RunningExchange, port: int
 ) -> None:
@@ -177,6 +178,7 @@ def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
 
 
 @ONE_DIALECT
+@pytest.mark.long
 def test_a_market_that_the_exchange_does_not_trade_is_told_until_it_does(
     make_daemon: MakeDaemon, exchange: RunningExchange
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 from functools import partial
 
+import pytest
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -78,6 +79,7 @@ def test_the_names_that_dashboards_use_are_there_and_promtool_has_no_complaint(
     assert metrics["levi_build_info"].samples[0].labels["mode"] == "paper"
 
 
+@pytest.mark.long
 def test_both_paths_answer_in_the_form_that_is_asked_for(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
@@ -111,6 +113,7 @@ def test_a_killed_engine_is_counted_and_its_counters_never_fall(make_daemon: Mak
     assert values(daemon, "levi_engine_ticks_total", "symbol")[BTC] >= ticks
 
 
+@pytest.mark.long
 def test_a_crashed_engine_is_visible_with_its_last_words_but_no_opinion(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(policy__engine__restart_delays=[30.0])
     daemon.start()

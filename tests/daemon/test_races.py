@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from levibot.api.client import ApiError, NotRunningError
 from tests.daemon.conftest import MakeDaemon
@@ -58,6 +59,7 @@ def test_a_stopped_forkserver_costs_one_start_and_no_engine_is_doubled(make_daem
     assert len(daemon.engine_processes()) == 6
 
 
+@pytest.mark.long
 def test_a_stopped_forkserver_does_not_hold_up_a_clean_stop(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
@@ -70,6 +72,7 @@ def test_a_stopped_forkserver_does_not_hold_up_a_clean_stop(make_daemon: MakeDae
     assert daemon.processes() == []
 
 
+@pytest.mark.long
 def test_a_symbol_removed_while_it_is_restarted_stays_gone(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
@@ -120,6 +123,7 @@ def test_a_stop_under_a_reload_leaves_nothing(make_daemon: MakeDaemon) -> None:
     assert "Traceback" not in daemon.output()
 
 
+@pytest.mark.long
 def test_a_reset_forgives_errors_and_restarts_nobody(make_daemon: MakeDaemon, switch: Path) -> None:
     btc = 'overrides."BTC/USDT".'
     options = {f"{btc}strategy": f"{FAULTS}:Raises", f"{btc}strategy_options.switch": str(switch)}
@@ -151,6 +155,7 @@ def test_a_position_of_a_removed_symbol_has_prices_after_a_restart_too(make_daem
     assert [e["symbol"] for e in daemon.status()["engines"]] == ["ETH/USDT"]
 
 
+@pytest.mark.long
 def test_a_hangup_of_workers_and_forkserver_means_nothing_to_them(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
@@ -176,6 +181,7 @@ def test_a_daemon_whose_terminal_is_closed_stops(make_daemon: MakeDaemon) -> Non
     assert daemon.events("daemon_stopping")[0]["reason"] == "the terminal was closed"
 
 
+@pytest.mark.long
 def test_a_hundred_restarts_take_no_descriptor_and_no_memory(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**AT_ONCE)
     daemon.start()

@@ -116,6 +116,7 @@ def test_sigterm_to_the_whole_control_group_is_one_clean_stop(
         assert daemon.events("worker_stopped", worker), f"{worker} did not end by itself"
 
 
+@pytest.mark.long
 def test_an_upgrade_is_told_as_a_reload_of_the_same_process(
     make_daemon: MakeDaemon, systemd: NotifySocket
 ) -> None:
@@ -131,6 +132,7 @@ def test_an_upgrade_is_told_as_a_reload_of_the_same_process(
     wait_for(lambda: systemd.times("WATCHDOG=1", since), "signs of life of the new daemon")
 
 
+@pytest.mark.long
 def test_the_folders_that_systemd_makes_are_used(make_daemon: MakeDaemon, run_dir: Path) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     state, run = run_dir / "state", run_dir / "run"

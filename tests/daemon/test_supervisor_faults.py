@@ -209,6 +209,7 @@ def test_29_all_engines_die_together(make_daemon: MakeDaemon) -> None:
     assert len(daemon.events("alert_raised")) == 1
 
 
+@pytest.mark.long
 def test_30_a_stopped_forkserver_is_replaced(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"policy.engine.start_timeout": 2.0, "policy.engine.restart_delays": [0.0]})
     daemon.start()
@@ -222,7 +223,7 @@ def test_30_a_stopped_forkserver_is_replaced(make_daemon: MakeDaemon) -> None:
     assert daemon.worker_pids()["engine-ETH-USDT"] == before["engine-ETH-USDT"]
 
 
-@pytest.mark.parametrize("kind", ["feed", "broker"])
+@pytest.mark.parametrize("kind", [pytest.param("feed", marks=pytest.mark.long), "broker"])
 def test_a_dead_feed_or_broker_is_no_engines_failure(make_daemon: MakeDaemon, kind: str) -> None:
     # The first restart would be over before it is seen: let one have been made, so that the next has to wait.
     daemon = with_positions(make_daemon, **{f"policy.{kind}.restart_delays": [0.0, 1.5]})

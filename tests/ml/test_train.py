@@ -192,6 +192,7 @@ def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
     ("days", "horizon"),
     [pytest.param(20, 240, marks=pytest.mark.long), pytest.param(10, 240, marks=pytest.mark.long), (20, 60)],
 )
+@pytest.mark.long
 def test_a_month_of_real_prices_teaches_it_too_little_to_serve(days: int, horizon: int) -> None:
     """Each has a lower log loss than the training span's base rate, which proved nothing."""
     found = of_folder(real_data("candles", "binance-um-2025-05"), ("BTC/USDT", "ETH/USDT"), days, None, 120)
