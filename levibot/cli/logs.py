@@ -31,7 +31,7 @@ _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as they are in the file.")
 @click.pass_obj
 def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -> None:
-    """Show the log of an engine, or of another process, by its name.
+    """Show the log of an engine, or of another process.
 
     SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier; or the name of a process, as `ps`
     shows it: levi-infer-0. Times are UTC.

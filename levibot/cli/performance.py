@@ -15,7 +15,7 @@ _COLUMNS = ("symbol", "trades", "win_rate", "profit_factor", "average_duration_s
 @click.option("--json", "form", flag_value="json", help="Print JSON; amounts are exact text.")
 @click.pass_context
 def performance(context: click.Context, form: str | None) -> None:
-    """Show trades, win rate, profit factor, average duration and profit; the best symbol first.
+    """Show win rate, profit factor and more, the best symbol first.
 
     Of round trips that have ended. The deepest drawdown is that of the record of equity.
     """

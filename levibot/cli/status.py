@@ -22,7 +22,7 @@ _REFRESH = 0.5
 @click.option("--watch", is_flag=True, help="Refresh twice a second until Ctrl-C.")
 @click.pass_obj
 def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> None:
-    """Show what runs, and how; with SYMBOL all that is known of one.
+    """Show what runs, and how; with SYMBOL all about one.
 
     That is the engines, what serves them (feed, broker, the inference pool and its model), the risk state
     and alerts.

@@ -72,7 +72,7 @@ def train(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Train a model on candles, judge it, store it and let it serve.
+    """Train a model on candles, judge it, and let it serve.
 
     The newest fifth of the time is the test: nothing is fitted or chosen on it. A running daemon takes a
     promoted model up within seconds.

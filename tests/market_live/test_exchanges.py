@@ -24,7 +24,8 @@ TRADES = {"bybit": "publicTrade.BTC*", "okx": "trades:BTC*", "kraken": "trade:BT
 @pytest.fixture(params=PUBLIC_ONLY)
 def public(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """An exchange of each of the three that trades two symbols."""
-    with serving(tmp_path, dialect=request.param, trades_per_s=20.0) as found:
+    # What a drop makes it miss must be in one answer: 60 trades of bybit.
+    with serving(tmp_path, dialect=request.param, trades_per_s=8.0) as found:
         yield found
 
 

@@ -49,7 +49,7 @@ def check(folder: Path, dialect: DialectName, rows: tuple[Row, ...]) -> None:
     assert len(outcomes) == len(rows)
 
 
-@pytest.mark.parametrize("dialect", ["binance", "mexc"])
+@pytest.mark.parametrize("dialect", ["binance", pytest.param("mexc", marks=pytest.mark.long)])
 def test_the_gravest_faults(dialect: DialectName, run_dir: Path) -> None:
     check(run_dir, dialect, tuple(row for row in ROWS if row.name in SHORT))
 

@@ -94,7 +94,7 @@ class Host:
     def stop(self, pid: int) -> None:
         """Let a worker end by itself: only then does what it ran count as covered."""
         self.command(Stop(99, "the test is over"))
-        wait_for(lambda: gone(pid), "the worker's end")
+        wait_for(lambda: gone(pid), "the worker's end", seconds=30)
 
     def records(self) -> list[dict[str, Any]]:
         """The worker's log."""
@@ -207,7 +207,7 @@ def test_a_worker_says_hello_obeys_and_acknowledges_each_command(host: Host) -> 
     wait_for(lambda: not host.heartbeat().paused, "a heartbeat of a resumed worker")
     host.command(Stop(3, "test"))
     assert host.answer() == Acknowledged(3, True, "Stop")
-    wait_for(lambda: gone(pid), "the worker's end")
+    wait_for(lambda: gone(pid), "the worker's end", seconds=30)
 
 
 def test_a_malformed_command_is_counted_and_the_next_one_is_obeyed(host: Host) -> None:
