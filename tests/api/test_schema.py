@@ -87,6 +87,7 @@ def test_no_change_is_made_and_nothing_is_read_without_the_right_token(daemon: D
     assert not status["daemon"]["shutting_down"]
 
 
+@pytest.mark.long
 def test_routes_that_end_or_change_the_run_answer_as_declared(daemon: DaemonUnderTest, port: int) -> None:
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json", headers=bearer(daemon))
     excluded = [check for name in NOT_FOR_SINGLE_CALLS for check in CHECKS.get_by_names([name])]

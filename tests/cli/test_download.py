@@ -114,6 +114,7 @@ def test_without_a_network_the_reason_is_told(place: Place) -> None:
     assert "connection refused by 127.0.0.1:9" in down.stderr
 
 
+@pytest.mark.long
 def test_again_asks_for_old_holes(place: Place, exchange: RunningExchange) -> None:
     place.ctl("download", *SPAN)
     assert (

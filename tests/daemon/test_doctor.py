@@ -39,6 +39,7 @@ def test_a_running_daemon_is_well(make_daemon: MakeDaemon) -> None:
     assert findings["code"]["level"] == "ok"
 
 
+@pytest.mark.long
 def test_a_daemon_that_does_not_answer_is_found(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()

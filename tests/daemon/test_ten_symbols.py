@@ -94,7 +94,7 @@ def _victims(dice: random.Random) -> Iterator[str]:
         yield from dice.sample([*engines[:7], "broker", "feed", "supervisor"], 10)
 
 
-@pytest.mark.parametrize("minutes", [25, pytest.param(240, marks=pytest.mark.long)])
+@pytest.mark.parametrize("minutes", [12, pytest.param(240, marks=pytest.mark.long)])
 def test_two_lockstep_replays_give_the_same_orders(make_daemon: MakeDaemon, tmp_path: Path, minutes: int) -> None:
     until_ms = 1_748_304_000_000 + minutes * 60_000
     runs = []

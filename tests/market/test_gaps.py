@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,7 @@ def test_the_outage_is_left_open_where_the_limit_is_lower() -> None:
     assert sum(item.synthetic for item in items if isinstance(item, Candle)) == 72
 
 
+@pytest.mark.long
 def test_a_year_of_bitfinex_has_3992_holes_and_no_minute_too_many() -> None:
     table = read_candles(real_data("candles", "bitfinex-2018") / "BTCUSD_1m_2018.csv.gz")
     holes = minutes = 0

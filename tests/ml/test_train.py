@@ -121,6 +121,7 @@ def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model
     assert (model.out_of_range(rows) >= 1).all()
 
 
+@pytest.mark.long
 def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
     def digest(text: bytes) -> str:
         return hashlib.sha256(text).hexdigest()

@@ -32,6 +32,7 @@ def met(result: dict[str, Any]) -> dict[str, bool]:
     return {verdict["what"]: verdict["met"] for verdict in result["verdicts"]}
 
 
+@pytest.mark.long
 def test_kills_of_its_own_are_explained_and_the_budget_is_given_back(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon()
     daemon.start()
