@@ -89,7 +89,7 @@ type: install-dev  ## mypy --strict
 
 pytest: install-dev  ## Tests with branch coverage, child processes counted (ARGS="tests/bus -k forwarder" JOBS=1)
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/coverage run -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 

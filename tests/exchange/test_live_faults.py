@@ -10,6 +10,8 @@ import pytest
 
 from tests.exchange.conftest import SYMBOL, Served, start
 
+pytestmark = pytest.mark.long  # mostly waiting; what the product makes of these servers is tested elsewhere
+
 OTHER = "ETH/USDT"
 PUBLIC_PATHS = ("time", "exchangeInfo", "depth", "klines", "trades", "aggTrades", "ticker/bookTicker")
 

@@ -19,6 +19,8 @@ from tests.exchange.model import Level
 from tests.exchange.running import running
 from tests.exchange.settings import PUBLIC_ONLY, Settings
 
+pytestmark = pytest.mark.long  # mostly waiting; what the product makes of these servers is tested elsewhere
+
 BARS = {"bybit": "GET /v5/market/kline", "okx": "GET /api/v5/market/*candles", "kraken": "GET /0/public/OHLC"}
 TRADES = {"bybit": "publicTrade.*", "okx": "trades:*", "kraken": "trade:*"}
 BOOKS = {"bybit": "orderbook.50.*", "okx": "books:*", "kraken": "book-100:*"}
