@@ -139,6 +139,7 @@ class Reconciler:
     async def _run(self) -> None:
         while True:
             pause_s = self._account.config.reconcile_interval
+            self._wake.clear()  # before the desks are listed: one that is opened meanwhile is not forgotten
             try:
                 await self.once()
                 self._trouble = ""
@@ -153,7 +154,6 @@ class Reconciler:
                 self._account.tell_trouble(f"comparing with the exchange: {self._trouble}")
             if self._troubles:
                 pause_s = min(pause_s, _AGAIN_S)
-            self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), pause_s)
             except TimeoutError:
