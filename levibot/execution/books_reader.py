@@ -18,6 +18,7 @@ from levibot.execution.ids import new_generation
 from levibot.execution.lots import Lot, Lots
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.position import ZERO, flat
+from levibot.execution.refusals import Refusal
 from levibot.execution.store import Store
 
 _ALL = -1  # SQLite's LIMIT that is none
@@ -121,9 +122,11 @@ class BooksReader:
             self._store.rows("SELECT 1 FROM orders WHERE client_id = ?", client_id)
         )
 
-    def is_given_up(self, client_id: str) -> bool:
-        """Tell whether this id was found unknown at a reconciliation, so that it may never arrive."""
-        return bool(self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id))
+    def given_up_refusal(self, client_id: str) -> str | None:
+        """Why an order of this id may never arrive: it was found unknown at a reconciliation; None: it may."""
+        if self._store.rows("SELECT 1 FROM tombstones WHERE client_id = ?", client_id):
+            return Refusal.GIVEN_UP.because("this client id was given up at a reconciliation: make a new one")
+        return None
 
     def client_id_of(self, symbol: str, exchange_id: str) -> str | None:
         """Our name of the order that the exchange calls `exchange_id`; None if it is not ours."""

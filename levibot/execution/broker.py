@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,6 @@ from levibot.bus.messages import (
     AccountSnapshot,
     Bar,
     Book,
-    BrokerReply,
     BrokerReport,
     BrokerRequest,
     CancelOrder,
@@ -37,12 +35,10 @@ from levibot.errors import DataStoreError, FullDiskError, LockedStoreError
 from levibot.execution.books import Books
 from levibot.execution.checks import may_open_risk
 from levibot.execution.flatten import Flattener
+from levibot.execution.followers import Followers, Send
 from levibot.execution.orders import Order
 from levibot.execution.refusals import Refusal
 from levibot.execution.venue import Venue
-from levibot.spec import engine_name
-
-Send = Callable[[bytes, BrokerReply], bool]
 
 _PATIENCE_NS = 1_000_000_000  # for the tick that an intent was decided on
 _RETRY_NS = 500_000_000  # after the disk refused a write
@@ -96,8 +92,7 @@ class Broker:
         self._state_reason = ""
         self._held: dict[str, _Held] = {}
         self._disk_retry_ns = 0
-        self._account_followers: set[bytes] = set()
-        self._followers: dict[bytes, str] = {}
+        self._told = Followers(send)
         self._flattener = Flattener(books, exchange, self._submit_own, self._cancel)
 
     # ------------------------------------------------------------------ markets
@@ -327,7 +322,7 @@ class Broker:
         if failure is not None:
             self._send(sender, NotReady(request.request_id, failure))
             return
-        self._followers[sender] = symbol
+        self._told.follow(sender, symbol)
         answer = Reconciled(
             request_id=request.request_id,
             symbol=symbol,
@@ -349,7 +344,7 @@ class Broker:
         if unready:  # no grant before all that was done is known
             self._send(sender, NotReady(request.request_id, unready))
             return
-        self._account_followers.add(sender)
+        self._told.follow_account(sender)
         if request.since is None or request.since > books.seq:  # after another database was put in place
             self._send(
                 sender,
@@ -379,20 +374,7 @@ class Broker:
         if not events:
             return
         self._flattener.heed(events)
-        by_symbol: defaultdict[str, list[OrderEvent]] = defaultdict(list)
-        for event in events:
-            by_symbol[event.symbol].append(event)
-        by_symbol.pop("", None)  # of the account, no engine's
-        for symbol, own in by_symbol.items():
-            # By its name, an engine that was there before this broker started gets its events too.
-            followers = {engine_name(symbol).encode()}
-            followers.update(identity for identity, followed in self._followers.items() if followed == symbol)
-            for identity in followers:
-                if not self._send(identity, OrderEvents(own)):
-                    self._followers.pop(identity, None)
-        for identity in list(self._account_followers):
-            if not self._send(identity, OrderEvents(events)):
-                self._account_followers.discard(identity)
+        self._told.tell(events)
 
     def _survive(self, act: Callable[[], None]) -> str | None:
         """Run `act`; None, or why the disk did not take it. What it would have changed is as before."""

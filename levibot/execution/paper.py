@@ -138,7 +138,7 @@ class PaperExchange:
             return []
         market = self._market(intent.symbol)
         with self._books.transaction(market.event_ms or intent.event_ms) as events:
-            reason = denied or self._given_up(intent) or form_refusal(intent)
+            reason = denied or self._books.given_up_refusal(intent.client_id) or form_refusal(intent)
             resting = intent if reason or market.spec is None else rounded(intent, market.spec)
             order = self._books.submit(intent, resting, intent.oco)
             reason = reason or self._refusal(intent, order, market)
@@ -201,11 +201,6 @@ class PaperExchange:
         return self._trade(symbol)
 
     # ------------------------------------------------------------------ whether an order is taken
-
-    def _given_up(self, intent: Intent) -> str | None:
-        if self._books.is_given_up(intent.client_id):
-            return Refusal.GIVEN_UP.because("this client id was given up at a reconciliation: make a new one")
-        return None
 
     def _refusal(self, intent: Intent, order: Order, market: PaperMarket) -> str | None:
         reason = self._market_refusal(order, market)

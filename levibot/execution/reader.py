@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from levibot.errors import CorruptStoreError, DataStoreError, NewerSchemaError
-from levibot.execution.store import Migrations, apply_migrations, named_errors
+from levibot.errors import CorruptStoreError, DataStoreError
+from levibot.execution.store import Migrations, apply_migrations, named_errors, schema_version
 
 _ROWS_AT_ONCE = 1_000
 
@@ -47,15 +47,8 @@ class StoreReader:
 
     def _bring_up_to_date(self, migrations: Migrations) -> None:
         self._connection.execute("BEGIN")
-        ((version,),) = self._connection.execute("PRAGMA user_version")  # the view is of this moment
-        self._connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-        if version > len(migrations):
-            raise NewerSchemaError(
-                self.path,
-                f"written by a newer LeviBot (schema {version}, known is {len(migrations)}): upgrade LeviBot",
-            )
-        if version == 0:
-            raise CorruptStoreError(self.path, "the file is empty, or not LeviBot's")
+        self._connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()  # the view is of this moment
+        version = schema_version(self.path, self._connection, migrations)
         if version < len(migrations):
             file, self._connection = self._connection, sqlite3.connect(":memory:", isolation_level=None)
             file.backup(self._connection)

@@ -74,14 +74,7 @@ class Store:
                 raise
 
     def _migrate(self, migrations: Migrations) -> None:
-        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-        if version > len(migrations):
-            raise NewerSchemaError(
-                self.path,
-                f"written by a newer LeviBot (schema {version}, known is {len(migrations)}): upgrade LeviBot",
-            )
-        if version == 0:
-            raise CorruptStoreError(self.path, "the file is empty, or not LeviBot's")
+        version = schema_version(self.path, self._connection, migrations)
         if version < len(migrations):
             kept = self.path.with_name(f"{self.path.name}.schema-{version}-{_stamp()}.bak")
             copy_database(self._connection, kept)
@@ -211,6 +204,26 @@ def _create(path: Path, migrations: Migrations, seed: Callable[[sqlite3.Connecti
     sync_file(draft)
     draft.rename(path)
     sync_folder(path.parent)
+
+
+def schema_version(path: Path, connection: sqlite3.Connection, migrations: Migrations) -> int:
+    """Schema of an open database, one that is known.
+
+    Raises
+    ------
+    NewerSchemaError
+        If a later LeviBot wrote it.
+    CorruptStoreError
+        If no LeviBot did.
+    """
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations):
+        raise NewerSchemaError(
+            path, f"written by a newer LeviBot (schema {version}, known is {len(migrations)}): upgrade LeviBot"
+        )
+    if version == 0:
+        raise CorruptStoreError(path, "the file is empty, or not LeviBot's")
+    return version
 
 
 def apply_migrations(connection: sqlite3.Connection, migrations: Migrations, version: int) -> None:

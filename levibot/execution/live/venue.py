@@ -207,7 +207,7 @@ class LiveVenue:
             return []
         desk = self._desks.get(intent.symbol)
         with self._books.transaction(self._account.trading.exchange_ms()) as events:
-            reason = denied or self._given_up(intent) or form_refusal(intent)
+            reason = denied or self._books.given_up_refusal(intent.client_id) or form_refusal(intent)
             order = self._books.submit(
                 intent, rounded(intent, desk.market) if desk and not reason else intent, intent.oco
             )
@@ -234,11 +234,6 @@ class LiveVenue:
         return []
 
     # ------------------------------------------------------------------ decisions
-
-    def _given_up(self, intent: Intent) -> str | None:
-        if self._books.is_given_up(intent.client_id):
-            return Refusal.GIVEN_UP.because("this client id was given up at a reconciliation: make a new one")
-        return None
 
     def _carry_out(self, desk: SymbolDesk, intent: Intent, order: Order) -> str | None:
         """Let the desk do it, after the commit; or why it must not."""
