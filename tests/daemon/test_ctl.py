@@ -86,7 +86,7 @@ def test_start_says_which_engine_is_not_ready_and_why(operator: Operator, switch
             'overrides."BTC/USDT".strategy_options.switch': str(switch_file),
         }
     )
-    said = operator.types("start", "--timeout", "5", code=1)
+    said = operator.types("start", "--timeout", "20", code=1)
     assert "BTC/USDT" in said
     assert "code 3" in said
     assert operator.daemon.engine("ETH/USDT")["ready"], "the others trade"
