@@ -18,8 +18,8 @@ PREFIX ?= /opt/levibot
 DEPENDENCIES ?= yes
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev tools install-service uninstall-service run test test-long lint format type \
-	pytest torture bench bench-feed bench-long lock clean
+.PHONY: help install install-train install-altdata install-tft install-tft-cpu install-dev tools install-service \
+	uninstall-service run test test-long lint format type pytest torture bench bench-feed bench-long lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -32,6 +32,10 @@ $(BIN)/python:
 $(VENV)/.run: requirements/run.txt pyproject.toml | $(BIN)/python
 	$(BIN)/python $(PIP_INSTALL) -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.%: requirements/%.txt $(VENV)/.run
+	$(BIN)/python $(PIP_INSTALL) -r $<
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
@@ -56,6 +60,14 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 tools: .tools/usr/bin/promtool  ## promtool and Prometheus of Debian, unpacked below .tools: nothing is installed
 
 install: $(VENV)/.run  ## Create .venv and install what LeviBot needs to run
+
+install-train: $(VENV)/.train  ## The same, and what tunes and explains models: Optuna, scikit-learn, matplotlib
+
+install-altdata: $(VENV)/.altdata  ## The same, and what reads news and on-chain data
+
+install-tft: $(VENV)/.tft  ## The same, and PyTorch for the Temporal Fusion Transformer, gigabytes with CUDA
+
+install-tft-cpu: $(VENV)/.tft-cpu  ## The same with the build of PyTorch that has no CUDA, where pip can find it
 
 install-dev: $(VENV)/.dev  ## The same, and what its tests need
 
@@ -107,8 +119,14 @@ bench-long: bench  ## The same with the long rows in full
 
 lock: .venv-lock/.installed  ## Renew the pinned requirements from pyproject.toml
 	$(COMPILE) pyproject.toml --extra build --output-file requirements/run.txt
-	$(COMPILE) pyproject.toml --extra build --extra dev --constraint requirements/run.txt \
-		--output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra build --extra dev --extra train --extra altdata \
+		--constraint requirements/run.txt --output-file requirements/dev.txt
+	for extra in train altdata tft; do \
+		$(COMPILE) pyproject.toml --extra $$extra --constraint requirements/dev.txt \
+			--output-file requirements/$$extra.txt || exit; \
+	done
+	$(COMPILE) pyproject.toml --extra tft --constraint requirements/dev.txt --override requirements/torch-cpu.in \
+		--output-file requirements/tft-cpu.txt
 	$(COMPILE) requirements/bench.in --output-file requirements/bench.txt
 	$(COMPILE) requirements/lock.in --output-file requirements/lock.txt
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from levibot.config_base import Fraction, Seconds, Section, SettingsError
 from levibot.config_execution import CONFIRMATION, LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
+from levibot.config_ml import InferenceConfig
 from levibot.config_risk import RiskConfig
 from levibot.symbols import is_canonical, on_disk
 
@@ -120,24 +121,6 @@ class SupervisorConfig(Section):
     )
     ballast_mb: Annotated[int, Field(ge=0)] = Field(
         64, description="Room in MB that is kept, and given up when the disk is full, so that exits are journaled."
-    )
-
-
-class InferenceConfig(Section):
-    """The shared pool of processes that answer engines with a model's probability."""
-
-    processes: Annotated[int, Field(ge=0, le=64)] = Field(
-        2, description="Processes of the LightGBM lane; 0: no pool. With two, one may die."
-    )
-    deadline: Annotated[float, Field(gt=0, le=10)] = Field(
-        0.2, description="Seconds until an engine does without an answer; asked elsewhere at half of it."
-    )
-    batch: Annotated[int, Field(gt=0, le=4096)] = Field(
-        64, description="Most requests that one process answers in one go."
-    )
-    models_dir: Path | None = Field(None, description="Folder of the models; default: models below data_dir.")
-    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")] | None = Field(
-        None, description="Name of the LightGBM model; default: lightgbm-EXCHANGE."
     )
 
 

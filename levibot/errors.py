@@ -118,6 +118,10 @@ class ExchangeClockError(RetryError):
     """The exchange refused a request for its time stamp; the difference of the clocks is measured anew."""
 
 
+class AltDataError(RetryError):
+    """A source of alternative data gave nothing usable; the last good values stay, and age."""
+
+
 class CoolDownError(BackOffError):
     """The exchange has been asked too much: nothing is sent to it for a while.
 

@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from levibot.config import AlertsConfig, EngineConfig, InferenceConfig, LoggingConfig
+from levibot.config import AlertsConfig, EngineConfig, LoggingConfig
 from levibot.config_base import Section
 from levibot.config_execution import LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
+from levibot.config_ml import InferenceConfig
 from levibot.symbols import on_disk
 
 WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier"]

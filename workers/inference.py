@@ -13,7 +13,7 @@ from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import InferenceReport, PredictRequest, Stop
 from levibot.bus.sockets import drain, make_socket, send
 from levibot.clock import boot_ns
-from levibot.config import InferenceConfig
+from levibot.config_ml import InferenceConfig
 from levibot.errors import MalformedMessageError
 from workers.runtime import Runtime
 

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 SEPARATOR = b"\0"
 TICK, BAR, MARKET, TRADES, BOOK = b"tick.", b"bar.", b"market.", b"trades.", b"book."
+ALTDATA = b"alt."  # by base asset, not by symbol
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -111,7 +111,7 @@ def train(
     for note in found.notes:
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)
-    manifest = store.save(trained.manifest, trained.text)
+    manifest = store.save(trained.manifest, trained.contents)
     promoted = not manifest.scores.missed if promote is None else promote
     if promoted:
         store.promote(manifest.name, manifest.version)

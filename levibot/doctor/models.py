@@ -27,11 +27,16 @@ def check_models(patient: Patient) -> Iterator[Finding]:
             yield _without_model(config, store)
             return
         manifest = read_manifest(folder)
-        read_model(folder, manifest)
+        for file in manifest.files:
+            read_model(folder, file)
     except ModelError as error:
         yield Finding("model", "fail", str(error), "train another: `levibotctl train`")
         return
-    yield Finding("model", "ok", f"{manifest.name}/{manifest.version}, {manifest.model_bytes:,} bytes")
+    yield Finding(
+        "model",
+        "ok",
+        f"{manifest.name}/{manifest.version}, {sum(file.size_bytes for file in manifest.files):,} bytes",
+    )
 
 
 def _without_model(config: Config, store: ModelStore) -> Finding:

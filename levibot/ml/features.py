@@ -58,6 +58,7 @@ def _identity() -> str:
 
 
 FEATURE_SET: str = _identity()
+FEATURE_VERSIONS: dict[str, int] = dict.fromkeys(FEATURES, _VERSION)
 
 
 class FeatureWindow:

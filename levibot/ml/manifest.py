@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +17,7 @@ from levibot.errors import CorruptStoreError, DataStoreError, ModelError
 
 MANIFEST = "manifest.json"
 MODEL = "model.txt"
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "train again with `levibotctl train`"
 GAIN_ERRORS = 2.0  # standard errors that a gain must exceed, or it is chance
 LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
@@ -24,7 +25,7 @@ LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 _Fraction = Annotated[float, Meta(ge=0, le=1)]
-_Distance = Annotated[float, Meta(gt=0, lt=1)]
+_Above = Annotated[float, Meta(gt=0)]
 _Count = Annotated[int, Meta(ge=0)]
 _Positive = Annotated[int, Meta(gt=0)]
 
@@ -34,23 +35,34 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Label(_Record, frozen=True, kw_only=True):
-    """What the probability is of: price rises by `take_profit` before it falls by `stop_loss`.
+    """The event whose probability every component of an ensemble gives.
+
+    ``triple_barrier``: the price rises by `take_profit` before it falls by `stop_loss`, within the horizon.
+    ``fixed_horizon``: the price is higher at the end of the horizon; the distances are those of the protection.
 
     Parameters
     ----------
     take_profit, stop_loss
-        Distances from the close of the bar that is judged, as fractions of it.
+        Distances from the close of the bar that is judged, in `unit`.
     horizon_bars
         Bars within which that must happen.
+    unit
+        ``fraction`` of the price, or ``sigma``: the volatility of the judged bar over the whole horizon.
     """
 
-    take_profit: _Distance
-    stop_loss: _Distance
+    kind: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
+    take_profit: _Above
+    stop_loss: _Above
     horizon_bars: _Positive
+    unit: Literal["fraction", "sigma"] = "fraction"
+
+    def __post_init__(self) -> None:
+        if self.unit == "fraction" and not max(self.take_profit, self.stop_loss) < 1:
+            raise ValueError("expected distances below 1, as fractions of the price")
 
 
 class Part(_Record, frozen=True, kw_only=True):
-    """One of the three spans of time that the rows were divided into.
+    """One of the spans of time that the rows were divided into.
 
     Parameters
     ----------
@@ -148,67 +160,127 @@ class Scores(_Record, frozen=True, kw_only=True):
         return missed
 
 
+class Calibration(_Record, frozen=True, kw_only=True):
+    """From a model's raw probability to one that comes true as often as it says.
+
+    Parameters
+    ----------
+    kind
+        ``none``: as it is. ``platt``: 1/(1 + exp(−(slope·logit(p) + intercept))) (Platt 1999). ``isotonic``:
+        straight lines between `points`, level outside of them.
+    slope, intercept
+        Of ``platt``.
+    points
+        Of ``isotonic``: raw and calibrated probability, both rising.
+    """
+
+    kind: Literal["none", "platt", "isotonic"] = "none"
+    slope: float = 1.0
+    intercept: float = 0.0
+    points: tuple[tuple[_Fraction, _Fraction], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.slope) and math.isfinite(self.intercept)):
+            raise ValueError("expected a finite slope and intercept")
+        if (self.kind == "isotonic") is not (len(self.points) > 1):
+            raise ValueError("expected two points or more of an isotonic calibration, and none of another")
+        if any(b[0] <= a[0] or b[1] < a[1] for a, b in pairwise(self.points)):
+            raise ValueError("expected points that rise")
+
+
+class ModelFile(_Record, frozen=True, kw_only=True):
+    """One file of a version.
+
+    Parameters
+    ----------
+    name
+        Within the folder of the version.
+    symbol
+        The only one that it answers for; empty: all.
+    sha256, size_bytes
+        Of its content.
+    trees
+        Of LightGBM; 0: it has none.
+    calibration
+        Of what it answers.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+    symbol: str = ""
+    sha256: _Digest
+    size_bytes: _Positive
+    trees: _Count = 0
+    calibration: Calibration = Calibration()
+
+
 class Manifest(_Record, frozen=True, kw_only=True):
     """Everything that is stored beside a model.
 
     Parameters
     ----------
+    kind
+        Which lane of the pool serves it, and which component of the ensemble it is.
     name, version
         Together they are unique; the version is given by the store.
     exchange
         Whose market it was trained on, and the only one that it may serve.
-    feature_set, features
-        Identity and names of the features, in order.
+    features, feature_versions
+        Names of the features that it is given, in order, and the version of the formula of each.
     ranges
         Least and greatest value of each feature that the model has learned from.
     symbols
         Symbols of the training rows.
     label
         What the probability is of.
-    train, validation, test
-        The three spans: fitted on, stopped early on, judged on.
+    data_sha256
+        Of all rows and labels that it was made from.
+    train, tuning, calibration, test
+        The spans: fitted on; stopped early and tuned on; calibrated on (None: not calibrated); judged on.
     scores
         On the test span.
-    seed, params, trees
-        Of LightGBM.
+    seed, params
+        Of the library that made it.
     libraries, levibot, commit
         Versions that made it; `commit` of git where there is one.
     created_ms, created_utc
         When.
     expires_ms
         Event time after which it is too old to open a position; 0: never.
-    model_sha256, model_bytes
-        Of the model file.
+    files
+        What else lies beside it.
     """
 
     schema: int = SCHEMA
+    kind: Literal["lightgbm", "tft"] = "lightgbm"
     name: _Name
     version: str
     exchange: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")]
-    feature_set: str
     features: tuple[str, ...]
+    feature_versions: tuple[_Count, ...]
     ranges: tuple[tuple[float, float], ...]
     symbols: Annotated[tuple[str, ...], Meta(min_length=1)]
     label: Label
+    data_sha256: _Digest
     train: Part
-    validation: Part
+    tuning: Part
+    calibration: Part | None = None
     test: Part
     scores: Scores
     seed: int
     params: dict[str, str | int | float | bool]
-    trees: _Positive
     libraries: dict[str, str]
     levibot: str
     commit: str | None
     created_ms: int
     created_utc: str
     expires_ms: _Count
-    model_sha256: _Digest
-    model_bytes: _Positive
+    files: tuple[ModelFile, ...]
 
     def __post_init__(self) -> None:
-        if not len(self.features) == len(self.ranges) == len(set(self.features)):
-            raise ValueError("expected one range for each feature, and no feature twice")
+        if not len(self.features) == len(self.ranges) == len(self.feature_versions) == len(set(self.features)):
+            raise ValueError("expected one range and one version for each feature, and no feature twice")
+        if len({file.name for file in self.files}) < len(self.files):
+            raise ValueError("expected no file twice")
         if not all(math.isfinite(low) and low <= high < math.inf for low, high in self.ranges):
             raise ValueError("expected finite ranges, each with the lower end first")
 
@@ -237,23 +309,23 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(document, path)
 
 
-def read_model(folder: Path, manifest: Manifest) -> bytes:
-    """Content of the model file of a version, which is what its manifest describes.
+def read_model(folder: Path, file: ModelFile) -> bytes:
+    """Content of a file of a version, which is what its manifest describes.
 
     Raises
     ------
     ModelError
         If it is missing, or has another size or digest.
     """
-    path = folder / MODEL
+    path = folder / file.name
     try:
         size = path.stat().st_size
-        content = path.read_bytes() if size == manifest.model_bytes else b""
+        content = path.read_bytes() if size == file.size_bytes else b""
     except OSError as error:
         raise ModelError(path, f"cannot be read ({error.strerror}); {AGAIN}") from error
-    if size != manifest.model_bytes:
-        raise ModelError(path, f"has {size} bytes, expected {manifest.model_bytes}; {AGAIN}")
-    if hashlib.sha256(content).hexdigest() != manifest.model_sha256:
+    if size != file.size_bytes:
+        raise ModelError(path, f"has {size} bytes, expected {file.size_bytes}; {AGAIN}")
+    if hashlib.sha256(content).hexdigest() != file.sha256:
         raise ModelError(path, f"has another digest than its manifest says; {AGAIN}")
     return content
 

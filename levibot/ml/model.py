@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.errors import ModelError
-from levibot.ml.features import FEATURE_SET, FEATURES
-from levibot.ml.manifest import AGAIN, MANIFEST, MODEL, Manifest, read_manifest, read_model
+from levibot.ml.features import FEATURE_VERSIONS
+from levibot.ml.manifest import AGAIN, MANIFEST, Manifest, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
 
 Rows = NDArray[np.float64]
@@ -108,15 +108,16 @@ def load_model(folder: Path, exchange: str) -> Model:
     """
     manifest = read_manifest(folder)
     _check_use(folder, manifest, exchange)
-    path = folder / MODEL
-    content = read_model(folder, manifest)
+    file = manifest.files[0]
+    path = folder / file.name
+    content = read_model(folder, file)
     try:
         text = content.decode("ascii")
     except UnicodeDecodeError as error:
         raise ModelError(path, f"is no text (byte {error.start}); {AGAIN}") from error
     trees = check_model_text(path, text, manifest.features)
-    if trees != manifest.trees:
-        raise ModelError(path, f"has {trees} trees, expected {manifest.trees}; {AGAIN}")
+    if trees != file.trees:
+        raise ModelError(path, f"has {trees} trees, expected {file.trees}; {AGAIN}")
     lightgbm = import_lightgbm()
     try:
         booster = lightgbm.Booster(model_str=needed(text))
@@ -136,7 +137,9 @@ def _check_use(folder: Path, manifest: Manifest, exchange: str) -> None:
             f"was trained on the markets of {manifest.exchange!r}, expected {exchange!r}; "
             f"correct inference.model, or {AGAIN}",
         )
-    if manifest.feature_set != FEATURE_SET or manifest.features != FEATURES:
-        raise ModelError(
-            path, f"has the feature set {manifest.feature_set}, this LeviBot computes {FEATURE_SET}; {AGAIN}"
+    known = tuple(FEATURE_VERSIONS.get(name) for name in manifest.features)
+    if known != manifest.feature_versions:
+        name = next(
+            n for n, k, v in zip(manifest.features, known, manifest.feature_versions, strict=True) if k != v
         )
+        raise ModelError(path, f"needs another version of the feature {name} than this LeviBot computes; {AGAIN}")

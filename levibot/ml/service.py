@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.bus.messages import InferenceReply, Prediction, PredictionRefused, PredictRequest
+from levibot.ml.features import FEATURE_SET
 from levibot.ml.model import Model
 
 _BYTES = 8  # of one feature
@@ -73,10 +74,10 @@ class PredictionService:
         if self._model is None:
             return self.no_model
         manifest = self._model.manifest
-        if request.feature_set != manifest.feature_set:
+        if request.feature_set != FEATURE_SET:
             return (
-                f"features are of the set {request.feature_set!r:.{_QUOTED}}, {self.model_name} expects"
-                f" {manifest.feature_set!r}; run `levibotctl train`, or restart what asks"
+                f"features are of the set {request.feature_set!r:.{_QUOTED}}, this pool knows {FEATURE_SET!r}; "
+                "restart what asks"
             )
         expected = len(manifest.features)
         if len(request.features) != _BYTES * expected:

@@ -14,14 +14,14 @@ from levibot.ml.history import Floats, History
 from levibot.ml.labels import NONE, UP, barrier_labels
 from levibot.ml.manifest import Label, Part, utc
 
-_TRAIN, _VALIDATION = 0.6, 0.8  # shares of the time at which the later spans begin
+_TRAIN, _TUNING = 0.6, 0.8  # shares of the time at which the later spans begin
 _LEAST_ROWS = 200  # of a span; below that a score says nothing
 
 
 class Boundaries(NamedTuple):
-    """Opening times, in ms, at which the validation and the test span begin."""
+    """Opening times, in ms, at which the tuning and the test span begin."""
 
-    validation_ms: int
+    tuning_ms: int
     test_ms: int
 
 
@@ -42,7 +42,7 @@ class Split(NamedTuple):
     """Rows to fit on, to stop early on, and to judge on."""
 
     train: Rows
-    validation: Rows
+    tuning: Rows
     test: Rows
 
 
@@ -63,7 +63,7 @@ def boundaries(histories: Sequence[History]) -> Boundaries:
         minutes = int((last - first) * share) // MINUTE_MS
         return first + minutes * MINUTE_MS
 
-    return Boundaries(at(_TRAIN), at(_VALIDATION))
+    return Boundaries(at(_TRAIN), at(_TUNING))
 
 
 def label_rows(histories: Sequence[History], label: Label) -> Rows:
@@ -95,10 +95,10 @@ def split(rows: Rows, begins: Boundaries, label: Label) -> Split:
     TrainingError
         If a span has too few rows, or all of one class.
     """
-    validation_ms, test_ms = begins
+    tuning_ms, test_ms = begins
     divided = Split(
-        rows.take(rows.until_ms <= validation_ms),
-        rows.take((rows.open_ms >= validation_ms) & (rows.until_ms <= test_ms)),
+        rows.take(rows.until_ms <= tuning_ms),
+        rows.take((rows.open_ms >= tuning_ms) & (rows.until_ms <= test_ms)),
         rows.take(rows.open_ms >= test_ms),
     )
     for name, span in zip(divided._fields, divided, strict=True):

@@ -1,6 +1,6 @@
 """Models on disk: versions that never change, and one link to the version that serves.
 
-``FOLDER/NAME/VERSION/{model.txt,manifest.json}``, and ``FOLDER/NAME/current``, a link to a version. A
+``FOLDER/NAME/VERSION/{manifest.json,model.txt,…}``, and ``FOLDER/NAME/current``, a link to a version. A
 version is written aside, synced and renamed, so whoever looks sees all of it or nothing, whenever the
 power fails.
 """
@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from levibot.clock import wall_ms
 from levibot.durable import sync_folder, write_atomic, write_document, write_error
 from levibot.errors import ModelError
 from levibot.locations import make_private
-from levibot.ml.manifest import MANIFEST, MODEL, Manifest, to_document
+from levibot.ml.manifest import MANIFEST, Manifest, ModelFile, to_document
 
 CURRENT = "current"
 _SAVING = ".saving-"
@@ -46,15 +46,15 @@ class ModelStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, manifest: Manifest, model: bytes) -> Manifest:
+    def save(self, manifest: Manifest, contents: Mapping[str, bytes]) -> Manifest:
         """Store a new version; it does not serve before it is promoted.
 
         Parameters
         ----------
         manifest
-            Its version, digest and size are replaced by those of what is stored.
-        model
-            Content of the model file.
+            Its version, and digest and size of each file, are replaced by those of what is stored.
+        contents
+            Of each file of the manifest, by its name.
 
         Returns
         -------
@@ -69,18 +69,17 @@ class ModelStore:
             If the disk refused; nothing is left behind.
         """
         parent = self._parent(manifest.name)
-        digest = hashlib.sha256(model).hexdigest()
+        files = tuple(_described(file, contents[file.name]) for file in manifest.files)
         with _writing(parent):
             make_private(parent)
             _sweep(parent)
             aside = Path(tempfile.mkdtemp(prefix=_SAVING, dir=parent))
             try:
-                write_atomic(aside / MODEL, model)
+                for name, content in contents.items():
+                    write_atomic(aside / name, content)
                 while True:
                     version = self._next_version(manifest.name)
-                    stored = msgspec.structs.replace(
-                        manifest, version=version, model_sha256=digest, model_bytes=len(model)
-                    )
+                    stored = msgspec.structs.replace(manifest, version=version, files=files)
                     write_document(aside / MANIFEST, to_document(stored))
                     if _renamed(aside, parent / version):
                         break
@@ -156,6 +155,10 @@ class ModelStore:
         if number > _MOST:
             raise ModelError(self._parent(name), f"has {_MOST} versions of {stamp}; set the clock, or wait")
         return f"{stamp}-{number:03d}"
+
+
+def _described(file: ModelFile, content: bytes) -> ModelFile:
+    return msgspec.structs.replace(file, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
 _REMEDY = "remove it, and train or promote a model with `levibotctl train`"

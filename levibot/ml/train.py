@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -17,17 +18,17 @@ from levibot.clock import wall_ms
 from levibot.errors import TrainingError
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
-from levibot.ml.features import FEATURE_SET, FEATURES
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES
 from levibot.ml.history import Floats, History, read_history
 from levibot.ml.labels import default_distance, volatility
-from levibot.ml.manifest import Label, Manifest, utc
+from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.scores import score
 from levibot.ml.splits import Rows, Split, boundaries, describe, label_rows, split, stretches
 
 _DAY_MS = 86_400_000
 _MOST_TREES = 400
-_PATIENCE = 30  # trees without a better validation score
+_PATIENCE = 30  # trees without a better score on the tuning span
 _RANGE_QUANTILES = (0.001, 0.999)
 _RANGE_MARGIN = 0.1  # of the distance between these quantiles, on each side
 
@@ -73,7 +74,7 @@ class Trained(NamedTuple):
     """A model that is not stored yet."""
 
     manifest: Manifest
-    text: bytes
+    contents: dict[str, bytes]  # of its files
 
 
 def train(
@@ -102,7 +103,7 @@ def train(
     histories = _read(candles, bars, progress)
     progress("labelling", 0, None)
     begins = boundaries(histories)
-    label = choose_label(plan, histories, begins.validation_ms)
+    label = choose_label(plan, histories, begins.tuning_ms)
     spans = split(label_rows(histories, label), begins, label)
     booster, params = fit(spans, plan, progress)
     text = booster.model_to_string(num_iteration=booster.best_iteration).encode()
@@ -111,15 +112,16 @@ def train(
     newest_ms = max(int(history.bars.open_ms[-1]) for history in histories if len(history.judged))
     manifest = Manifest(
         name=plan.name,
-        version="",  # this, digest and size are the store's
+        version="",  # this, and the files' digests, are the store's
         exchange=plan.exchange,
-        feature_set=FEATURE_SET,
         features=FEATURES,
+        feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
         ranges=_ranges(spans.train.features),
         symbols=tuple(candles),
         label=label,
         train=describe(spans.train),
-        validation=describe(spans.validation),
+        data_sha256=_digest(spans),
+        tuning=describe(spans.tuning),
         test=describe(spans.test),
         scores=score(
             spans.test.labels,
@@ -129,17 +131,15 @@ def train(
         ),
         seed=plan.seed,
         params=params,
-        trees=booster.best_iteration,
         libraries=_libraries(),
         levibot=__version__,
         commit=_commit(),
         created_ms=now_ms,
         created_utc=utc(now_ms),
         expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
-        model_sha256="0" * 64,
-        model_bytes=len(text),
+        files=(ModelFile(name=MODEL, sha256="0" * 64, size_bytes=len(text), trees=booster.best_iteration),),
     )
-    return Trained(manifest, text)
+    return Trained(manifest, {MODEL: text})
 
 
 def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
@@ -169,7 +169,7 @@ def choose_label(plan: Plan, histories: list[History], until_ms: int) -> Label:
 
 
 def fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, str | int | float | bool]]:
-    """Grow trees on the training span until the validation span shows no gain; the booster, and its settings."""
+    """Grow trees on the training span until the tuning span shows no gain; the booster, and its settings."""
     lightgbm = import_lightgbm()
     params: dict[str, str | int | float | bool] = {
         "objective": "binary",
@@ -198,7 +198,7 @@ def fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, st
         params,
         fitted_on,
         _MOST_TREES,
-        valid_sets=[dataset(spans.validation, fitted_on)],
+        valid_sets=[dataset(spans.tuning, fitted_on)],
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), report],
     )
     if not booster.num_trees():
@@ -210,6 +210,14 @@ def _ranges(features: Floats) -> tuple[tuple[float, float], ...]:
     low, high = np.quantile(features, _RANGE_QUANTILES, axis=0)
     margin = _RANGE_MARGIN * (high - low)
     return tuple(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
+
+
+def _digest(spans: Split) -> str:
+    digest = hashlib.sha256()
+    for rows in spans:
+        for column in rows:
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def _libraries() -> dict[str, str]:

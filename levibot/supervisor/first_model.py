@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import operator
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typing import Any
 from levibot.config import Config
 from levibot.config_file import LoadedConfig
 from levibot.errors import ModelError
-from levibot.ml.features import FEATURE_SET
+from levibot.ml.features import FEATURE_VERSIONS
 from levibot.ml.manifest import read_manifest, read_model
 from levibot.ml.store import ModelStore
 
@@ -42,8 +43,9 @@ def is_due(config: Config) -> bool:
         manifest = read_manifest(folder)
         if manifest.exchange != config.exchange_id:
             return False  # the operator's choice, and not to be replaced behind his back
-        read_model(folder, manifest)
-        return manifest.feature_set != FEATURE_SET
+        for file in manifest.files:
+            read_model(folder, file)
+        return any(map(operator.ne, manifest.feature_versions, map(FEATURE_VERSIONS.get, manifest.features)))
     except ModelError:
         return True
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from levibot.clock import wall_ms
-from levibot.ml.features import FEATURE_SET, FEATURES
-from levibot.ml.manifest import Label, Manifest, Part, Scores, utc
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, Scores, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.store import ModelStore
 
@@ -41,28 +41,27 @@ def promote_model(folder: Path) -> str:
             name=NAME,
             version="",
             exchange="simulated",
-            feature_set=FEATURE_SET,
             features=FEATURES,
+            feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
             ranges=tuple((-1e9, 1e9) for _ in FEATURES),
             symbols=("S000/USDT",),
             label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
             train=part,
-            validation=part,
+            data_sha256="0" * 64,
+            tuning=part,
             test=part,
             scores=Scores(auc=0.5, log_loss=0.7, brier=0.25, base_log_loss=0.7, base_brier=0.25),
             seed=1,
             params={},
-            trees=TREES,
             libraries={},
             levibot="benchmark",
             commit=None,
             created_ms=now,
             created_utc=utc(now),
             expires_ms=0,
-            model_sha256="0" * 64,
-            model_bytes=1,
+            files=(ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=TREES),),
         ),
-        model_text(),
+        {MODEL: model_text()},
     )
     store.promote(NAME, stored.version)
     return stored.version

@@ -88,7 +88,7 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     trained = ModelStore(models).current(NAME)
     assert trained is not None
     store = ModelStore(daemon.data / "models")
-    stored = store.save(read_manifest(trained), (trained / MODEL).read_bytes())
+    stored = store.save(read_manifest(trained), {MODEL: (trained / MODEL).read_bytes()})
     store.promote(NAME, stored.version)
     daemon.wait(lambda: daemon.engine()["prob_up"] is not None, "a probability", seconds=20)
     assert daemon.engine()["no_model"] == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from levibot.ml.features import FEATURES
 from levibot.ml.manifest import read_manifest
 from levibot.ml.store import ModelStore
 from tests.daemon.harness import DaemonUnderTest, daemon
@@ -76,7 +77,7 @@ def test_the_first_start_trains_a_model_that_then_serves(newcomer: DaemonUnderTe
 def test_a_model_of_other_features_is_replaced_and_one_that_serves_is_left_alone(
     newcomer: DaemonUnderTest,
 ) -> None:
-    old = stored_model(newcomer.data / "models", feature_set="bars-0-x")
+    old = stored_model(newcomer.data / "models", feature_versions=(0,) * len(FEATURES))
     newcomer.start()
     current = models(newcomer).current(NAME)
     assert current is not None
@@ -96,7 +97,9 @@ def test_a_damaged_model_is_replaced(newcomer: DaemonUnderTest, damaged: str) ->
 
 
 def test_a_model_of_another_market_is_not_replaced(newcomer: DaemonUnderTest) -> None:
-    chosen = stored_model(newcomer.data / "models", name="mine", exchange="binance", feature_set="bars-0-x")
+    chosen = stored_model(
+        newcomer.data / "models", name="mine", exchange="binance", feature_versions=(0,) * len(FEATURES)
+    )
     newcomer.write_config(inference__model="mine")
     newcomer.start()
     assert "training" not in newcomer.output()

@@ -10,6 +10,7 @@ from levibot.cli.train import train
 from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
 from levibot.doctor.models import check_models
+from levibot.ml.manifest import MODEL
 from levibot.ml.store import ModelStore
 from tests.ml.examples import manifest
 
@@ -32,7 +33,7 @@ def test_no_model_is_told_and_no_pool_needs_none(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_not_promoted_is_told_with_the_command_that_promotes_it(tmp_path: Path) -> None:
-    stored = ModelStore(tmp_path).save(manifest(), b"tree\n")
+    stored = ModelStore(tmp_path).save(manifest(), {MODEL: b"tree\n"})
     found = check(tmp_path)
     assert found.level == "warn"
     assert f"{stored.name}/{stored.version} is stored but not promoted" in found.found
@@ -46,7 +47,7 @@ def test_a_model_that_is_not_promoted_is_told_with_the_command_that_promotes_it(
 
 def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
-    stored = store.save(manifest(), b"tree\n")
+    stored = store.save(manifest(), {MODEL: b"tree\n"})
     store.promote(stored.name, stored.version)
     found = check(tmp_path)
     assert (found.level, stored.version in found.found) == ("ok", True)

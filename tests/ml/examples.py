@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from levibot.market.bars import MINUTE_MS, Candle
-from levibot.ml.features import FEATURE_SET, FEATURES
-from levibot.ml.manifest import Label, Manifest, Part, Scores, utc
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, Scores, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.store import ModelStore
 
@@ -58,26 +58,25 @@ def manifest(**changes: object) -> Manifest:
         name="lightgbm-simulated",
         version="",
         exchange="simulated",
-        feature_set=FEATURE_SET,
         features=FEATURES,
+        feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
         ranges=tuple((-3.0, 3.0) for _ in FEATURES),
         symbols=("BTC/USDT",),
         label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
         train=part,
-        validation=part,
+        data_sha256="0" * 64,
+        tuning=part,
         test=part,
         scores=Scores(auc=0.7, log_loss=0.6, brier=0.2, base_log_loss=0.69, base_brier=0.25),
         seed=SEED,
         params={"num_leaves": 6},
-        trees=5,
         libraries={"lightgbm": "4"},
         levibot="0.1.0",
         commit=None,
         created_ms=START_MS,
         created_utc=utc(START_MS),
         expires_ms=0,
-        model_sha256="0" * 64,
-        model_bytes=1,
+        files=(ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=5),),
     )
     return msgspec.structs.replace(made, **changes)
 
@@ -85,6 +84,6 @@ def manifest(**changes: object) -> Manifest:
 def stored_model(folder: Path, **changes: object) -> Path:
     """Save the small model below `folder`, promote it; the folder of its version."""
     store = ModelStore(folder)
-    stored = store.save(manifest(**changes), model_text())
+    stored = store.save(manifest(**changes), {MODEL: model_text()})
     store.promote(stored.name, stored.version)
     return folder / stored.name / stored.version

@@ -65,7 +65,7 @@ def change(folder: Path, **fields: object) -> None:
 def replaced(folder: Path, text: bytes) -> None:
     """Replace the model by another with a manifest that fits it."""
     store = ModelStore(folder.parents[1])
-    stored = store.save(manifest(), text)
+    stored = store.save(manifest(), {MODEL: text})
     shutil.rmtree(folder)
     (folder.parent / stored.version).rename(folder)
     change(folder, version=folder.name)
@@ -81,19 +81,22 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a foreign manifest": (lambda f: (f / MANIFEST).write_text('{"schema": 1}'), "missing required field"),
     "a manifest that is a list": (lambda f: (f / MANIFEST).write_text("[]"), "no JSON object"),
-    "a newer schema": (lambda f: change(f, schema=2), "has schema 2.*upgrade"),
+    "a newer schema": (lambda f: change(f, schema=3), "has schema 3.*upgrade"),
     "an unknown field": (lambda f: change(f, colour="red"), "colour"),
     "a wrong type": (lambda f: change(f, seed="x"), r"seed"),
     "a label out of range": (
         lambda f: change(f, label={"take_profit": 0, "stop_loss": 0.1, "horizon_bars": 1}),
         "take_profit",
     ),
-    "too few ranges": (lambda f: change(f, ranges=[[0, 1]]), "one range for each feature"),
+    "too few ranges": (lambda f: change(f, ranges=[[0, 1]]), "one range and one version for each feature"),
     "a range upside down": (lambda f: change(f, ranges=[[1.0, 0.0]] * len(FEATURES)), "finite ranges"),
     "another exchange": (lambda f: change(f, exchange="binance"), "markets of 'binance', expected 'simulated'"),
     "another version": (lambda f: change(f, version="20200101T000000Z-001"), "describes lightgbm-simulated/2020"),
-    "another feature set": (lambda f: change(f, feature_set="bars-0-x"), "has the feature set bars-0-x"),
-    "other features": (lambda f: change(f, features=list(FEATURES[::-1])), "has the feature set"),
+    "another formula": (
+        lambda f: change(f, feature_versions=[0] * len(FEATURES)),
+        "needs another version of the feature return_1",
+    ),
+    "other features": (lambda f: change(f, features=list(FEATURES[::-1])), "was trained with the features"),
     "no model": (lambda f: (f / MODEL).unlink(), r"model\.txt: cannot be read"),
     "a model cut off": (lambda f: (f / MODEL).write_bytes(model_text()[:999]), "has 999 bytes, expected"),
     "a model changed": (

@@ -63,12 +63,12 @@ def assert_no_leak(both: list[History], label: Label) -> None:
     begins = boundaries(both)
     rows = label_rows(both, label)
     spans = split(rows, begins, label)
-    assert spans.train.until_ms.max() <= begins.validation_ms <= spans.validation.open_ms.min()
-    assert spans.validation.until_ms.max() <= begins.test_ms <= spans.test.open_ms.min()
+    assert spans.train.until_ms.max() <= begins.tuning_ms <= spans.tuning.open_ms.min()
+    assert spans.tuning.until_ms.max() <= begins.test_ms <= spans.test.open_ms.min()
     kept = sum(len(span.labels) for span in spans)
     purged = sum(
         int(((rows.open_ms < begin) & (rows.until_ms > begin)).sum())
-        for begin in (begins.validation_ms, begins.test_ms)
+        for begin in (begins.tuning_ms, begins.test_ms)
     )
     assert kept + purged == len(rows.labels), "nothing else is lost"
     assert purged > 0
@@ -92,9 +92,9 @@ def test_the_spans_are_three_fixed_shares_of_the_time() -> None:
     both = histories()
     first, last = START_MS + (WINDOW - 1) * MINUTE_MS, START_MS + 3199 * MINUTE_MS
     begins = boundaries(both)
-    assert begins.validation_ms == pytest.approx(first + 0.6 * (last - first), abs=MINUTE_MS)
+    assert begins.tuning_ms == pytest.approx(first + 0.6 * (last - first), abs=MINUTE_MS)
     assert begins.test_ms == pytest.approx(first + 0.8 * (last - first), abs=MINUTE_MS)
-    assert begins.validation_ms % MINUTE_MS == 0
+    assert begins.tuning_ms % MINUTE_MS == 0
     part = describe(split(label_rows(both, LABEL), begins, LABEL).test)
     assert part.from_ms >= begins.test_ms
     assert part.from_utc.startswith("2025-01-0")

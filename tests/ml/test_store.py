@@ -29,12 +29,12 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 def test_what_is_saved_is_found_again(store: ModelStore) -> None:
-    stored = store.save(manifest(), b"a model")
+    stored = store.save(manifest(), {MODEL: b"a model"})
     folder = store.folder / NAME / stored.version
     assert sorted(path.name for path in folder.iterdir()) == [MANIFEST, MODEL]
     assert (folder / MODEL).read_bytes() == b"a model"
     assert read_manifest(folder) == stored
-    assert stored.model_bytes == 7
+    assert stored.files[0].size_bytes == 7
     assert store.versions(NAME) == [stored.version]
     assert store.current(NAME) is None, "nothing serves before it is promoted"
 
@@ -45,7 +45,7 @@ def test_versions_sort_by_time_even_where_the_clock_was_set_back(
     saved = []
     for now_ms in (1_800_000_000_000, 1_800_000_000_400, 1_700_000_000_000, 1_800_000_001_000):
         monkeypatch.setattr(store_module, "wall_ms", lambda now_ms=now_ms: now_ms)
-        saved.append(store.save(manifest(), b"model").version)
+        saved.append(store.save(manifest(), {MODEL: b"model"}).version)
     assert saved == [
         "20270115T080000Z-001",
         "20270115T080000Z-002",
@@ -56,7 +56,7 @@ def test_versions_sort_by_time_even_where_the_clock_was_set_back(
 
 
 def test_a_promoted_version_serves_until_the_next_one_does(store: ModelStore) -> None:
-    first, second = (store.save(manifest(), text).version for text in (b"1", b"2"))
+    first, second = (store.save(manifest(), {MODEL: text}).version for text in (b"1", b"2"))
     store.promote(NAME, second)
     assert store.current(NAME) == store.folder / NAME / second
     store.promote(NAME, first)
@@ -66,7 +66,7 @@ def test_a_promoted_version_serves_until_the_next_one_does(store: ModelStore) ->
 
 
 def test_a_reader_always_finds_a_version_while_others_are_promoted(store: ModelStore) -> None:
-    versions = [store.save(manifest(), text).version for text in (b"1", b"2")]
+    versions = [store.save(manifest(), {MODEL: text}).version for text in (b"1", b"2")]
     store.promote(NAME, versions[0])
     done = threading.Event()
 
@@ -88,7 +88,7 @@ def test_a_reader_always_finds_a_version_while_others_are_promoted(store: ModelS
 
 def _save_many(folder: Path, count: int) -> None:
     for _ in range(count):
-        ModelStore(folder).save(manifest(), b"model")
+        ModelStore(folder).save(manifest(), {MODEL: b"model"})
 
 
 def test_two_processes_that_save_never_meet(store: ModelStore) -> None:
@@ -109,10 +109,11 @@ def test_killed_at_any_moment_it_leaves_whole_versions(store: ModelStore, tmp_pa
     script = f"""
 from pathlib import Path
 from levibot.ml.store import ModelStore
+from levibot.ml.manifest import MODEL
 from tests.ml.examples import manifest
 store = ModelStore(Path({str(store.folder)!r}))
 while True:
-    stored = store.save(manifest(), b"x" * 200_000)
+    stored = store.save(manifest(), {{MODEL: b"x" * 200_000}})
     store.promote(stored.name, stored.version)
 """
     for round_ in range(1, 4):
@@ -122,28 +123,28 @@ while True:
         process.wait()
         for version in store.versions(NAME):
             folder = store.folder / NAME / version
-            assert (folder / MODEL).stat().st_size == read_manifest(folder).model_bytes == 200_000
+            assert (folder / MODEL).stat().st_size == read_manifest(folder).files[0].size_bytes == 200_000
         assert store.current(NAME) is not None
     store.promote(NAME, store.versions(NAME)[0])
 
 
 def test_what_a_crash_left_is_swept_away_later(store: ModelStore) -> None:
-    store.save(manifest(), b"model")
+    store.save(manifest(), {MODEL: b"model"})
     old, young = (store.folder / NAME / f".saving-{name}" for name in ("old", "young"))
     for folder in (old, young):
         folder.mkdir()
         (folder / MODEL).write_bytes(b"hal")
     os.utime(old, (1, 1))
-    store.save(manifest(), b"model")
+    store.save(manifest(), {MODEL: b"model"})
     assert not old.exists()
     assert young.exists(), "another process may be writing it"
     assert len(store.versions(NAME)) == 2
 
 
 def test_a_full_disk_leaves_nothing_behind(store: ModelStore) -> None:
-    kept = store.save(manifest(), b"model")
+    kept = store.save(manifest(), {MODEL: b"model"})
     with full_disk(), pytest.raises(FullDiskError, match="make room"):
-        store.save(manifest(), b"x" * 5_000_000)
+        store.save(manifest(), {MODEL: b"x" * 5_000_000})
     assert store.versions(NAME) == [kept.version]
     assert [path.name for path in (store.folder / NAME).iterdir()] == [kept.version]
 
@@ -154,7 +155,7 @@ def test_names_that_could_leave_the_folder_are_refused(store: ModelStore, name: 
         lambda: store.versions(name),
         lambda: store.current(name),
         lambda: store.promote(name, "20270115T080000Z-001"),
-        lambda: store.save(manifest(name=name), b"model"),
+        lambda: store.save(manifest(name=name), {MODEL: b"model"}),
     ):
         with pytest.raises(ModelError, match="no name of a model"):
             call()
@@ -175,7 +176,7 @@ def test_a_link_that_leads_astray_is_refused_with_the_remedy(store: ModelStore, 
 
 
 def test_foreign_files_beside_the_versions_are_not_versions(store: ModelStore) -> None:
-    version = store.save(manifest(), b"model").version
+    version = store.save(manifest(), {MODEL: b"model"}).version
     (store.folder / NAME / "notes").mkdir()
     (store.folder / NAME / "20270115T080000Z-001").write_text("a file")
     assert store.versions(NAME) == [version]

@@ -15,7 +15,7 @@ import levibot
 from levibot.errors import TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
-from levibot.ml.features import FEATURE_SET, FEATURES, FeatureWindow
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, FeatureWindow
 from levibot.ml.history import read_history
 from levibot.ml.labels import barrier_labels
 from levibot.ml.model import Model, load_model
@@ -50,7 +50,7 @@ def trained() -> Trained:
 @pytest.fixture(scope="module")
 def model(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("models")
-    stored = ModelStore(folder).save(trained.manifest, trained.text)
+    stored = ModelStore(folder).save(trained.manifest, trained.contents)
     return load_model(folder / stored.name / stored.version, "simulated")
 
 
@@ -96,12 +96,12 @@ def bet(bars: list[Candle], model: Model) -> tuple[int, int]:
 def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.name, manifest.exchange) == ("lightgbm-simulated", "simulated")
-    assert (manifest.feature_set, manifest.features) == (FEATURE_SET, FEATURES)
+    assert dict(zip(manifest.features, manifest.feature_versions, strict=True)) == FEATURE_VERSIONS
     assert manifest.symbols == SYMBOLS
     assert manifest.label.horizon_bars == 20
     assert manifest.label.take_profit == manifest.label.stop_loss >= 3 * PLAN.costs
-    assert manifest.train.until_ms <= manifest.validation.from_ms
-    assert manifest.validation.until_ms <= manifest.test.from_ms
+    assert manifest.train.until_ms <= manifest.tuning.from_ms
+    assert manifest.tuning.until_ms <= manifest.test.from_ms
     assert manifest.test.until_ms <= ORIGIN_MS
     assert manifest.expires_ms == 0, "the simulated market does not change"
     assert manifest.params["seed"] == manifest.seed == 1
@@ -111,7 +111,7 @@ def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
     if (Path(levibot.__path__[0]).parent / ".git").exists():
         assert manifest.commit is not None
         assert len(manifest.commit.removesuffix("-dirty")) == 40
-    assert len(trained.text) == manifest.model_bytes
+    assert [len(content) for content in trained.contents.values()] == [file.size_bytes for file in manifest.files]
 
 
 def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model) -> None:
@@ -174,7 +174,7 @@ def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
     histories = [read_history(items, lambda _more: None) for items in found.by_symbol.values()]
     begins = boundaries(histories)
     plan = replace(PLAN, name="lightgbm-binance", exchange="binance", horizon_bars=60)
-    label = choose_label(plan, histories, begins.validation_ms)
+    label = choose_label(plan, histories, begins.tuning_ms)
     spans = split(label_rows(histories, label), begins, label)
     booster, _ = fit(spans, plan, silent)
     honest = auc(spans.test.labels, booster.predict(spans.test.features))
@@ -182,7 +182,7 @@ def test_real_prices_train_and_shuffled_labels_score_like_guessing() -> None:
     draw = np.random.default_rng(1)
     shuffled = spans._replace(
         train=spans.train._replace(labels=draw.permutation(spans.train.labels)),
-        validation=spans.validation._replace(labels=draw.permutation(spans.validation.labels)),
+        tuning=spans.tuning._replace(labels=draw.permutation(spans.tuning.labels)),
         test=spans.test._replace(labels=draw.permutation(spans.test.labels)),
     )
     booster, _ = fit(shuffled, plan, silent)

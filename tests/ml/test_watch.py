@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,15 +91,17 @@ def test_a_damaged_model_leaves_the_old_one_and_says_why(
     assert watch.trouble == ""
 
 
-@pytest.mark.parametrize("changes", [{"exchange": "binance"}, {"feature_set": "bars-0-00000000"}])
-def test_a_foreign_model_is_not_taken(watch: ModelWatch, tmp_path: Path, changes: dict[str, str]) -> None:
+@pytest.mark.parametrize("changes", [{"exchange": "binance"}, {"feature_versions": (0,) * len(FEATURES)}])
+def test_a_foreign_model_is_not_taken(watch: ModelWatch, tmp_path: Path, changes: dict[str, Any]) -> None:
     stored_model(tmp_path, **changes)
     assert taken(watch) == ""
-    assert "expected 'simulated'" in watch.trouble or "this LeviBot computes" in watch.trouble
+    assert "expected 'simulated'" in watch.trouble or "than this LeviBot computes" in watch.trouble
 
 
 def test_a_model_of_other_features_is_not_taken(watch: ModelWatch, tmp_path: Path) -> None:
-    stored_model(tmp_path, features=FEATURES[:-1], ranges=tuple((-3.0, 3.0) for _ in FEATURES[:-1]))
+    fewer = FEATURES[:-1]
+    ranges = tuple((-3.0, 3.0) for _ in fewer)
+    stored_model(tmp_path, features=fewer, feature_versions=(1,) * len(fewer), ranges=ranges)
     assert taken(watch) == ""
     assert watch.trouble
 

@@ -17,7 +17,8 @@ from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import Acknowledged, Heartbeat, InferenceReport, Stop, WorkerMessage
 from levibot.bus.sockets import drain, ipc, make_socket
 from levibot.clock import boot_ns
-from levibot.config import InferenceConfig, LoggingConfig
+from levibot.config import LoggingConfig
+from levibot.config_ml import InferenceConfig
 from levibot.ml.client import Answered, InferenceClient, Missed
 from levibot.ml.features import FEATURE_SET, FEATURES
 from levibot.spec import Endpoints, WorkerSpec, inference_name

@@ -10,7 +10,7 @@ import zmq
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import InferenceReply, Prediction, PredictionRefused, PredictRequest
 from levibot.bus.sockets import drain, ipc, make_socket
-from levibot.config import InferenceConfig
+from levibot.config_ml import InferenceConfig
 from levibot.ml.features import WINDOW
 from tests.workers.engine_world import World
 

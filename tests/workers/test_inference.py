@@ -118,7 +118,7 @@ def test_a_refused_question_is_answered_by_another_process(house: PoolHouse, run
     [
         (question(float("nan"), position=2), f"feature {FEATURES[2]} is nan, expected a finite number"),
         (question(float("inf")), f"feature {FEATURES[0]} is inf"),
-        (question(0.0, feature_set="bars-0-00000000"), f"expects '{FEATURE_SET}'"),
+        (question(0.0, feature_set="bars-0-00000000"), f"this pool knows '{FEATURE_SET}'"),
     ],
 )
 def test_a_bad_question_is_refused_and_harms_nobody(house: PoolHouse, wrong: Any, words: str) -> None:

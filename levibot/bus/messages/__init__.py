@@ -7,6 +7,7 @@ Times carry their unit: `*_ms` is event or wall time, Unix UTC; `*_ns` is CLOCK_
 
 from __future__ import annotations
 
+from levibot.bus.messages.altdata import AltData
 from levibot.bus.messages.base import (
     Message,
     MoneyMessage,
@@ -128,6 +129,7 @@ __all__ = [
     "AccountSnapshot",
     "Acknowledge",
     "Acknowledged",
+    "AltData",
     "Bar",
     "BarCorrected",
     "Book",

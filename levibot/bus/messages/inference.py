@@ -14,8 +14,9 @@ class PredictRequest(Message, frozen=True, tag=True):
     symbol: str
     bar_ms: int  # opening time of the bar whose close the features describe
     feature_set: str  # identity of the features, by name, order and version
-    features: bytes  # float64, little-endian, in the order of the feature set
+    features: bytes  # float64, little-endian, in the order of the feature set, oldest step first; NaN: missing
     deadline_ns: int  # CLOCK_BOOTTIME; an answer after it is of no use
+    steps: int = 1  # bars that the features are of, the newest `bar_ms`: more than one for a sequence model
 
 
 class Prediction(Message, frozen=True, tag=True):
@@ -31,6 +32,7 @@ class Prediction(Message, frozen=True, tag=True):
     horizon_bars: int
     expires_ms: int  # event time after which the model is too old to open a position; 0: never
     out_of_range: int = 0  # features outside the range that the model was trained on
+    kind: str = "lightgbm"  # of the model: which component of an ensemble it is
 
     @property
     def is_expired(self) -> bool:
