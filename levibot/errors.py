@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 RefusalReason = Literal["symbol", "authentication", "funds", "order", "not found", "request"]
+AltDataFault = Literal["unreachable", "throttled", "refused", "malformed", "stale", "key", "budget"]
 
 
 class LeviBotError(Exception):
@@ -119,7 +120,22 @@ class ExchangeClockError(RetryError):
 
 
 class AltDataError(RetryError):
-    """A source of alternative data gave nothing usable; the last good values stay, and age."""
+    """A source of alternative data gave nothing usable; the last good values stay, and age.
+
+    Parameters
+    ----------
+    text
+        The source, what was wrong and the remedy; no secret.
+    kind
+        Under which it is counted.
+    wait_s
+        Seconds for which the source must not be asked, as far as it said so.
+    """
+
+    def __init__(self, text: str, kind: AltDataFault = "malformed", wait_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.wait_s = wait_s
 
 
 class CoolDownError(BackOffError):

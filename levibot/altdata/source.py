@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from levibot.errors import AltDataError
 
 
 class Reading(NamedTuple):
     """One value of one asset, as a source gives it."""
 
-    asset: str  # base asset, "BTC"
+    asset: str  # base asset, "BTC"; "" for the whole market
     name: str  # what it is: "sentiment", "funding_rate"
     value: float  # finite
     observed_ms: int  # of what it describes, Unix ms
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a source has cost since its process began."""
+
+    requests: int = 0  # that were sent
+    throttled: int = 0  # times that a rate limit, the provider's or our own, held it up
+
+
+class PartialFetchError(AltDataError):
+    """A part of what was asked for did not come: it counts as a failure, and what came is used.
+
+    Parameters
+    ----------
+    cause
+        The failure of the part.
+    readings
+        What came nevertheless.
+    """
+
+    def __init__(self, cause: AltDataError, readings: Sequence[Reading]) -> None:
+        super().__init__(str(cause), cause.kind, cause.wait_s)
+        self.readings = list(readings)
 
 
 class AltSource(Protocol):
@@ -23,7 +50,7 @@ class AltSource(Protocol):
 
     @property
     def name(self) -> str:
-        """For people, logs and metrics: "coin-metrics"."""
+        """For people, logs and metrics, and the name of a folder: "coin-metrics"."""
         ...
 
     @property
@@ -33,16 +60,28 @@ class AltSource(Protocol):
 
     @property
     def max_age(self) -> float:
-        """Seconds after a fetch from which its values are too old to be used."""
+        """Seconds after a fetch from which its values are too old to be used.
+
+        What was observed longer ago than that when it is fetched is not used at all.
+        """
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """What it has cost so far."""
         ...
 
     async def fetch(self, assets: Sequence[str], now_ms: int) -> list[Reading]:
         """Values of those of `assets` that it knows.
 
+        It may be cancelled at any await, when it takes too long or the process ends.
+
         Raises
         ------
         AltDataError
             If nothing usable came; the text names the source, what was wrong and the remedy.
+        PartialFetchError
+            If a part of it did not come.
         """
         ...
 
