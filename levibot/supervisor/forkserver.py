@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import multiprocess
 import multiprocess.forkserver
@@ -20,4 +23,15 @@ def prestart() -> None:
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
     multiprocess.get_context("forkserver").set_forkserver_preload([PRELOAD])
-    multiprocess.forkserver.ensure_running()
+    with interrupts_held():
+        multiprocess.forkserver.ensure_running()
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Start a forkserver in here: Ctrl-C waits until its preload ignores it, instead of ending an import."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

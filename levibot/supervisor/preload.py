@@ -17,6 +17,8 @@ for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broke
 # decides when its workers end.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held until now, see `forkserver.interrupts_held`
 
 gc.collect()
 gc.freeze()  # a collection in a worker would write to, and so copy, every page that is shared

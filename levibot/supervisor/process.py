@@ -312,6 +312,14 @@ class ForkserverLauncher:
             raise LaunchError(f"{worker}: no process after {timeout:g} s; forkserver replaced") from error
 
     def _start_child(self, child: Any) -> None:
+        with forkserver.interrupts_held():  # it starts the forkserver anew, if that has died
+            self._start_or_start_again(child)
+        # The package keeps a set of all children, polls each of them at every start, and joins them at
+        # exit. Here the pidfd does that, and two readers of one exit code would lose it.
+        multiprocess.process._children.discard(child)
+        self._live.add(child.pid)
+
+    def _start_or_start_again(self, child: Any) -> None:
         try:
             child.start()
         except (ConnectionError, EOFError):
@@ -322,10 +330,6 @@ class ForkserverLauncher:
             if child is self._given_up:
                 raise
             child.start()
-        # The package keeps a set of all children, polls each of them at every start, and joins them at
-        # exit. Here the pidfd does that, and two readers of one exit code would lose it.
-        multiprocess.process._children.discard(child)
-        self._live.add(child.pid)
 
     def _after_death(self, pid: int) -> None:
         self._live.discard(pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from decimal import Decimal
@@ -49,6 +50,7 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
     return st.deferred(lambda: messages_of(annotation))
 
 
+@functools.cache
 def messages_of(kind: type[messages.Message]) -> st.SearchStrategy[Any]:
     """Messages of one type."""
     return st.builds(kind, **{field.name: values_of(field.type) for field in msgspec.structs.fields(kind)})

@@ -91,6 +91,16 @@ def running(settings: Settings) -> Iterator[RunningExchange]:
         finally:
             asyncio.run_coroutine_threadsafe(exchange.stop(), loop).result(30)
     finally:
+        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(30)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+async def _end_tasks() -> None:
+    """Leave nothing under way when the loop stops: the handler of a line that was cut ends a little later."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()

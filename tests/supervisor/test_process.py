@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from levibot.spec import Endpoints, WorkerSpec
 from levibot.supervisor.leash import Leash
 from levibot.supervisor.process import ForkserverLauncher, LocalProcess
 
+START_S = 50.0  # a forkserver loads its modules first, and the machine may be slow
 Scenario = Callable[[ForkserverLauncher, WorkerSpec, list[str]], Coroutine[Any, Any, None]]
 
 
@@ -45,7 +48,7 @@ def play(run_dir: Path, scenario: Scenario) -> list[str]:
 
     async def run() -> None:
         async with _launcher(events) as launcher:
-            await asyncio.wait_for(scenario(launcher, spec, events), 30)
+            await asyncio.wait_for(scenario(launcher, spec, events), 2 * START_S)
 
     try:
         asyncio.run(run())
@@ -72,7 +75,7 @@ async def exit_of(process: LocalProcess) -> int | None:
 
 def test_a_killed_worker_is_noticed_with_its_signal(run_dir: Path) -> None:
     async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, _events: list[str]) -> None:
-        process = await launcher.start(spec, 10)
+        process = await launcher.start(spec, START_S)
         assert psutil.pid_exists(process.pid)
         process.signal(signal.SIGKILL)
         assert await exit_of(process) == -signal.SIGKILL
@@ -84,7 +87,7 @@ def test_a_killed_worker_is_noticed_with_its_signal(run_dir: Path) -> None:
 
 def test_a_sample_tells_memory_descriptors_and_status(run_dir: Path) -> None:
     async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, _events: list[str]) -> None:
-        process = await launcher.start(spec, 10)
+        process = await launcher.start(spec, START_S)
         sample = process.sample(unique_memory=True)
         assert sample is not None
         assert sample.uss_bytes is not None
@@ -98,13 +101,13 @@ def test_a_sample_tells_memory_descriptors_and_status(run_dir: Path) -> None:
 
 def test_a_worker_survives_the_forkserver_and_its_exit_is_still_told(run_dir: Path) -> None:
     async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, _events: list[str]) -> None:
-        process = await launcher.start(spec, 10)
+        process = await launcher.start(spec, START_S)
         before = launcher.forkserver_pid
         assert before is not None
         os.kill(before, signal.SIGKILL)
         gone = asyncio.ensure_future(exit_of(process))
         await asyncio.sleep(0)  # let it register
-        second = await launcher.start(spec.model_copy(update={"worker": "engine-ETH-USDT"}), 10)
+        second = await launcher.start(spec.model_copy(update={"worker": "engine-ETH-USDT"}), START_S)
         assert launcher.forkserver_pid != before
         assert psutil.pid_exists(process.pid)
         assert not gone.done(), "the worker's pipe reads as dead, but its pidfd has not spoken"
@@ -118,14 +121,14 @@ def test_a_worker_survives_the_forkserver_and_its_exit_is_still_told(run_dir: Pa
 
 def test_a_stopped_forkserver_is_replaced(run_dir: Path) -> None:
     async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, events: list[str]) -> None:
-        first = await launcher.start(spec, 10)
+        first = await launcher.start(spec, START_S)
         stopped = launcher.forkserver_pid
         assert stopped is not None
         os.kill(stopped, signal.SIGSTOP)
         with pytest.raises(LaunchError, match="forkserver replaced"):
             await launcher.start(spec, 0.5)
         assert events == ["forkserver_replaced"]
-        again = await launcher.start(spec, 10)
+        again = await launcher.start(spec, START_S)
         assert launcher.forkserver_pid != stopped
         for process in (first, again):
             process.kill_tree()
@@ -136,7 +139,29 @@ def test_a_stopped_forkserver_is_replaced(run_dir: Path) -> None:
 
 def test_a_worker_that_is_dead_before_it_is_followed_still_tells_its_exit(run_dir: Path) -> None:
     async def scenario(launcher: ForkserverLauncher, spec: WorkerSpec, _events: list[str]) -> None:
-        process = await launcher.start(spec.model_copy(update={"log_dir": Path("/proc/nowhere")}), 10)
+        process = await launcher.start(spec.model_copy(update={"log_dir": Path("/proc/nowhere")}), START_S)
         assert await exit_of(process) not in (0, None)
 
     play(run_dir, scenario)
+
+
+_INTERRUPTED = """
+import os, signal, sys
+import multiprocess.forkserver
+from levibot.supervisor import forkserver
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+forkserver.prestart()
+os.kill(multiprocess.forkserver._forkserver._forkserver_pid, signal.SIGINT)
+child = multiprocess.get_context("forkserver").Process(target=print, args=("forked",))
+child.start()
+child.join()
+multiprocess.forkserver._forkserver._stop()
+"""
+
+
+def test_ctrl_c_ends_no_forkserver_amid_its_imports() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED], capture_output=True, text=True, timeout=START_S, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "forked\n", "")

@@ -209,6 +209,10 @@ class LiveHouse:
         life = self.make(**settings)
         life.start()
         await life.until_ready()
+        # The opening bears the time that the exchange is thought to have, which may be ahead of its own by half a
+        # round trip: what traded within that is taken to be of before the opening.
+        opened_ms = life.books.read_until("account")
+        await life.until(lambda: self.exchange.exchange.clock.market_ms() > opened_ms, "time after the opening")
         self.price(life)
         return life
 
@@ -270,8 +274,7 @@ class LiveHouse:
         """Somebody sells below the price of a resting purchase."""
         (order,) = self.at_exchange(client_id)
         market, below = self.exchange.exchange.market, order.price - self.market.instrument.tick
-        now_ms = self.trading.exchange_ms()
-        self.exchange.run(lambda exchange: market.trade(SYMBOL, below, D(amount), True, now_ms))
+        self.exchange.run(lambda exchange: market.trade(SYMBOL, below, D(amount), True, market.clock.market_ms()))
 
     async def cancel(self, life: Life, client_id: str) -> None:
         """Have an order cancelled, and wait for its end."""

@@ -93,7 +93,6 @@ def test_an_order_cancelled_by_hand_is_seen(house: LiveHouse) -> None:
 def test_orders_of_a_former_ledger_are_adopted_and_of_others_left_alone(house: LiveHouse) -> None:
     async def scenario() -> None:
         life = await house.begin(**OFTEN)
-        await compare(life)  # and by then the exchange's clock is surely past the opening
         opening, filled, loose = (of_a_former_ledger(n) for n in (1, 2, 3))
         stranger = str(ClientId("othr", "zzzzzzzz", 1, "entry"))
         await house.trading.place(placement(house, opening, "buy", "0.9"))
