@@ -38,5 +38,9 @@ def _slot(bar: Bar) -> int:
 
 
 def _digest(bar: Bar) -> int:
-    """Of what a bar says; numbers of the feed, and times of receipt, are not part of it."""
+    """Of what a bar says that can be corrected.
+
+    Numbers of the feed and times of receipt are not part of it, nor its flow: what was seen of a minute stays
+    what it was, and each NaN has a hash of its own.
+    """
     return hash((bar.open_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.synthetic))

@@ -1,16 +1,20 @@
-"""One-minute bars: the ring of closed ones, and the one that is forming."""
+"""One-minute bars: what a closed one says, and the one that is forming."""
 
 from __future__ import annotations
 
-from array import array
-from enum import Enum
+import math
 from typing import NamedTuple, Protocol
 
 MINUTE_MS = 60_000
+_VOLUME_TOLERANCE = 1e-3  # between what an exchange counts, rounded, and the sum of its trades
 
 
 class Candle(NamedTuple):
-    """One bar as a source has it: no symbol, no sequence number yet."""
+    """One bar as a source has it: no symbol, no sequence number yet.
+
+    The last four fields, its flow, only a feed knows that saw the minute: NaN in what comes from files of
+    candles, from the exchange's own bars, or from nowhere, as a synthetic bar does.
+    """
 
     open_ms: int
     open: float
@@ -19,11 +23,27 @@ class Candle(NamedTuple):
     close: float
     volume: float
     synthetic: bool = False
+    buy_volume: float = math.nan  # base amount that takers bought
+    trades: float = math.nan  # how many there were
+    spread: float = math.nan  # (ask - bid) / middle, mean over the ticks that were published in the minute
+    imbalance: float = math.nan  # as of `levibot.market.liquidity.imbalance`, mean over its published books
 
     @property
     def close_ms(self) -> int:
         """When the bar is closed: the opening time of the next."""
         return self.open_ms + MINUTE_MS
+
+    def with_flow_of(self, seen: Candle) -> Candle:
+        """The exchange's own bar with what was seen of its minute.
+
+        Of trades nothing is known if not all of them were seen; a synthetic bar has no flow at all.
+        """
+        if self.synthetic:
+            return self
+        bought, trades = seen.buy_volume, seen.trades
+        if not math.isclose(self.volume, seen.volume, rel_tol=_VOLUME_TOLERANCE):
+            bought = trades = math.nan
+        return self._replace(buy_volume=bought, trades=trades, spread=seen.spread, imbalance=seen.imbalance)
 
 
 class Ohlcv(Protocol):
@@ -43,179 +63,54 @@ class Ohlcv(Protocol):
     def volume(self) -> float: ...
     @property
     def synthetic(self) -> bool: ...
-
-
-class Appended(Enum):
-    """What `BarSeries.append` found."""
-
-    KNOWN = "known"  # not later than the newest bar: skipped
-    NEXT = "next"  # the first bar, or the minute after the newest
-    JUMP = "jump"  # later than that: minutes are missing; appended all the same
-
-
-class BarSeries:
-    """Closed bars of one symbol, the newest `capacity` of them.
-
-    Columns are kept apart in flat arrays: 1 500 bars take 73 kB, and the last n closes are one slice.
-
-    Parameters
-    ----------
-    capacity
-        Bars kept.
-    """
-
-    def __init__(self, capacity: int = 1500) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, not {capacity}")
-        self.capacity = capacity
-        self.appended = 0  # ever, so that an indicator can tell how many are new
-        self._open_ms = array("q")
-        self._open = array("d")
-        self._high = array("d")
-        self._low = array("d")
-        self._close = array("d")
-        self._volume = array("d")
-        self._synthetic = array("b")
-
-    def __len__(self) -> int:
-        return min(len(self._open_ms), self.capacity)
-
-    def append(self, bar: Ohlcv) -> Appended:
-        """Add a closed bar unless it is known already; tell which of the two, and whether it jumps."""
-        result = Appended.NEXT
-        if self._open_ms:
-            newest = self._open_ms[-1]
-            if bar.open_ms <= newest:
-                return Appended.KNOWN
-            if bar.open_ms != newest + MINUTE_MS:
-                result = Appended.JUMP
-        self._open_ms.append(bar.open_ms)
-        self._open.append(bar.open)
-        self._high.append(bar.high)
-        self._low.append(bar.low)
-        self._close.append(bar.close)
-        self._volume.append(bar.volume)
-        self._synthetic.append(bar.synthetic)
-        self.appended += 1
-        if len(self._open_ms) >= 2 * self.capacity:
-            self._forget()
-        return result
-
-    def clear(self) -> None:
-        """Forget all bars."""
-        for column in self._columns():
-            del column[:]
-
     @property
-    def last_ms(self) -> int | None:
-        """Opening time of the newest bar."""
-        return self._open_ms[-1] if self._open_ms else None
-
+    def buy_volume(self) -> float: ...
     @property
-    def last_close(self) -> float | None:
-        """Close of the newest bar."""
-        return self._close[-1] if self._close else None
-
-    def __getitem__(self, index: int) -> Candle:
-        """Bar by position: 0 is the oldest kept, -1 the newest."""
-        size = len(self)
-        if not -size <= index < size:
-            raise IndexError(f"bar {index} of {size}")
-        at = index if index < 0 else index - size
-        return Candle(
-            self._open_ms[at],
-            self._open[at],
-            self._high[at],
-            self._low[at],
-            self._close[at],
-            self._volume[at],
-            bool(self._synthetic[at]),
-        )
-
-    def opening_times(self, count: int | None = None) -> array[int]:
-        """Opening times of the newest `count` bars (all by default), oldest first."""
-        return self._open_ms[self._first(count) :]
-
-    def opens(self, count: int | None = None) -> array[float]:
-        """Opening prices of the newest `count` bars (all by default), oldest first."""
-        return self._open[self._first(count) :]
-
-    def highs(self, count: int | None = None) -> array[float]:
-        """Highs of the newest `count` bars (all by default), oldest first."""
-        return self._high[self._first(count) :]
-
-    def lows(self, count: int | None = None) -> array[float]:
-        """Lows of the newest `count` bars (all by default), oldest first."""
-        return self._low[self._first(count) :]
-
-    def closes(self, count: int | None = None) -> array[float]:
-        """Closes of the newest `count` bars (all by default), oldest first."""
-        return self._close[self._first(count) :]
-
-    def volumes(self, count: int | None = None) -> array[float]:
-        """Base volumes of the newest `count` bars (all by default), oldest first."""
-        return self._volume[self._first(count) :]
-
-    def _first(self, count: int | None) -> int:
-        size = len(self)
-        return len(self._open_ms) - (size if count is None else max(0, min(count, size)))
-
-    def _columns(self) -> tuple[array[int] | array[float], ...]:
-        return (
-            self._open_ms,
-            self._open,
-            self._high,
-            self._low,
-            self._close,
-            self._volume,
-            self._synthetic,
-        )
-
-    def _forget(self) -> None:
-        for column in self._columns():
-            del column[: -self.capacity]
+    def trades(self) -> float: ...
+    @property
+    def spread(self) -> float: ...
+    @property
+    def imbalance(self) -> float: ...
 
 
 class BarBuilder:
-    """The forming bar of one symbol, built from ticks or trades."""
+    """The forming bar of one symbol, built from its trades as they come."""
 
     def __init__(self) -> None:
-        self.late = 0  # ticks of a minute that was closed already
-        self._closed_until = 0
+        self.late = 0  # trades of a minute that was closed already
         self._forming: Candle | None = None
 
-    @property
-    def forming(self) -> Candle | None:
-        """The bar so far, or None before its first tick."""
-        return self._forming
-
-    def add(self, event_ms: int, price: float, volume: float = 0.0) -> Candle | None:
-        """Take one tick or trade; return the bar that it closes, if it opens a later one.
+    def add(self, event_ms: int, price: float, volume: float, bought: float) -> Candle | None:
+        """Take one trade; return the bar that it closes, if it opens a later one.
 
         Parameters
         ----------
         event_ms
             Exchange time.
         price
-            Last price.
+            Paid.
         volume
-            Base amount traded with it.
+            Base amount.
+        bought
+            The same if the taker bought, 0 if he sold, NaN if that is not told.
         """
         open_ms = event_ms - event_ms % MINUTE_MS
         bar = self._forming
-        if open_ms < self._closed_until or (bar is not None and open_ms < bar.open_ms):
+        if bar is not None and open_ms < bar.open_ms:
             self.late += 1
             return None
         if bar is None or open_ms > bar.open_ms:
-            self._forming = Candle(open_ms, price, price, price, price, volume)
+            self._forming = Candle(open_ms, price, price, price, price, volume, False, bought, 1.0)
             return bar
         self._forming = Candle(
-            open_ms, bar.open, max(bar.high, price), min(bar.low, price), price, bar.volume + volume
+            open_ms,
+            bar.open,
+            max(bar.high, price),
+            min(bar.low, price),
+            price,
+            bar.volume + volume,
+            False,
+            bar.buy_volume + bought,
+            bar.trades + 1,
         )
         return None
-
-    def close(self, open_ms: int) -> None:
-        """The source has closed this bar itself: drop what is no later, and ticks of it from now on."""
-        self._closed_until = max(self._closed_until, open_ms + MINUTE_MS)
-        if self._forming is not None and self._forming.open_ms <= open_ms:
-            self._forming = None

@@ -1,8 +1,8 @@
 """Recorded exchange frames: lines of ``<receive time, ns> <frame as Binance sent it>``, plain or gzipped.
 
 `bookTicker` frames give bid and ask, `trade` frames last price and volume; bars are built from the trades.
-Depth frames only tell the time. A recording may end in the middle of a line, because its writer was killed:
-malformed lines are skipped and counted, the rest is played.
+Depth frames only tell the time, so bars have a spread and no imbalance. A recording may end in the middle of a
+line, because its writer was killed: malformed lines are skipped and counted, the rest is played.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import msgspec
 from levibot.errors import MarketDataError
 from levibot.market.bars import BarBuilder, Candle
 from levibot.market.gaps import Hole, fill_gaps
+from levibot.market.liquidity import Liquidity
 from levibot.market.path import Ended, Quote, TimedItem
 from levibot.market.recording import Market, Opening, split
 from levibot.market.specs import decimals_of, market_spec
@@ -39,6 +40,7 @@ class _Trade(msgspec.Struct, gc=False):
     trade_ms: int = msgspec.field(name="T")
     price: str = msgspec.field(name="p")
     amount: str = msgspec.field(name="q")
+    buyer_is_maker: bool | None = msgspec.field(name="m", default=None)
 
 
 class _BookTicker(msgspec.Struct, gc=False):
@@ -138,6 +140,7 @@ class FrameMarket:
         self.quotes: list[Quote] = []
         self.candles: list[Candle] = []
         self._builder = BarBuilder()
+        self._liquidity = Liquidity()
         self._bid = self._ask = self._last = math.nan
         self._event_ms = 0
         events = list(reader.events())
@@ -189,12 +192,19 @@ class FrameMarket:
             self._bid, self._ask = low, high
         else:
             self._last = low
-            closed = self._builder.add(event.trade_ms, low, volume)
+            closed = self._builder.add(event.trade_ms, low, volume, _bought(event, volume))
             if closed is not None:
-                self.candles.append(closed)
+                self.candles.append(closed._replace(spread=self._liquidity.of(closed.open_ms)[0]))
         self._event_ms = max(self._event_ms, round(received_ms + self._offset_ms))
         if not math.isnan(self._bid + self._last):
+            self._liquidity.quote(self._event_ms, self._bid, self._ask)
             self.quotes.append(Quote(self._event_ms, self._bid, self._ask, self._last, volume))
+
+
+def _bought(trade: _Trade, volume: float) -> float:
+    if trade.buyer_is_maker is None:
+        return math.nan
+    return 0.0 if trade.buyer_is_maker else volume
 
 
 def _timed(items: Iterator[Candle | Hole]) -> Iterator[TimedItem]:

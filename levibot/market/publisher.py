@@ -91,10 +91,7 @@ class Channel:
 
     def bar(self, candle: Candle, seq: int, now_ns: int, lockstep: bool) -> Bar:
         """A closed bar under number `seq`."""
-        open_ms, open_, high, low, close, volume, synthetic = candle
-        return Bar(
-            self.symbol, self.epoch, seq, open_ms, open_, high, low, close, volume, synthetic, now_ns, lockstep
-        )
+        return Bar(self.symbol, self.epoch, seq, *candle[:7], now_ns, lockstep, *candle[7:])
 
     def gap(self, hole: Hole, seq: int, lockstep: bool) -> MarketGap:
         """A hole under number `seq`."""
@@ -144,8 +141,8 @@ class Channel:
                 return MarketRecovered(*head, lockstep)
             case Correction(candle=candle):
                 self._correct(candle)
-                open_ms, open_, high, low, close, volume, synthetic = candle
-                return BarCorrected(*head, open_ms, open_, high, low, close, volume, lockstep, synthetic)
+                open_ms, open_, high, low, close, volume, synthetic, *flow = candle
+                return BarCorrected(*head, open_ms, open_, high, low, close, volume, lockstep, synthetic, *flow)
             case NewSpec(spec=spec):
                 self.spec = spec
                 return SpecChanged(*head, spec, lockstep)

@@ -282,8 +282,8 @@ class Walk:
                     yield from self._bridge(last, candle, holes)
                 yield now_ms, candle
                 last = candle
-            elif candle[:6] != known.get(candle.open_ms, candle)[:6]:
-                yield now_ms, Correction(now_ms, candle)
+            elif candle[:6] != (seen := known.get(candle.open_ms, candle))[:6]:
+                yield now_ms, Correction(now_ms, candle.with_flow_of(seen))
         self._known_ms = last.open_ms if last is not None else _NEVER_MS
         self._broken = ""
         if snapshot.stale:
@@ -323,7 +323,19 @@ def _reason(state: State) -> str:
 
 
 def _candle(bar: Ohlcv) -> Candle:
-    return Candle(bar.open_ms, bar.open, bar.high, bar.low, bar.close, bar.volume, bar.synthetic)
+    return Candle(
+        bar.open_ms,
+        bar.open,
+        bar.high,
+        bar.low,
+        bar.close,
+        bar.volume,
+        bar.synthetic,
+        bar.buy_volume,
+        bar.trades,
+        bar.spread,
+        bar.imbalance,
+    )
 
 
 def _hole(gap: MarketGap) -> Hole:
@@ -348,10 +360,7 @@ def _item(message: Tick | Bar | MarketEvent | Trades | Book) -> Item | None:
         case MarketRecovered():
             return Recovered(message.event_ms)
         case BarCorrected():
-            candle = Candle(
-                message.open_ms, message.open, message.high, message.low, message.close, message.volume
-            )
-            return Correction(message.event_ms, candle)
+            return Correction(message.event_ms, _candle(message))
         case SpecChanged():
             return NewSpec(message.event_ms, message.spec)
         case MarketEnded():

@@ -12,7 +12,7 @@ import msgspec
 from levibot.bus.codec import BOOK, TRADES, FlowDecoder, FrameDecoder
 from levibot.bus.messages import Bar, Book, MarketEvent, MarketSpec, Tick, Trade, Trades
 from levibot.market.bars import MINUTE_MS, Candle
-from levibot.market.gaps import Hole
+from levibot.market.gaps import Hole, synthetic_bar
 from levibot.market.path import (
     BookLevels,
     Correction,
@@ -42,7 +42,13 @@ def minute(index: int) -> int:
 
 def bar(index: int, close: float = 100.1) -> Candle:
     """A bar with prices that no decimal number of few digits is."""
-    return Candle(minute(index), 0.1 + 0.2, 1e9 / 7, 5e-324, close, 1 / 3)
+    flow = 1 / 7, 3.0, 1e-4 / 3, -1 / 3
+    return Candle(minute(index), 0.1 + 0.2, 1e9 / 7, 5e-324, close, 1 / 3, False, *flow)
+
+
+def empty_bar(index: int) -> Candle:
+    """A synthetic bar, of which no flow is known."""
+    return synthetic_bar(minute(index), 100.1)
 
 
 def spec(symbol: str = BTC, fee: str = "0.001") -> MarketSpec:
@@ -77,7 +83,7 @@ def every_kind(first: int = 0, symbol: str = BTC) -> list[TimedItem]:
         (minute(first + 2) + 3000, NewSpec(minute(first + 2) + 3000, spec(symbol, "0.002"))),
         (minute(first + 2) + 9000, Stale(minute(first + 2) + 8000, "nothing came for 4 s")),
         (minute(first + 5), Hole(minute(first + 2), 3, True)),
-        *((minute(first + 5), bar(first + 2 + n)._replace(synthetic=True, volume=0.0)) for n in range(3)),
+        *((minute(first + 5), empty_bar(first + 2 + n)) for n in range(3)),
         (minute(first + 5), Recovered(minute(first + 5))),
         (minute(first + 5) + 10, TradeBatch(minute(first + 3), late, 0, True)),
         *(quote(minute(first + 5) + 100 + n, 100 + n / 7) for n in range(50)),

@@ -17,6 +17,11 @@ def candle(minute: int, price: float = 100.0, volume: float = 3.0) -> Candle:
     return Candle(START_MS + minute * MINUTE_MS, price, price, price, price, volume)
 
 
+def bars(one: Driven) -> list[tuple[float, ...]]:
+    """Bars without their flow, as tuples."""
+    return [bar[:7] for bar in one.items(Candle)]
+
+
 def test_the_first_quote_makes_it_live_and_nothing_else_is_said() -> None:
     one = Driven()
     one.feed.on_restored()
@@ -125,9 +130,38 @@ def test_a_minute_of_trades_becomes_a_bar_shortly_after_its_end() -> None:
     one.go(60_299)
     assert one.items(Candle) == []
     one.go(60_400)
-    assert one.items(Candle) == [Candle(START_MS, 101.0, 101.0, 98.0, 99.0, 1.75)]
+    assert bars(one) == [Candle(START_MS, 101.0, 101.0, 98.0, 99.0, 1.75)[:7]]
     assert one.feed.unchecked_ms == START_MS
     assert one.feed.bars_from_ms is None
+
+
+def test_a_bar_of_trades_tells_who_bought_and_how_easily() -> None:
+    one = Driven()
+    one.live(trade(1, -500))  # with a quote
+    one.go(1_000)
+    one.trades(trade(2, 900, amount=1.0), trade(3, 950, amount=0.5, side="sell"), trade(4, 960, amount=0.25))
+    one.book()
+    one.go(20_000)
+    one.quote(99.5, 100.5)
+    one.go(60_400)
+    one.quote(1.0, 2.0)  # belongs to the next minute
+    (bar,) = one.items(Candle)
+    ticks = [quote for quote in one.items(Quote) if quote.event_ms < START_MS + MINUTE_MS]
+    assert (bar.volume, bar.buy_volume, bar.trades) == (1.75, 1.25, 3.0)
+    assert bar.spread == pytest.approx(sum((tick.ask - tick.bid) / 100.0 for tick in ticks) / len(ticks))
+    assert 0.01 < bar.spread < 0.02
+    assert bar.imbalance == pytest.approx(-1 / 3)  # 1 to 2
+
+
+def test_a_bar_says_nothing_of_takers_where_the_exchange_does_not_and_nothing_of_books_without_one() -> None:
+    one = Driven()
+    one.live(trade(1, -500))
+    one.trades(trade(2, 900, amount=1.0), trade(3, 950, amount=0.5, side=None))
+    one.go(60_400)
+    (bar,) = one.items(Candle)
+    assert math.isnan(bar.buy_volume)
+    assert bar.trades == 2
+    assert math.isnan(bar.imbalance)
 
 
 def test_a_minute_without_trades_is_flagged_and_is_no_fault() -> None:
@@ -157,7 +191,7 @@ def test_a_minute_that_began_before_all_was_known_waits_for_the_exchange() -> No
     one.quote()
     assert one.feed.bars_from_ms is None
     one.go(121_000)
-    assert one.items(Candle) == [candle(0), candle(1, 103.0, 1.0)]
+    assert bars(one) == [candle(0)[:7], candle(1, 103.0, 1.0)[:7]]
     assert one.feed.unchecked_ms == START_MS + MINUTE_MS
     assert one.feed.health().backfilled == 1
 
@@ -169,7 +203,7 @@ def test_the_newest_trades_complete_the_minute_that_was_under_way_and_are_no_new
     assert one.feed.forming() == (START_MS, 2.0)
     assert one.ids == []
     one.go(61_000)
-    assert one.items(Candle) == [Candle(START_MS, 99.0, 99.0, 98.0, 98.0, 2.0)]
+    assert bars(one) == [Candle(START_MS, 99.0, 99.0, 98.0, 98.0, 2.0)[:7]]
 
 
 def test_what_the_exchange_lacks_is_one_hole_and_flagged_bars() -> None:
@@ -204,7 +238,9 @@ def test_the_exchanges_own_bar_corrects_what_was_published() -> None:
     one.go(63_000)
     true = Candle(START_MS, 101.0, 104.0, 101.0, 104.0, 3.0)
     one.feed.check_bars([true], START_MS + MINUTE_MS)
-    assert one.items(Correction) == [Correction(START_MS + 63_000, true)]
+    (correction,) = one.items(Correction)
+    assert (correction.event_ms, correction.candle[:7]) == (START_MS + 63_000, true[:7])
+    assert correction.candle[7:10] == (3.0, 2.0, 0.02)  # the late trade is among what was seen
     health = one.feed.health()
     assert (health.corrections, health.missed) == (1, 0)
     assert one.feed.unchecked_ms is None
@@ -219,6 +255,8 @@ def test_a_bar_with_more_than_all_trades_that_came_is_counted_as_missed() -> Non
     one.go(63_000)
     one.feed.check_bars([Candle(START_MS, 101.0, 101.0, 101.0, 101.0, 2.0)], START_MS + MINUTE_MS)
     assert one.feed.health().missed == 1
+    (correction,) = one.items(Correction)
+    assert [math.isnan(value) for value in correction.candle[7:]] == [True, True, False, True]
 
 
 def test_a_corrected_close_is_handed_on_to_the_empty_minutes_after_it() -> None:
@@ -252,7 +290,7 @@ def test_a_symbol_without_history_begins_with_the_minute_that_is_forming() -> No
     one.feed.add_bars([], START_MS + MINUTE_MS)  # it was never traded
     one.trades(trade(1, 69_000, 7.0))
     one.go(130_000)
-    assert one.items(Candle) == [candle(1, 7.0, 1.0)]
+    assert bars(one) == [candle(1, 7.0, 1.0)[:7]]
     assert one.items(Hole) == []
 
 

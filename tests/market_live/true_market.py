@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from levibot.exchange.validation import PublicTrade
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import flagged
@@ -27,7 +29,8 @@ class TrueMarket:
     def trade(self, at_ms: int, price: float, amount: float) -> PublicTrade:
         """Somebody trades, `at_ms` after the start."""
         number = str(len(self.tape) + 1) if self._with_ids else None
-        self.tape.append(PublicTrade(number, START_MS + at_ms, "buy", price, amount))
+        side: Literal["buy", "sell"] = "buy" if len(self.tape) % 3 else "sell"
+        self.tape.append(PublicTrade(number, START_MS + at_ms, side, price, amount))
         return self.tape[-1]
 
     def bars(self, until_ms: int) -> list[Candle]:

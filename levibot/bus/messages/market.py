@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Literal
 
@@ -59,6 +60,10 @@ class Bar(Message, frozen=True):
     synthetic: bool = False  # forward-filled, nothing traded
     received_ns: int = 0
     lockstep: bool = False
+    buy_volume: float = math.nan  # its flow, as of `levibot.market.bars.Candle`; NaN: not known
+    trades: float = math.nan
+    spread: float = math.nan
+    imbalance: float = math.nan
 
 
 class Trade(Message, frozen=True, array_like=True):
@@ -148,6 +153,10 @@ class BarCorrected(Message, frozen=True, tag=True):
     volume: float
     lockstep: bool = False
     synthetic: bool = False  # the exchange has a bar, but nothing was traded in it
+    buy_volume: float = math.nan  # its flow, as it was seen here: the exchange's own bar has none
+    trades: float = math.nan
+    spread: float = math.nan
+    imbalance: float = math.nan
 
     @property
     def bar(self) -> Bar:
@@ -163,6 +172,10 @@ class BarCorrected(Message, frozen=True, tag=True):
             self.close,
             self.volume,
             self.synthetic,
+            buy_volume=self.buy_volume,
+            trades=self.trades,
+            spread=self.spread,
+            imbalance=self.imbalance,
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from levibot.exchange.validation import PublicTrade
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole, flagged, hole_between, synthetic_bar, synthetic_bars
+from levibot.market.liquidity import Liquidity
 
 _KEPT = 60  # published bars that can still be compared
 _PRICE_TOLERANCE = 1e-9  # of floats that come from the same decimals
@@ -18,25 +19,41 @@ _CLEARLY = 1e-3  # so much more volume is no rounding of the exchange's
 class Minute:
     """The trades of one minute, in whatever order they come."""
 
-    __slots__ = ("_first", "_last", "close", "high", "low", "open", "volume")
+    __slots__ = ("_first", "_last", "bought", "close", "high", "low", "open", "trades", "volume")
 
     def __init__(self, trade: PublicTrade, order: tuple[int, int]) -> None:
         self.open = self.high = self.low = self.close = trade.price
         self.volume = trade.amount
+        self.bought = _bought(trade)
+        self.trades = 1
         self._first = self._last = order
 
     def add(self, trade: PublicTrade, order: tuple[int, int]) -> None:
         """Take one more in; `order` is its place among the exchange's trades."""
         self.high, self.low = max(self.high, trade.price), min(self.low, trade.price)
         self.volume += trade.amount
+        self.bought += _bought(trade)
+        self.trades += 1
         if order < self._first:
             self.open, self._first = trade.price, order
         elif order > self._last:
             self.close, self._last = trade.price, order
 
-    def candle(self, open_ms: int) -> Candle:
-        """The bar that they make."""
-        return Candle(open_ms, self.open, self.high, self.low, self.close, self.volume)
+    def candle(self, open_ms: int, spread: float, imbalance: float) -> Candle:
+        """The bar that they make, with what books and quotes tell of the minute."""
+        return Candle(
+            open_ms,
+            self.open,
+            self.high,
+            self.low,
+            self.close,
+            self.volume,
+            False,
+            self.bought,
+            float(self.trades),
+            spread,
+            imbalance,
+        )
 
 
 class BarTape:
@@ -46,9 +63,11 @@ class BarTape:
     ----------
     max_gap_minutes
         A longer stretch that the exchange lacks is not filled.
+    liquidity
+        Of the same symbol.
     """
 
-    def __init__(self, max_gap_minutes: int) -> None:
+    def __init__(self, max_gap_minutes: int, liquidity: Liquidity) -> None:
         self.next_ms: int | None = None  # opening time of the bar that comes next; None before `begin`
         self.last_close: float | None = None
         self.corrections = 0
@@ -56,6 +75,7 @@ class BarTape:
         self.synthetic = 0
         self.missed = 0  # bars that held trades which never came
         self._max_gap_minutes = max_gap_minutes
+        self._liquidity = liquidity
         self._minutes: dict[int, Minute] = {}
         self._published: dict[int, Candle] = {}  # the newest, by opening time, oldest first
         self._unchecked: dict[int, bool] = {}  # those not compared yet; whether made from trades
@@ -90,7 +110,8 @@ class BarTape:
         while self.next_ms is not None and self.next_ms + MINUTE_MS <= until_ms and is_whole(self.next_ms):
             minute = self._minutes.get(self.next_ms)
             if minute is not None:
-                yield self._publish(minute.candle(self.next_ms), from_trades=True)
+                bar = minute.candle(self.next_ms, *self._liquidity.of(self.next_ms))
+                yield self._publish(bar, from_trades=True)
             elif self.last_close is not None:
                 yield self._publish(synthetic_bar(self.next_ms, self.last_close), from_trades=True)
             else:
@@ -124,7 +145,8 @@ class BarTape:
         Yields
         ------
         Candle
-            What is to be published instead.
+            What is to be published instead, with what was seen of the minute: the exchange's own bar does not
+            tell it.
         """
         own = {candle.open_ms: flagged(candle) for candle in candles if candle.open_ms < until_ms}
         before: float | None = None  # close of the bar before
@@ -141,11 +163,16 @@ class BarTape:
             if follows:
                 self.corrections += 1
                 self.missed += bool(from_trades) and truth.volume > self.volume(open_ms) * (1 + _CLEARLY)
-                self._published[open_ms] = truth
+                self._published[open_ms] = truth = truth.with_flow_of(self._seen(published))
                 yield truth
             before = truth.close
         if before is not None:
             self.last_close = before
+
+    def _seen(self, published: Candle) -> Candle:
+        """What is known now of a minute that was made from its trades: late ones are part of it."""
+        minute = self._minutes.get(published.open_ms)
+        return published if minute is None else minute.candle(published.open_ms, *published[-2:])
 
     def _bridge(self, until_ms: int) -> Iterator[Candle | Hole]:
         """Make up what the exchange lacks before `until_ms`."""
@@ -179,6 +206,12 @@ class BarTape:
         for open_ms in [at for at in self._minutes if at < kept_ms]:
             del self._minutes[open_ms]
         return candle
+
+
+def _bought(trade: PublicTrade) -> float:
+    if trade.side is None:
+        return math.nan  # and so is the sum
+    return trade.amount if trade.side == "buy" else 0.0
 
 
 def _same(ours: Candle, theirs: Candle) -> bool:

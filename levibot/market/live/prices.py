@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from levibot.config_market import FeedConfig
 from levibot.exchange.quirks import Quirks
 from levibot.exchange.validation import BookSnapshot, PublicTrade
+from levibot.market.liquidity import Liquidity
 from levibot.market.live.pacing import Pace
 from levibot.market.path import BookLevels, Quote
 
@@ -23,11 +24,14 @@ class Prices:
         Section ``[feed]``.
     quirks
         Of the exchange.
+    liquidity
+        Of the same symbol; is given what is to be sent.
     """
 
-    def __init__(self, config: FeedConfig, quirks: Quirks) -> None:
+    def __init__(self, config: FeedConfig, quirks: Quirks, liquidity: Liquidity) -> None:
         self.top: tuple[float, float] | None = None
         self.books = 0  # published
+        self._liquidity = liquidity
         self._book_rules = quirks.best_price == "watch_order_book"
         self._ticks = Pace(config.live_tick_hz)
         self._book_pace = Pace(config.book_hz)
@@ -98,11 +102,14 @@ class Prices:
             bid, ask = self.top
             last = (bid + ask) / 2 if self._last is None else self._last
             event_ms = max(event_ms, self._event_ms)
+            self._liquidity.quote(event_ms, bid, ask)
             yield Quote(event_ms, bid, ask, last, self._volume, self._received_ns)
             self._volume = 0.0
         if self._book is not None and self._book_pace.due(now_ns):
             self.books += 1
-            yield self._book._replace(event_ms=max(event_ms, self._book.event_ms))
+            book = self._book._replace(event_ms=max(event_ms, self._book.event_ms))
+            self._liquidity.book(book.event_ms, book.bids, book.asks)
+            yield book
 
     def _change(self, event_ms: int, received_ns: int) -> None:
         self._event_ms = max(self._event_ms, event_ms)

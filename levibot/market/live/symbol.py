@@ -14,8 +14,10 @@ from levibot.config_market import FeedConfig
 from levibot.exchange.quirks import Quirks
 from levibot.exchange.validation import BookSnapshot, PublicTrade
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.liquidity import Liquidity
 from levibot.market.live.bars import BarTape
 from levibot.market.live.coverage import Coverage
+from levibot.market.live.frame_times import FrameTimes
 from levibot.market.live.freshness import Freshness
 from levibot.market.live.prices import Prices
 from levibot.market.live.probation import Probation
@@ -24,8 +26,6 @@ from levibot.market.live.trade_log import TradeLog
 from levibot.market.path import Correction, Item, Quote, Recovered, Stale, TradeBatch
 from levibot.market.states import HALTED, LIVE, OPENING, STALE
 
-_SETTLE_MS = 300  # after the end of a minute, its last trades are still on their way; and as long as they take
-_LONGEST_SETTLE_MS = 2_000
 _OVERDUE_MS = 15_000  # a bar that is missing so long after its end
 
 
@@ -66,14 +66,15 @@ class SymbolFeed:
         self._log = TradeLog()
         self._sequence = IdSequence() if quirks.consecutive_trade_ids else None
         self._coverage = Coverage()
-        self._bars = BarTape(config.max_gap_minutes)
-        self._prices = Prices(config, quirks)
+        liquidity = Liquidity()
+        self._bars = BarTape(config.max_gap_minutes, liquidity)
+        self._prices = Prices(config, quirks, liquidity)
         self._freshness = Freshness(int(config.stale_after * 1e9), clock())
         self._probation = Probation(int(config.stale_after * 1e9))
         self._event_ms = 0
         self.heard_ns = clock()  # when a stream last brought something
         self._first_ms: int | None = None  # the exchange's time from which all trades are to be told
-        self.lag_ms: int | None = None  # newest frame: by the exchange's time, receipt less what it carries
+        self._times = FrameTimes(clock, exchange_ms)
         self._begins = 0
         self._trades = self._stales = self._malformed = 0
 
@@ -93,15 +94,15 @@ class SymbolFeed:
             self._freshness.hear_trade(received_ns)
             self.heard_ns = received_ns
             self._coverage.resume(max(trade.event_ms for trade in new))
-            self._note_lag(new[-1].event_ms, received_ns)
+            self._times.note(new[-1].event_ms, received_ns)
             self._announce(new, received_ns, backfilled=False)
 
     def on_quote(self, bid: float, ask: float, event_ms: int | None, received_ns: int) -> None:
         """As `Receiver`."""
-        if not self._prices.quote(bid, ask, self._sound_ms(event_ms), received_ns):
+        if not self._prices.quote(bid, ask, self._times.sound_ms(event_ms), received_ns):
             self._malformed += 1
             return
-        self._note_lag(event_ms, received_ns)
+        self._times.note(event_ms, received_ns)
         self.heard_ns = received_ns
         self._freshness.hear_quote(received_ns, is_quote=True)
         self._send_prices()
@@ -109,12 +110,12 @@ class SymbolFeed:
     def on_book(self, book: BookSnapshot, received_ns: int) -> None:
         """As `Receiver`."""
         found = self._prices.take_book(
-            book, self._sound_ms(book.event_ms), received_ns, needs_quote=not self._freshness.quoted
+            book, self._times.sound_ms(book.event_ms), received_ns, needs_quote=not self._freshness.quoted
         )
         if found is None:
             self._malformed += 1
             return
-        self._note_lag(book.event_ms, received_ns)
+        self._times.note(book.event_ms, received_ns)
         self.heard_ns = received_ns
         self._freshness.hear_quote(received_ns, is_quote=found)
         self._send_prices()
@@ -156,7 +157,7 @@ class SymbolFeed:
             if lost_ms is not None:
                 self._coverage.interrupt(lost_ms, self._log.newest_ms, now_ns)
         self._log.forget(self._coverage.broken_ms)
-        for bar in self._bars.close_due(now_ms - self._settle_ms, self._is_whole):
+        for bar in self._bars.close_due(now_ms - self._times.settle_ms, self._is_whole):
             self._say(bar.close_ms, bar)
         self._send_prices()
         self._judge()
@@ -177,7 +178,7 @@ class SymbolFeed:
     def bars_from_ms(self) -> int | None:
         """Opening time of the first minute that is over and cannot be built from trades; None if there is none."""
         next_ms = self._bars.next_ms
-        if next_ms is None or next_ms + MINUTE_MS > self._exchange_ms() - self._settle_ms:
+        if next_ms is None or next_ms + MINUTE_MS > self._exchange_ms() - self._times.settle_ms:
             return None
         # what has been skipped for a moment only may still come
         return None if self._coverage.is_whole(next_ms, next_ms + MINUTE_MS, None) else next_ms
@@ -196,6 +197,11 @@ class SymbolFeed:
     def renewals(self) -> int:
         """How often the streams were begun anew."""
         return max(0, self._begins - 1)
+
+    @property
+    def lag_ms(self) -> int | None:
+        """Of the newest frame: by the exchange's time, receipt less what it carries."""
+        return self._times.lag_ms
 
     def quote_silence_ns(self, now_ns: int) -> int:
         """Since the last quote or book, or since the exchange has confirmed that there is nothing new."""
@@ -318,10 +324,6 @@ class SymbolFeed:
 
     # ------------------------------------------------------------------ inside
 
-    @property
-    def _settle_ms(self) -> int:
-        return min(_SETTLE_MS + max(0, self.lag_ms or 0), _LONGEST_SETTLE_MS)
-
     def _is_whole(self, open_ms: int) -> bool:
         return self._coverage.is_whole(open_ms, open_ms + MINUTE_MS, self._suspect_ms)
 
@@ -354,16 +356,6 @@ class SymbolFeed:
             self._say(item.event_ms, item)
             if self.state == OPENING and isinstance(item, Quote):
                 self.state = LIVE
-
-    def _sound_ms(self, event_ms: int | None) -> int:
-        """The exchange's time of a frame; where it tells none, or nonsense, the time now."""
-        now_ms = self._exchange_ms()
-        return now_ms if event_ms is None or event_ms > now_ms + MINUTE_MS else event_ms
-
-    def _note_lag(self, event_ms: int | None, received_ns: int) -> None:
-        if event_ms is not None:
-            since_ms = (self._clock() - received_ns) // 1_000_000
-            self.lag_ms = self._exchange_ms() - since_ms - event_ms
 
     def _judge(self) -> None:
         now_ms, now_ns = self._exchange_ms(), self._clock()
