@@ -22,6 +22,7 @@ from rich.table import Table
 from levibot.cli.view import stdout_console
 from levibot.ml import train as training
 from levibot.ml.manifest import Manifest, Part, Scores, to_document
+from levibot.ml.splits import question
 
 
 @contextmanager
@@ -90,13 +91,14 @@ def _lines() -> training.Progress:
 
 def _table(manifest: Manifest) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    label, scores = manifest.label, manifest.scores
+    scores = manifest.scores
     rows = {
         "model": f"{manifest.name}/{manifest.version}",
         "symbols": ", ".join(manifest.symbols),
-        "question": f"+{label.take_profit:.2%} before -{label.stop_loss:.2%}, within {label.horizon_bars} bars",
+        "question": question(manifest.label),
         "train": _span(manifest.train),
         "tuning": _span(manifest.tuning),
+        **({} if manifest.calibration is None else {"calibration": _span(manifest.calibration)}),
         "test": _span(manifest.test),
         "trees": str(sum(file.trees for file in manifest.files)),
         "AUC": f"{scores.auc:.3f} (guessing: 0.500)",
@@ -115,4 +117,7 @@ def _constants(scores: Scores) -> str:
 
 
 def _span(part: Part) -> str:
-    return f"{part.from_utc} to {part.until_utc}, {part.rows:,} rows, {part.positives:.1%} rises"
+    return (
+        f"{part.from_utc} to {part.until_utc}, {part.rows:,} rows, "
+        f"{part.positives:.1%} rises, overlap {part.concurrency:.0f}×, uniqueness {part.uniqueness:.3f}"
+    )

@@ -21,9 +21,11 @@ class BarColumns(NamedTuple):
     """Closed bars of one symbol, oldest first; each array has shape (bars,)."""
 
     open_ms: NDArray[np.int64]
+    open: Floats
     high: Floats
     low: Floats
     close: Floats
+    volume: Floats
     synthetic: NDArray[np.bool_]
 
 
@@ -47,7 +49,7 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
     """
     window = FeatureWindow()
     open_ms, judged, synthetic = array("q"), array("q"), array("b")
-    high, low, close, features = (array("d") for _ in range(4))
+    opened, high, low, close, volume, features = (array("d") for _ in range(6))
     told = 0
     for item in items:
         if isinstance(item, Hole):  # the window sees it by the time of the next bar
@@ -57,9 +59,11 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
             judged.append(len(open_ms))
             features.extend(found)
         open_ms.append(item.open_ms)
+        opened.append(item.open)
         high.append(item.high)
         low.append(item.low)
         close.append(item.close)
+        volume.append(item.volume)
         synthetic.append(item.synthetic)
         if len(open_ms) - told >= _REPORT_EVERY:
             report(len(open_ms) - told)
@@ -67,9 +71,11 @@ def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) 
     report(len(open_ms) - told)
     bars = BarColumns(
         np.array(open_ms, dtype=np.int64),
+        np.array(opened, dtype=np.float64),
         np.array(high, dtype=np.float64),
         np.array(low, dtype=np.float64),
         np.array(close, dtype=np.float64),
+        np.array(volume, dtype=np.float64),
         np.array(synthetic, dtype=np.bool_),
     )
     rows = np.array(features, dtype=np.float64).reshape(-1, len(FEATURES))

@@ -21,6 +21,8 @@ SCHEMA = 2
 AGAIN = "train again with `levibotctl train`"
 GAIN_ERRORS = 2.0  # standard errors that a gain must exceed, or it is chance
 LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
+FURTHEST = 0.5  # distance of a barrier, as a fraction of the price
+VOLATILITY = "volatility_60"  # the feature that a label in sigmas is made from
 
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -48,6 +50,8 @@ class Label(_Record, frozen=True, kw_only=True):
         Bars within which that must happen.
     unit
         ``fraction`` of the price, or ``sigma``: the volatility of the judged bar over the whole horizon.
+    least
+        Of ``sigma``: no distance is nearer than this fraction of the price, or costs would eat what is won.
     """
 
     kind: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
@@ -55,10 +59,31 @@ class Label(_Record, frozen=True, kw_only=True):
     stop_loss: _Above
     horizon_bars: _Positive
     unit: Literal["fraction", "sigma"] = "fraction"
+    least: _Fraction = 0.0
 
     def __post_init__(self) -> None:
         if self.unit == "fraction" and not max(self.take_profit, self.stop_loss) < 1:
             raise ValueError("expected distances below 1, as fractions of the price")
+        if self.unit == "sigma" and not 0 < self.least <= FURTHEST:
+            raise ValueError(f"expected a least distance above 0 and up to {FURTHEST}, as a fraction of the price")
+
+    def distances(self, volatility: float) -> tuple[float, float]:
+        """Distances of the upper and the lower barrier as fractions of the price.
+
+        Training and serving both take them from here: a bet is protected by the barriers that the label has.
+
+        Parameters
+        ----------
+        volatility
+            Of a one-minute log return at the judged bar: its feature `VOLATILITY`. Not needed for ``fraction``.
+        """
+        if self.unit == "fraction":
+            return self.take_profit, self.stop_loss
+        sigma = volatility * math.sqrt(self.horizon_bars)
+        return self._bounded(self.take_profit * sigma), self._bounded(self.stop_loss * sigma)
+
+    def _bounded(self, distance: float) -> float:
+        return min(max(distance, self.least), FURTHEST)
 
 
 class Part(_Record, frozen=True, kw_only=True):
@@ -71,9 +96,16 @@ class Part(_Record, frozen=True, kw_only=True):
     from_utc, until_utc
         The same for people.
     rows
-        Bars judged, of all symbols.
+        Bars with a label, of all symbols.
     positives
         Those whose label is 1, as a fraction.
+    judged
+        Bars with features and a whole horizon after them: `rows`, and those whose price did not move far enough.
+    concurrency
+        Labels of a symbol that look at the same bar, on average.
+    uniqueness
+        Average over the labels of 1/concurrency within what they look at; times `rows`, it is about how many
+        independent labels there are (López de Prado 2018, chapter 4). Both end at the first touch.
     """
 
     from_ms: int
@@ -82,6 +114,9 @@ class Part(_Record, frozen=True, kw_only=True):
     until_utc: str
     rows: _Positive
     positives: _Fraction
+    judged: _Positive
+    concurrency: Annotated[float, Meta(ge=1)]
+    uniqueness: _Fraction
 
 
 class Constant(_Record, frozen=True, kw_only=True):
@@ -281,6 +316,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
             raise ValueError("expected one range and one version for each feature, and no feature twice")
         if len({file.name for file in self.files}) < len(self.files):
             raise ValueError("expected no file twice")
+        if self.label.unit == "sigma" and VOLATILITY not in self.features:
+            raise ValueError(f"expected the feature {VOLATILITY}, which a label in sigmas is made from")
         if not all(math.isfinite(low) and low <= high < math.inf for low, high in self.ranges):
             raise ValueError("expected finite ranges, each with the lower end first")
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.errors import ModelError
+from levibot.ml.calibration import apply
 from levibot.ml.features import FEATURE_VERSIONS
-from levibot.ml.manifest import AGAIN, MANIFEST, Manifest, read_manifest, read_model
+from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Manifest, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
 
 Rows = NDArray[np.float64]
@@ -31,6 +32,8 @@ class Model:
     def __init__(self, manifest: Manifest, booster: Any) -> None:
         self.manifest = manifest
         self._booster = booster
+        names = manifest.features
+        self._volatility = names.index(VOLATILITY) if VOLATILITY in names else 0  # a label in sigmas demands it
         self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
 
     @property
@@ -62,8 +65,15 @@ class Model:
             raise ValueError("a feature is NaN or infinite, expected finite numbers")
         if not len(rows):
             return np.empty(0)
-        probabilities: Rows = self._booster.predict(rows, num_threads=1)
-        return probabilities
+        raw: Rows = self._booster.predict(rows, num_threads=1)
+        return apply(self.manifest.files[0].calibration, raw)
+
+    def barriers(self, rows: Rows) -> list[tuple[float, float]]:
+        """Distances of the upper and the lower barrier at each row, as fractions of the price."""
+        label = self.manifest.label
+        if label.unit == "fraction":
+            return [(label.take_profit, label.stop_loss)] * len(rows)
+        return [label.distances(volatility) for volatility in rows[:, self._volatility].tolist()]
 
     def out_of_range(self, rows: Rows) -> NDArray[np.intp]:
         """How many features of each row lie outside what the model has learned from; shape (n,)."""

@@ -31,9 +31,9 @@ def score(labels: Floats, probabilities: Floats, base_rate: float, blocks: NDArr
     constant = np.full_like(probabilities, base_rate)
     return Scores(
         auc=auc(labels, probabilities),
-        log_loss=float(_losses(labels, probabilities).mean()),
+        log_loss=log_loss(labels, probabilities),
         brier=_brier(labels, probabilities),
-        base_log_loss=float(_losses(labels, constant).mean()),
+        base_log_loss=log_loss(labels, constant),
         base_brier=_brier(labels, constant),
         even=_against(0.5, labels, probabilities, blocks),
         hindsight=_against(float(labels.mean()), labels, probabilities, blocks),
@@ -48,6 +48,11 @@ def auc(labels: Floats, probabilities: Floats) -> float:
     positives = labels.sum()
     negatives = len(labels) - positives
     return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def log_loss(labels: Floats, probabilities: Floats) -> float:
+    """Mean −ln of the probability that was given to what happened; .693 is that of one half."""
+    return float(_losses(labels, probabilities).mean())
 
 
 def _against(constant: float, labels: Floats, probabilities: Floats, blocks: NDArray[np.int64]) -> Constant:

@@ -99,7 +99,9 @@ class PredictionService:
         manifest, label = model.manifest, model.manifest.label
         self.batches += 1
         probabilities, outside = model.predict(rows).tolist(), model.out_of_range(rows).tolist()
-        for (sender, request), probability, count in zip(sound, probabilities, outside, strict=True):
+        for (sender, request), probability, count, barriers in zip(
+            sound, probabilities, outside, model.barriers(rows), strict=True
+        ):
             if not 0 <= probability <= 1:
                 problem = f"{self.model_name} gave the probability {probability}; train again"
                 replies.append((sender, self._refuse(request, problem)))
@@ -111,8 +113,7 @@ class PredictionService:
                 request.bar_ms,
                 probability,
                 self.model_name,
-                label.take_profit,
-                label.stop_loss,
+                *barriers,
                 label.horizon_bars,
                 manifest.expires_ms,
                 count,

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import subprocess
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-import levibot
 from levibot import __version__
 from levibot.clock import wall_ms
 from levibot.errors import TrainingError
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.boosting import MOST_TREES, Fitted, default_params, fit, fixed_params, ranges
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, WINDOW
 from levibot.ml.history import Floats, History, read_history
-from levibot.ml.labels import default_distance, volatility
-from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, utc
-from levibot.ml.model import import_lightgbm
+from levibot.ml.labels import LEAST_IN_COSTS, REACH, default_distance, volatility
+from levibot.ml.manifest import FURTHEST, MODEL, Label, Manifest, ModelFile, utc
+from levibot.ml.provenance import commit, data_digest, libraries
+from levibot.ml.rows import Rows, describe, label_rows, stretches
 from levibot.ml.scores import score
-from levibot.ml.splits import Rows, Split, boundaries, describe, label_rows, split, stretches
+from levibot.ml.splits import Split, boundaries, check, split
+from levibot.symbols import on_disk
 
 _DAY_MS = 86_400_000
-_MOST_TREES = 400
-_PATIENCE = 30  # trees without a better score on the tuning span
-_RANGE_QUANTILES = (0.001, 0.999)
-_RANGE_MARGIN = 0.1  # of the distance between these quantiles, on each side
 
 
 # Told how far a training has come: the stage, and how many of how many steps of it (None: not known).
@@ -47,12 +42,21 @@ class Plan:
         Of the model.
     horizon_bars
         Bars within which a barrier must be touched.
-    take_profit, stop_loss
-        Distances of the barriers as fractions; None: from the volatility of the training span.
     costs
-        Of a round trip, as a fraction; no default barrier is nearer than three times that.
+        Of a round trip, as a fraction; no barrier from volatility is nearer than three times that.
+    kind, unit
+        Of the label.
+    take_profit, stop_loss
+        Distances of the barriers in that unit; None: of fractions from the volatility of the training span,
+        of sigmas as far as most rows reach.
+    per_symbol
+        Whether each symbol gets trees of its own.
+    embargo_bars
+        Left out after each boundary of the spans.
+    test_from_ms
+        Where the test begins; None: with the last fifth of the time.
     seed
-        The same seed, data and versions give the same model.
+        The same seed, data, threads and versions give the same model.
     threads
         More than one is faster.
     life_days
@@ -63,11 +67,29 @@ class Plan:
     exchange: str
     horizon_bars: int
     costs: float
+    kind: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
+    unit: Literal["fraction", "sigma"] = "fraction"
     take_profit: float | None = None
     stop_loss: float | None = None
+    per_symbol: bool = False
+    embargo_bars: int = WINDOW - 1
+    test_from_ms: int | None = None
     seed: int = 1
     threads: int = 1
     life_days: int = 0
+
+
+class Prepared(NamedTuple):
+    """All that a model is fitted and judged on."""
+
+    symbols: tuple[str, ...]  # in the order of their numbers in the rows: that of their names
+    histories: tuple[History, ...]
+    label: Label
+    spans: Split
+
+    def of_symbol(self, number: int) -> Split:
+        """The spans of one symbol alone."""
+        return Split(*(rows.take(rows.symbols == number) for rows in self.spans))
 
 
 class Trained(NamedTuple):
@@ -80,7 +102,7 @@ class Trained(NamedTuple):
 def train(
     candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
 ) -> Trained:
-    """Train and judge a model on all symbols together.
+    """Train and judge a model, of all symbols together or of each.
 
     Parameters
     ----------
@@ -100,49 +122,106 @@ def train(
     MarketDataError
         If a candle is bad.
     """
-    histories = _read(candles, bars, progress)
-    progress("labelling", 0, None)
-    begins = boundaries(histories)
-    label = choose_label(plan, histories, begins.tuning_ms)
-    spans = split(label_rows(histories, label), begins, label)
-    booster, params = fit(spans, plan, progress)
-    text = booster.model_to_string(num_iteration=booster.best_iteration).encode()
-    probabilities = booster.predict(spans.test.features, num_iteration=booster.best_iteration, num_threads=1)
-    now_ms = wall_ms()
-    newest_ms = max(int(history.bars.open_ms[-1]) for history in histories if len(history.judged))
+    data = prepare(candles, bars, plan, progress)
+    params = {**default_params(len(data.spans.train.labels)), **fixed_params(plan.seed, plan.threads)}
+    models = fit_models(data, params, plan, progress)
+    spans, now_ms = data.spans, wall_ms()
+    judged = spans.test.labelled()
+    newest_ms = max(int(history.bars.open_ms[-1]) for history in data.histories if len(history.judged))
+    contents = {_file_name(fitted): fitted.text for fitted in models}
     manifest = Manifest(
         name=plan.name,
         version="",  # this, and the files' digests, are the store's
         exchange=plan.exchange,
         features=FEATURES,
         feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
-        ranges=_ranges(spans.train.features),
-        symbols=tuple(candles),
-        label=label,
+        ranges=ranges(spans.train.labelled().features),
+        symbols=data.symbols,
+        label=data.label,
+        data_sha256=data_digest(data.symbols, FEATURES, spans),
         train=describe(spans.train),
-        data_sha256=_digest(spans),
         tuning=describe(spans.tuning),
+        calibration=describe(spans.calibration),
         test=describe(spans.test),
         scores=score(
-            spans.test.labels,
-            probabilities,
-            float(spans.train.labels.mean()),
-            stretches(spans.test, label.horizon_bars),
+            judged.labels,
+            predict(models, judged, data.symbols),
+            float(np.nanmean(spans.train.labels)),
+            stretches(judged, data.label.horizon_bars),
         ),
         seed=plan.seed,
         params=params,
-        libraries=_libraries(),
+        libraries=libraries(),
         levibot=__version__,
-        commit=_commit(),
+        commit=commit(),
         created_ms=now_ms,
         created_utc=utc(now_ms),
         expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
-        files=(ModelFile(name=MODEL, sha256="0" * 64, size_bytes=len(text), trees=booster.best_iteration),),
+        files=tuple(_described(fitted, contents) for fitted in models),
     )
-    return Trained(manifest, {MODEL: text})
+    return Trained(manifest, contents)
 
 
-def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
+def prepare(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
+) -> Prepared:
+    """Compute features, label the rows and divide them; parameters and errors are those of `train`."""
+    symbols = tuple(sorted(candles))
+    histories = _read([candles[symbol] for symbol in symbols], bars, progress)
+    progress("labelling", 0, None)
+    begins = boundaries(histories, plan.test_from_ms)
+    label = choose_label(plan, histories, begins.tuning_ms)
+    spans = split(label_rows(histories, label), begins, plan.embargo_bars)
+    check(spans, label)
+    return Prepared(symbols, tuple(histories), label, spans)
+
+
+def fit_models(
+    data: Prepared, params: Mapping[str, str | int | float | bool], plan: Plan, progress: Progress
+) -> list[Fitted]:
+    """Trees for all symbols together, or for each; errors are those of `train`."""
+    if not plan.per_symbol:
+        return [fit(data.spans, params, FEATURES, partial(_tell, progress, "growing trees"))]
+    models = []
+    for number, symbol in enumerate(data.symbols):
+        spans = data.of_symbol(number)
+        try:
+            check(spans, data.label)
+        except TrainingError as error:
+            raise TrainingError(f"{symbol}: {error}; or one model of all symbols: --no-per-symbol") from error
+        grown = partial(_tell, progress, f"growing trees of {symbol}")
+        models.append(fit(spans, params, FEATURES, grown, symbol))
+    return models
+
+
+def predict(models: Sequence[Fitted], rows: Rows, symbols: Sequence[str]) -> Floats:
+    """Calibrated probabilities of rows, each by the trees of its symbol; shape (rows,)."""
+    found = np.full(len(rows.labels), np.nan)
+    for fitted in models:
+        chosen = rows.symbols == symbols.index(fitted.symbol) if fitted.symbol else np.ones(len(found), np.bool_)
+        if chosen.any():
+            found[chosen] = fitted.probabilities(rows.features[chosen])
+    return found
+
+
+def choose_label(plan: Plan, histories: Sequence[History], until_ms: int) -> Label:
+    """The label of a plan; distances that it leaves open come from the volatility before `until_ms`."""
+    if plan.unit == "sigma":
+        default, least = REACH, min(LEAST_IN_COSTS * plan.costs, FURTHEST)
+    else:
+        sigma = volatility([history.bars for history in histories], until_ms)
+        default, least = default_distance(sigma, plan.horizon_bars, plan.costs), 0.0
+    return Label(
+        kind=plan.kind,
+        take_profit=plan.take_profit or default,
+        stop_loss=plan.stop_loss or default,
+        horizon_bars=plan.horizon_bars,
+        unit=plan.unit,
+        least=least,
+    )
+
+
+def _read(candles: Sequence[Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
     histories = []
     done = 0
 
@@ -152,90 +231,26 @@ def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, prog
         progress("computing features", done, bars)
 
     report(0)
-    for items in candles.values():
+    for items in candles:
         histories.append(read_history(items, report))
     return histories
 
 
-def choose_label(plan: Plan, histories: list[History], until_ms: int) -> Label:
-    """The label of a plan; distances that it leaves open come from the volatility before `until_ms`."""
-    sigma = volatility([history.bars for history in histories], until_ms)
-    default = default_distance(sigma, plan.horizon_bars, plan.costs)
-    return Label(
-        take_profit=plan.take_profit or default,
-        stop_loss=plan.stop_loss or default,
-        horizon_bars=plan.horizon_bars,
+def _tell(progress: Progress, stage: str, tree: int) -> None:
+    progress(stage, tree, MOST_TREES)
+
+
+def _file_name(fitted: Fitted) -> str:
+    return f"model-{on_disk(fitted.symbol)}.txt" if fitted.symbol else MODEL
+
+
+def _described(fitted: Fitted, contents: Mapping[str, bytes]) -> ModelFile:
+    name = _file_name(fitted)
+    return ModelFile(
+        name=name,
+        symbol=fitted.symbol,
+        sha256="0" * 64,
+        size_bytes=len(contents[name]),
+        trees=fitted.booster.best_iteration,
+        calibration=fitted.calibration,
     )
-
-
-def fit(spans: Split, plan: Plan, progress: Progress) -> tuple[Any, dict[str, str | int | float | bool]]:
-    """Grow trees on the training span until the tuning span shows no gain; the booster, and its settings."""
-    lightgbm = import_lightgbm()
-    params: dict[str, str | int | float | bool] = {
-        "objective": "binary",
-        "learning_rate": 0.05,
-        "num_leaves": 15,
-        "min_data_in_leaf": min(200, max(20, len(spans.train.labels) // 100)),
-        "feature_fraction": 0.7,
-        "bagging_fraction": 0.7,
-        "bagging_freq": 1,
-        "lambda_l2": 1.0,
-        "seed": plan.seed,
-        "deterministic": True,
-        "force_row_wise": True,  # else both ways are timed, and the faster one is taken
-        "num_threads": plan.threads,
-        "verbosity": -1,
-    }
-
-    def report(environment: Any) -> None:
-        progress("growing trees", environment.iteration + 1, _MOST_TREES)
-
-    def dataset(rows: Rows, reference: Any = None) -> Any:
-        return lightgbm.Dataset(rows.features, rows.labels, reference=reference, feature_name=list(FEATURES))
-
-    fitted_on = dataset(spans.train)
-    booster = lightgbm.train(
-        params,
-        fitted_on,
-        _MOST_TREES,
-        valid_sets=[dataset(spans.tuning, fitted_on)],
-        callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False), report],
-    )
-    if not booster.num_trees():
-        raise TrainingError("no tree could be grown; give more candles")
-    return booster, params
-
-
-def _ranges(features: Floats) -> tuple[tuple[float, float], ...]:
-    low, high = np.quantile(features, _RANGE_QUANTILES, axis=0)
-    margin = _RANGE_MARGIN * (high - low)
-    return tuple(zip((low - margin).tolist(), (high + margin).tolist(), strict=True))
-
-
-def _digest(spans: Split) -> str:
-    digest = hashlib.sha256()
-    for rows in spans:
-        for column in rows:
-            digest.update(np.ascontiguousarray(column).tobytes())
-    return digest.hexdigest()
-
-
-def _libraries() -> dict[str, str]:
-    return {
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "lightgbm": import_lightgbm().__version__,
-        "numpy": np.__version__,
-    }
-
-
-def _commit() -> str | None:
-    """Commit of the code that runs, with ``-dirty`` if it was changed since; None outside a checkout."""
-    root = Path(levibot.__path__[0]).parent
-    if not (root / ".git").exists():  # a repository further up is somebody else's
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

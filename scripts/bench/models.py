@@ -34,7 +34,17 @@ def model_text() -> bytes:
 def promote_model(folder: Path) -> str:
     """Store one more version and let it serve; its version."""
     now = wall_ms()
-    part = Part(from_ms=now - 1, until_ms=now, from_utc=utc(now), until_utc=utc(now), rows=_ROWS, positives=0.5)
+    part = Part(
+        from_ms=now - 1,
+        until_ms=now,
+        from_utc=utc(now),
+        until_utc=utc(now),
+        rows=_ROWS,
+        positives=0.5,
+        judged=_ROWS,
+        concurrency=1.0,
+        uniqueness=1.0,
+    )
     store = ModelStore(folder)
     stored = store.save(
         Manifest(

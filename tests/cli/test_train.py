@@ -57,7 +57,7 @@ def test_it_trains_on_the_simulated_market_and_lets_the_model_serve(place: Place
 
 def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, tmp_path: Path) -> None:
     for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
-        candles(tmp_path, symbol, 4000, seed)
+        candles(tmp_path, symbol, 6000, seed)
     command = ("train", "--candles", str(tmp_path), "--take-profit", "0.01", "--stop-loss", "0.01")
     done = place.ctl(*command, "--exchange", "binance")
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def test_a_live_exchange_is_trained_on_what_was_downloaded_of_it(place: Place) -
     assert proposed.startswith("download --exchange mexc --symbols BTC/USDT,ETH/USDT --since ")
     folder.mkdir(parents=True)
     for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
-        candles(folder, symbol, 4000, seed)
+        candles(folder, symbol, 6000, seed)
     done = place.ctl(*command)
     assert done.returncode == 0, done.stderr
     assert ModelStore(place.data / "models").current("lightgbm-mexc") is not None
@@ -109,7 +109,7 @@ def test_a_live_exchange_is_trained_on_what_was_downloaded_of_it(place: Place) -
         (
             "--days 1 --take-profit 0.4 --stop-loss 0.4",
             1,
-            "nearer barriers (--take-profit, --stop-loss) or a longer",
+            "nearer barriers (--take-profit, --stop-loss) or another",
         ),
     ],
 )

@@ -53,6 +53,9 @@ def manifest(**changes: object) -> Manifest:
         until_utc=utc(START_MS + MINUTE_MS),
         rows=100,
         positives=0.5,
+        judged=120,
+        concurrency=30.0,
+        uniqueness=0.05,
     )
     made = Manifest(
         name="lightgbm-simulated",

@@ -1,0 +1,46 @@
+"""What a model was made by and from: versions, commit, and a digest of the data."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import levibot
+from levibot.ml.model import import_lightgbm
+from levibot.ml.splits import Split
+
+
+def data_digest(symbols: Sequence[str], features: Sequence[str], spans: Split) -> str:
+    """SHA-256 of all rows and labels, by span; `symbols` and rows in an order that no file name changes."""
+    digest = hashlib.sha256("\n".join((*symbols, "", *features)).encode())
+    for rows in spans:
+        for column in rows:
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def libraries() -> dict[str, str]:
+    """Versions of what a model depends on."""
+    return {
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "lightgbm": import_lightgbm().__version__,
+        "numpy": np.__version__,
+    }
+
+
+def commit() -> str | None:
+    """Commit of the code that runs, with ``-dirty`` if it was changed since; None outside a checkout."""
+    root = Path(levibot.__path__[0]).parent
+    if not (root / ".git").exists():  # a repository further up is somebody else's
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
