@@ -10,8 +10,21 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("levibot", deadline=None)  # a slow machine is no failure
+LONG = bool(os.environ.get("LEVIBOT_TEST_LONG"))
+
+# A slow machine is no failure, and a short run draws fewer examples of each property.
+settings.register_profile("levibot", deadline=None, max_examples=100 if LONG else 40)
 settings.load_profile("levibot")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Measure no coverage in processes that tests of a module start which is ``unmeasured``."""
+    unmeasured = request.node.get_closest_marker("unmeasured") and not LONG
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if unmeasured and name.startswith("COVERAGE_PROCESS_")]:
+            patch.delenv(name)
+        yield
 
 
 @pytest.fixture
@@ -23,7 +36,7 @@ def run_dir() -> Iterator[Path]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what takes minutes, unless ``make test-long`` asks for it."""
-    if os.environ.get("LEVIBOT_TEST_LONG"):
+    if LONG:
         return
     long = [item for item in items if item.get_closest_marker("long")]
     config.hook.pytest_deselected(items=long)

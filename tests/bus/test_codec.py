@@ -87,7 +87,7 @@ def test_random_bytes_are_malformed_or_a_message_and_raise_nothing_else(union: o
 
 
 @given(data=st.data())
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_a_truncated_or_damaged_message_is_malformed_or_a_message(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from(MESSAGE_TYPES))
     body = bytearray(encode(data.draw(messages_of(kind))))

@@ -87,7 +87,8 @@ class DaemonUnderTest:
                 start_new_session=True,
                 text=True,
             )
-        wait_for(self._answers, "the daemon to answer", seconds=60)  # a first model may be trained before
+        # A first model may be trained before.
+        wait_for(self._answers, "the daemon to answer", seconds=60, every=0.05)
         if ready:
             self.wait_ready()
 
@@ -101,7 +102,7 @@ class DaemonUnderTest:
             return False
         return True
 
-    def wait_ready(self, *symbols: str, seconds: float = 20.0) -> None:
+    def wait_ready(self, *symbols: str, seconds: float = 40.0) -> None:
         """Wait until these engines, or all, are ready."""
 
         def all_ready() -> bool:
@@ -109,7 +110,7 @@ class DaemonUnderTest:
             return all(e["ready"] for e in engines if not symbols or e["symbol"] in symbols)
 
         try:
-            wait_for(all_ready, "engines to be ready", seconds=seconds, every=0.02)
+            wait_for(all_ready, "engines to be ready", seconds=seconds, every=0.05)
         except AssertionError as error:
             brief = [
                 (e["symbol"], e["status"], e["waiting_for"], e["last_error"]) for e in self.status()["engines"]
@@ -137,16 +138,16 @@ class DaemonUnderTest:
             entry = next(e for e in [*status["engines"], *status["workers"]] if e["worker"] == worker)
             return entry if entry["ready"] and entry["pid"] not in (None, first) else None
 
-        entry: dict[str, Any] = self.wait(found, f"a new process of {worker}", seconds=20)
+        entry: dict[str, Any] = self.wait(found, f"a new process of {worker}", seconds=40)
         return entry
 
     def post(self, path: str) -> Any:
         """Answer to a command."""
         return self.api.post(path)
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 10.0) -> Any:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
         """Wait for a condition that asks the daemon."""
-        return wait_for(condition, what, seconds=seconds, every=0.02)
+        return wait_for(condition, what, seconds=seconds, every=0.05)
 
     def events(self, name: str | None = None, worker: str = "supervisor") -> list[dict[str, Any]]:
         """Records of a log, of one event or all."""
@@ -191,7 +192,7 @@ class DaemonUnderTest:
         self.process.kill()
         self.process.wait(10)
 
-    def stop(self, signum: int = signal.SIGTERM, seconds: float = 20.0) -> int:
+    def stop(self, signum: int = signal.SIGTERM, seconds: float = 40.0) -> int:
         """Stop it as systemd would; its exit code."""
         assert self.process is not None
         if self.process.poll() is None:

@@ -12,6 +12,8 @@ import pytest
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 
+pytestmark = pytest.mark.unmeasured
+
 
 def standing(daemon: DaemonUnderTest) -> dict[str, str]:
     """Messages of the alerts that stand, by key."""

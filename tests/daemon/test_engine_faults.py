@@ -19,6 +19,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 BTC = 'overrides."BTC/USDT".'
 AT_ONCE = {"policy.engine.restart_delays": [0.0, 0.05], "policy.engine.restart_budget": 0}
 
@@ -34,7 +36,7 @@ def bystander_is_unharmed(daemon: DaemonUnderTest, pid: int) -> None:
     assert (other["pid"], other["restarts"], other["ready"]) == (pid, 0, True)
 
 
-def replaced(daemon: DaemonUnderTest, first: int, cause: str, seconds: float = 15.0) -> dict[str, Any]:
+def replaced(daemon: DaemonUnderTest, first: int, cause: str, seconds: float = 40.0) -> dict[str, Any]:
     """BTC's entry once a second process of it is ready, restarted for `cause`."""
 
     def is_back() -> dict[str, Any] | None:
@@ -78,7 +80,7 @@ def test_03_a_trading_loop_that_hangs_is_replaced_and_leaves_its_stack(
     daemon.start()
     first, other = daemon.engine()["pid"], daemon.engine("ETH/USDT")["pid"]
     switch.touch()
-    daemon.wait(lambda: daemon.events("worker_condemned"), "the hang to be seen", seconds=15)
+    daemon.wait(lambda: daemon.events("worker_condemned"), "the hang to be seen", seconds=40)
     switch.unlink()
     replaced(daemon, first, "hang")
     stack = (daemon.data / "logs" / "engine-BTC-USDT.stack").read_text(encoding="utf-8")
@@ -128,7 +130,7 @@ def test_08_a_slow_start_has_its_own_deadline(make_daemon: MakeDaemon, switch: P
     daemon = faulty(make_daemon, "StartsSlowly", switch, **limits)
     switch.touch()
     daemon.start(ready=False)
-    daemon.wait(lambda: daemon.engine()["restart_causes"], "a slow start to be given up", seconds=15)
+    daemon.wait(lambda: daemon.engine()["restart_causes"], "a slow start to be given up", seconds=40)
     switch.unlink()
     daemon.wait_ready()
     assert set(daemon.engine()["restart_causes"]) <= {"start", "hang"}

@@ -19,6 +19,8 @@ from tests.daemon.harness import DaemonUnderTest, daemon
 from tests.deadline import wait_for
 from tests.ml.examples import stored_model
 
+pytestmark = pytest.mark.unmeasured
+
 NAME = "lightgbm-simulated"
 CTL = str(Path(sys.executable).with_name("levibotctl"))
 
@@ -129,16 +131,16 @@ def test_nothing_is_trained_that_nobody_asks(newcomer: DaemonUnderTest, settings
 def test_ended_while_it_trains_nothing_is_left(newcomer: DaemonUnderTest, signum: int) -> None:
     process = launch(newcomer)
     process.send_signal(signum)
-    assert process.wait(10) == (-signum if signum == signal.SIGKILL else 0)
-    wait_for(lambda: not newcomer.processes(), "all processes to be gone")
+    assert process.wait(30) == (-signum if signum == signal.SIGKILL else 0)
+    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=30, every=0.1)
     assert models(newcomer).current(NAME) is None
 
 
 def test_ctrl_c_in_a_terminal_ends_both_without_a_traceback(newcomer: DaemonUnderTest) -> None:
     process = launch(newcomer)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(10) == 0
-    wait_for(lambda: not newcomer.processes(), "all processes to be gone")
+    assert process.wait(30) == 0
+    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=30, every=0.1)
     assert "Traceback" not in newcomer.output()
 
 

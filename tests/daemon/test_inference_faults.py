@@ -22,6 +22,8 @@ from tests.daemon.harness import DaemonUnderTest, alive
 from tests.ml.examples import stored_model
 from tests.workers.pool_house import GOOD, ask, outcomes
 
+pytestmark = pytest.mark.unmeasured
+
 CTL = str(Path(sys.executable).parent / "levibotctl")
 POOL = ("inference-0", "inference-1")
 REMEDY = "no model lightgbm-simulated yet; run `levibotctl train`"

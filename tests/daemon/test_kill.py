@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 import zmq
 
 from levibot.bus.codec import Decoder, encode
@@ -29,6 +30,8 @@ from levibot.bus.messages import (
 from levibot.bus.sockets import drain, ipc, make_socket, send
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
+
+pytestmark = pytest.mark.unmeasured
 
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 SETTINGS: dict[str, Any] = {

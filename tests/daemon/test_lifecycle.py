@@ -16,6 +16,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 WORKER = {
     "symbol", "status", "uptime_seconds", "last_heartbeat", "error_count", "last_error", "pid", "restarts",
     "restart_causes", "next_attempt_at", "rss_bytes", "uss_bytes", "cpu_percent", "queue_depth", "dropped",

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from levibot.market.bars import MINUTE_MS
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, live_settings
@@ -15,6 +17,8 @@ from tests.exchange.settings import Settings
 from tests.market_live import diary
 from tests.market_live.fast_clock import environment
 from tests.market_live.world import SPEED, SYMBOLS, fast, pace_of
+
+pytestmark = pytest.mark.unmeasured
 
 KILLS = 2
 

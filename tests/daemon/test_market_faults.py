@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.test_conditions import standing
 from tests.daemon.test_supervisor_faults import FIFTEEN
+
+pytestmark = pytest.mark.unmeasured
 
 MINUTE_MS = 60_000
 

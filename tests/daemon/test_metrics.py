@@ -17,6 +17,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 from tests.prometheus import promtool
 
+pytestmark = pytest.mark.unmeasured
+
 BTC = "BTC/USDT"
 
 CONTRACT = {  # names that dashboards already use: type and labels

@@ -16,6 +16,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 from tests.daemon.test_metrics import values
 
+pytestmark = pytest.mark.unmeasured
+
 
 def _status_agrees(daemon: DaemonUnderTest) -> bool:
     """Of an engine that runs, by its own ledger, and of one that is stopped, by the record of equity."""

@@ -19,6 +19,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 AT_ONCE = {"policy.engine.restart_delays": [0.0], "policy.engine.restart_budget": 0}
 SIX = [f"{base}/USDT" for base in ("BTC", "ETH", "SOL", "BNB", "XRP", "ADA")]
 

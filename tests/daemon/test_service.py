@@ -17,6 +17,8 @@ from tests.daemon.harness import DaemonUnderTest, alive
 from tests.deadline import wait_for
 from tests.notify_socket import NotifySocket, listening
 
+pytestmark = pytest.mark.unmeasured
+
 WATCHDOG_SECONDS = 2.0
 
 

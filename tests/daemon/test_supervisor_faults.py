@@ -18,6 +18,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 LONG = {"engine.strategy": f"{FAULTS}:Long"}
 BASES = (
     "BTC",

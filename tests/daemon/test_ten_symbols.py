@@ -21,6 +21,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest
 from tests.market.real_data import real_data
 
+pytestmark = pytest.mark.unmeasured
+
 BASES = ("BTC", "ETH", "SOL", "BNB", "XRP", "LTC", "ADA", "AVAX", "DOGE", "LINK")
 SYMBOLS = [f"{base}/USDT" for base in BASES]
 CASH = Decimal(10_000)

@@ -15,6 +15,8 @@ import pytest
 
 from tests.daemon.conftest import MakeDaemon
 
+pytestmark = pytest.mark.unmeasured
+
 SOURCE = Path(__file__).with_name("wall_clock.c")
 HOUR = 3600
 

@@ -21,7 +21,7 @@ from tests.market_live.world import pace_of
 
 TRADES = {"BTC/USDT": 9_757, "ETH/USDT": 6_106}
 SPEED = 8.0
-LEAD_S = 15.0  # for the daemon to start and subscribe before the first frame
+LEAD_S = 25.0  # for the daemon to start and subscribe before the first frame
 
 
 @pytest.mark.parametrize("lines", [4_000, pytest.param(None, marks=[pytest.mark.long, pytest.mark.timeout(300)])])

@@ -12,6 +12,8 @@ from scripts.torture.ground import Ground, place
 from scripts.torture.run import Mix, Torture
 from scripts.torture.trap import Step
 
+pytestmark = pytest.mark.unmeasured
+
 QUICK: Mix = {"engine": 12, "broker": 12, "supervisor": 1}
 
 
@@ -34,6 +36,7 @@ def test_fifty_two_kills_on_paper_lose_and_double_nothing(run_dir: Path) -> None
         assert steps["broker", step] + steps["engine", step], f"nobody died with {step.words}"
 
 
+@pytest.mark.parametrize("kills", [4, pytest.param(8, marks=pytest.mark.long)])
 @pytest.mark.timeout(300)
-def test_eight_kills_with_real_money_lose_and_double_nothing(run_dir: Path) -> None:
-    torture(place("binance", run_dir, 5), 8)
+def test_kills_with_real_money_lose_and_double_nothing(run_dir: Path, kills: int) -> None:
+    torture(place("binance", run_dir, 5), kills)
