@@ -297,6 +297,11 @@ class Config(Section):
         return self.inference.model or f"lightgbm-{self.exchange_id}"
 
     @property
+    def tft_model_name(self) -> str:
+        """Name of the model of sequences, one for each exchange."""
+        return self.inference.tft_model or f"tft-{self.exchange_id}"
+
+    @property
     def log_dir(self) -> Path:
         """Folder of the log files."""
         return self.supervisor.data_dir / "logs"

@@ -26,7 +26,7 @@ from levibot.locations import (
     prepare_run_dir,
     read_file,
 )
-from levibot.spec import Endpoints, inference_name
+from levibot.spec import Endpoints, inference_name, tft_name
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ def endpoints(config: Config, environ: Mapping[str, str] = os.environ) -> Endpoi
         heartbeat=ipc("heartbeat.sock"),
         control=ipc("control.sock"),
         inference=tuple(ipc(f"{inference_name(index)}.sock") for index in range(config.inference.processes)),
+        tft=tuple(ipc(f"{tft_name(index)}.sock") for index in range(config.inference.tft_processes)),
     )
 
 

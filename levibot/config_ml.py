@@ -26,3 +26,10 @@ class InferenceConfig(Section):
     )
     models_dir: Path | None = Field(None, description="Folder of the models; default: models below data_dir.")
     model: _ModelName | None = Field(None, description="Name of the LightGBM model; default: lightgbm-EXCHANGE.")
+    tft_processes: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="Processes of the lane of the Temporal Fusion Transformer; 0: none, it is left out."
+    )
+    tft_deadline: Annotated[float, Field(gt=0, le=10)] = Field(
+        0.5, description="Seconds until an engine does without the answer of the Temporal Fusion Transformer."
+    )
+    tft_model: _ModelName | None = Field(None, description="Name of the TFT model; default: tft-EXCHANGE.")

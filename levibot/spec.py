@@ -18,7 +18,7 @@ WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier"]
 
 
 class Endpoints(Section):
-    """ZeroMQ endpoints. The supervisor binds all but `feed`, `broker` and `inference`."""
+    """ZeroMQ endpoints. The supervisor binds all but `feed`, `broker`, `inference` and `tft`."""
 
     publishers: str  # XSUB: the feed's PUB connects
     subscribers: str  # XPUB: SUB sockets connect
@@ -28,6 +28,7 @@ class Endpoints(Section):
     heartbeat: str  # PULL
     control: str  # ROUTER
     inference: tuple[str, ...] = ()  # ROUTER of each process of the LightGBM lane
+    tft: tuple[str, ...] = ()  # the same of the lane of the model of sequences
 
 
 class WorkerSpec(Section):
@@ -92,3 +93,8 @@ def engine_name(symbol: str) -> str:
 def inference_name(index: int) -> str:
     """Worker name of one process of the LightGBM lane."""
     return f"inference-{index}"
+
+
+def tft_name(index: int) -> str:
+    """Worker name of one process of the lane of the model of sequences."""
+    return f"tft-{index}"

@@ -116,10 +116,11 @@ def test_money_is_exact(path: Path) -> None:
 
 
 def test_all_endpoints_differ_and_lie_in_one_folder(run_dir: Path) -> None:
-    config = load(DEFAULT_FILE, {"LEVIBOT_SUPERVISOR__RUN_DIR": str(run_dir)}).config
+    environment = {"LEVIBOT_SUPERVISOR__RUN_DIR": str(run_dir), "LEVIBOT_INFERENCE__TFT_PROCESSES": "3"}
+    config = load(DEFAULT_FILE, environment).config
     ends = endpoints(config, {}).model_dump()
-    addresses = [*ends.pop("inference"), *ends.values()]
-    assert len(addresses) == config.inference.processes + len(ends)
+    addresses = [*ends.pop("inference"), *ends.pop("tft"), *ends.values()]
+    assert len(addresses) == config.inference.processes + 3 + len(ends)
     assert len(set(addresses)) == len(addresses)
     assert all(address.startswith(f"ipc://{run_dir}/") for address in addresses)
 

@@ -94,10 +94,10 @@ class Adviser:
         """Whether `request_id` is the open question."""
         return self._asked is not None and self._asked.request_id == request_id
 
-    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
-        """What the strategy makes of the answer to the open question; None: there was none."""
+    def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
+        """What the strategy makes of the answers to the open question, of which there may be none."""
         self._asked = None
-        return self._call(lambda: check_signal(self._strategy.on_prediction(prediction, position)))  # type: ignore[no-any-return]
+        return self._call(lambda: check_signal(self._strategy.on_predictions(predictions, position)))  # type: ignore[no-any-return]
 
     def _answer(self, method: Callable[..., Any], *arguments: Any) -> Signal | Question | None:
         return self._call(lambda: check_answer(method(*arguments), may_ask=self._may_ask))  # type: ignore[no-any-return]

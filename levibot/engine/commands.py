@@ -21,7 +21,7 @@ class AskRisk(_Command, frozen=True):
 
 
 class AskModel(_Command, frozen=True):
-    """Get a model's answer to the strategy's question about a bar, or say that none came in time."""
+    """Get the models' answers to the strategy's question about a bar, as far as they come in time."""
 
     request_id: int  # of the core; its answer carries it
     bar_ms: int  # opening time of the bar

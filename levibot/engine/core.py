@@ -49,7 +49,7 @@ class DecisionCore:
     config
         Engine settings of the symbol.
     strategy
-        Asked at each closed bar, and at what else it has a method for; with `on_prediction` it may have a
+        Asked at each closed bar, and at what else it has a method for; with `on_predictions` it may have a
         question to a model first.
     new_client_id
         Gives a client order id for a role; None if none can be stored now.
@@ -103,8 +103,7 @@ class DecisionCore:
             inputs.TimerFired: self._timer_fired,
             inputs.GrantReceived: self._grant_received,
             inputs.RefusalReceived: self._refusal_received,
-            inputs.PredictionReceived: self._model_answered,
-            inputs.PredictionMissed: self._model_answered,
+            inputs.ModelsAnswered: self._models_answered,
             inputs.OrderChanged: self._order_changed,
             inputs.PositionReconciled: self._position_reconciled,
             inputs.IntentFailed: self._intent_failed,
@@ -193,7 +192,7 @@ class DecisionCore:
             self._refuse("risk did not answer in time")
         model_ns = self._adviser.deadline_ns
         if model_ns is not None and self._now_ns >= model_ns:
-            self._predicted(None)
+            self._predicted(())
         self._act(fresh=False)
 
     # ------------------------------------------------------------------ strategy
@@ -209,13 +208,13 @@ class DecisionCore:
             self._accept(answer)
         self._act(fresh=isinstance(answer, Signal))
 
-    def _model_answered(self, item: inputs.PredictionReceived | inputs.PredictionMissed) -> None:
+    def _models_answered(self, item: inputs.ModelsAnswered) -> None:
         if self._adviser.awaits(item.request_id):
-            self._predicted(item.prediction if isinstance(item, inputs.PredictionReceived) else None)
+            self._predicted(item.predictions)
 
-    def _predicted(self, prediction: Prediction | None) -> None:
+    def _predicted(self, predictions: tuple[Prediction, ...]) -> None:
         assert self.position is not None
-        self._take(self._adviser.on_prediction(prediction, self.position))
+        self._take(self._adviser.on_predictions(predictions, self.position))
 
     def _accept(self, signal: Signal) -> None:
         if self.signal is None or signal.direction != self.signal.direction:

@@ -72,18 +72,12 @@ class RefusalReceived(Event, frozen=True):
     refusal: RiskRefused
 
 
-class PredictionReceived(Event, frozen=True):
-    """A model answered the question `request_id`."""
+class ModelsAnswered(Event, frozen=True):
+    """Each kind of model that was asked the question `request_id` has answered, or will not any more."""
 
     request_id: int
-    prediction: Prediction
-
-
-class PredictionMissed(Event, frozen=True):
-    """No model answered the question `request_id` in time, or none will."""
-
-    request_id: int
-    reason: str
+    predictions: tuple[Prediction, ...]  # one of a kind at most
+    missing: dict[str, str] = {}  # why there is none, by kind
 
 
 class OrderChanged(Event, frozen=True):
@@ -145,8 +139,7 @@ Input = (
     | TimerFired
     | GrantReceived
     | RefusalReceived
-    | PredictionReceived
-    | PredictionMissed
+    | ModelsAnswered
     | OrderChanged
     | PositionReconciled
     | IntentFailed

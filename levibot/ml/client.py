@@ -1,4 +1,4 @@
-"""What an engine holds of the inference pool: questions out, the first answer to each in."""
+"""What an engine holds of one lane of the inference pool: questions out, the first answer to each in."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
     INFERENCE_BOUNDS,
     InferenceReply,
+    ModelKind,
     Prediction,
     PredictionRefused,
     PredictRequest,
@@ -23,6 +24,8 @@ from levibot.clock import boot_ns
 from levibot.errors import MalformedMessageError
 from levibot.observability.histogram import Histogram
 from levibot.strategies.base import Question
+
+LANES: dict[ModelKind, str] = {"lightgbm": "inference", "tft": "tft"}  # what the processes are called
 
 _FORGET_AFTER = 3  # deadlines after which a question to a silent process no longer counts against it
 _CONNECT_AGAIN_NS = 20_000_000  # while nobody is connected, which may last a moment after a start
@@ -64,7 +67,7 @@ class _Open:
 
 
 class InferenceClient:
-    """Asks the pool, each question of the process with the least to do, and again elsewhere when it is late.
+    """Asks a lane, each question of the process with the least to do, and again elsewhere when it is late.
 
     A process that was killed or stopped is found out by what it leaves unanswered. It is preferred again a
     few deadlines later, which costs nothing: until it answers, another is asked at half the deadline.
@@ -76,7 +79,9 @@ class InferenceClient:
     context
         Of this process.
     endpoints
-        ROUTER of each pool process; none means that every question is missed.
+        ROUTER of each process of the lane; none means that every question is missed.
+    kind
+        Of model: which lane it is.
     name
         Of the engine; also decides with which process it begins, so that engines spread.
     deadline
@@ -90,6 +95,7 @@ class InferenceClient:
         context: zmq.Context[zmq.Socket[bytes]],
         endpoints: Sequence[str],
         *,
+        kind: ModelKind = "lightgbm",
         name: str,
         deadline: float,
         refuse: Callable[[str], None],
@@ -101,6 +107,7 @@ class InferenceClient:
         self.refused = 0  # refusals that came from processes
         self.late = 0  # answers that were too late, or not the first
         self.round_trips = Histogram(INFERENCE_BOUNDS)
+        self._kind = kind
         self._deadline_ns = int(deadline * 1e9)
         self._refuse = refuse
         self._decode: Decoder[InferenceReply] = Decoder(InferenceReply)
@@ -131,7 +138,7 @@ class InferenceClient:
         symbol, bar_ms
             The bar, by its opening time in Unix ms.
         question
-            Features of the bar.
+            Features of the bar; a model of sequences is given the sequence.
         now_ns
             Time of the call, CLOCK_BOOTTIME.
 
@@ -146,8 +153,10 @@ class InferenceClient:
             self._miss(request_id, "there is no inference pool: inference.processes is 0")
             return request_id
         deadline_ns = now_ns + self._deadline_ns
-        features = struct.pack(f"<{len(question.features)}d", *question.features)
-        request = PredictRequest(request_id, symbol, bar_ms, question.feature_set, features, deadline_ns)
+        features, steps = question.sequence, question.steps
+        if self._kind != "tft":
+            features, steps = struct.pack(f"<{len(question.features)}d", *question.features), 1
+        request = PredictRequest(request_id, symbol, bar_ms, question.feature_set, features, deadline_ns, steps)
         asked = _Open(symbol, bar_ms, encode(request), now_ns, deadline_ns)
         self._open[request_id] = asked
         self._forget(now_ns)
@@ -163,7 +172,7 @@ class InferenceClient:
                 try:
                     reply = self._decode(frames[-1])
                 except MalformedMessageError as error:
-                    self._refuse(f"from inference-{process}: {error}")
+                    self._refuse(f"from {self._process(process)}: {error}")
                     continue
                 outcome = self._take(process, reply, now_ns)
                 if outcome is not None:
@@ -229,8 +238,12 @@ class InferenceClient:
         if asked is None or now_ns >= asked.deadline_ns:
             self.late += 1
             return None
-        if (reply.symbol, reply.bar_ms) != (asked.symbol, asked.bar_ms) or not _makes_sense(reply):
-            self._refuse(f"from inference-{process}: {reply} is no answer about {asked.symbol} at {asked.bar_ms}")
+        expected = (asked.symbol, asked.bar_ms, self._kind)
+        if (reply.symbol, reply.bar_ms, reply.kind) != expected or not _makes_sense(reply):
+            self._refuse(
+                f"from {self._process(process)}: {reply} is no answer of {self._kind} about {asked.symbol} at "
+                f"{asked.bar_ms}"
+            )
             return None
         del self._open[request_id]
         round_trip_ns = now_ns - asked.asked_ns
@@ -253,9 +266,12 @@ class InferenceClient:
     def _why_none(self, asked: _Open) -> str:
         reasons = list(dict.fromkeys(asked.refusals.values()))
         if asked.silent:
-            silent = " and ".join(f"inference-{process}" for process in sorted(asked.silent))
+            silent = " and ".join(map(self._process, sorted(asked.silent)))
             reasons.append(f"no answer from {silent} within {self._deadline_ns / 1e9:g} s")
-        return "; ".join(reasons) or "no inference process is connected"
+        return "; ".join(reasons) or f"no {LANES[self._kind]} process is connected"
+
+    def _process(self, index: int) -> str:
+        return f"{LANES[self._kind]}-{index}"
 
     def _miss(self, request_id: int, reason: str) -> None:
         self.missed += 1

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from levibot.bus.messages import ModelKind
 from levibot.durable import read_document
 from levibot.errors import CorruptStoreError, DataStoreError, ModelError
 
@@ -286,7 +287,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """
 
     schema: int = SCHEMA
-    kind: Literal["lightgbm", "tft"] = "lightgbm"
+    kind: ModelKind = "lightgbm"
     name: _Name
     version: str
     exchange: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")]

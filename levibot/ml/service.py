@@ -117,6 +117,7 @@ class PredictionService:
                 label.horizon_bars,
                 manifest.expires_ms,
                 count,
+                manifest.kind,
             )
             replies.append((sender, prediction))
         return replies

@@ -12,6 +12,7 @@ from levibot.bus.messages import Bar, Book, Position, Prediction, Tick, Trades
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
+_BYTES = 8  # of one feature
 _DIRECTIONS: dict[str, Direction] = {name: name for name in get_args(Direction)}
 
 
@@ -43,18 +44,27 @@ class Signal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Question(msgspec.Struct, frozen=True, gc=False):
-    """What a strategy would like to know of a model before it answers a bar.
+    """What a strategy would like to know of models before it answers a bar.
 
     Parameters
     ----------
     feature_set
         Identity of the features, as of `levibot.ml.features.FEATURE_SET`.
     features
-        Finite numbers in the order of the feature set.
+        Numbers in the order of the feature set; NaN: missing.
+    sequence
+        The same of the newest bars, oldest first and that of the bar itself last, for a model of sequences:
+        float64, little-endian, one bar after the other. Empty: no such model is asked.
     """
 
     feature_set: str
     features: tuple[float, ...]
+    sequence: bytes = b""
+
+    @property
+    def steps(self) -> int:
+        """Bars in the sequence."""
+        return len(self.sequence) // (_BYTES * len(self.features))
 
 
 class Strategy(Protocol):
@@ -133,12 +143,13 @@ class CorrectionStrategy(Protocol):
 class ModelStrategy(Protocol):
     """A strategy with this method may answer whatever it is given with a `Question` instead of a signal.
 
-    It is then asked again, with the model's answer, or with None when none came in time. Of several
-    questions only the newest counts, and none once the next bar has closed: no answer to it comes then.
+    It is then asked again, with what each kind of model answered in time: a kind that has not is missing,
+    and there may be none at all. Of several questions only the newest counts, and none once the next bar has
+    closed: no answer to it comes then.
     """
 
-    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
-        """Answer to the bar of the newest question."""
+    def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
+        """Answer to the bar of the newest question; of each kind of model there is one prediction at most."""
         ...
 
 
@@ -160,13 +171,17 @@ def check_answer(answer: Any, *, may_ask: bool) -> Signal | Question | None:
     if not isinstance(answer, Question):
         return check_signal(answer)
     if not may_ask:
-        raise StrategyError("returned a Question; only a strategy with on_prediction gets it answered")
+        raise StrategyError("returned a Question; only a strategy with on_predictions gets it answered")
     if not isinstance(answer.feature_set, str) or not answer.feature_set:
         raise StrategyError(f"feature_set is {answer.feature_set!r:.80}; use levibot.ml.features.FEATURE_SET")
     if not isinstance(answer.features, tuple | list) or not answer.features:
         raise StrategyError(f"features is a {type(answer.features).__name__}; use a tuple of numbers")
-    features = tuple(_number(f"feature {index}", value) for index, value in enumerate(answer.features))
-    return Question(str.__str__(answer.feature_set), features)
+    features = tuple(_feature(index, value) for index, value in enumerate(answer.features))
+    if not isinstance(answer.sequence, bytes) or len(answer.sequence) % (_BYTES * len(features)):
+        raise StrategyError(
+            f"sequence is no bytes of {len(features)} float64 a bar; use bytes() of an array, or b''"
+        )
+    return Question(str.__str__(answer.feature_set), features, bytes(answer.sequence))
 
 
 def check_signal(answer: Any) -> Signal | None:
@@ -216,8 +231,20 @@ def _distance(name: str, value: Any, end: int) -> float | None:
 
 
 def _number(name: str, value: Any) -> float:
+    number = _real(name, value)
+    if not math.isfinite(number):
+        raise StrategyError(f"{name} is {value}; use a finite number")
+    return number
+
+
+def _feature(index: int, value: Any) -> float:
+    number = _real(f"feature {index}", value)
+    if math.isinf(number):
+        raise StrategyError(f"feature {index} is {value}; use a finite number, or NaN where it is missing")
+    return number
+
+
+def _real(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise StrategyError(f"{name} is a {type(value).__name__}; use a number")
-    if not math.isfinite(value):
-        raise StrategyError(f"{name} is {value}; use a finite number")
     return float(value)

@@ -93,8 +93,9 @@ class Ensemble:
         """Let the next features be those of the right bar; a question that is open is about the wrong one."""
         self._window.replace(bar)
 
-    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+    def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """The bet on the model's answer, if it is worth one."""
+        prediction = next((said for said in predictions if said.kind == "lightgbm"), None)
         if prediction is not None:
             self._horizon_bars = prediction.horizon_bars
             signal = self._judge(prediction) if self._is_usable(prediction) else None

@@ -89,15 +89,16 @@ class InAndOut(Ensemble):
         self._published_ns, self._asked_ns = bar.received_ns, boot_ns()
         return super().on_bar(bar, position)
 
-    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
+    def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """Go in, or out."""
-        if prediction is None or prediction.bar_ms // MINUTE_MS % 2:
+        if not predictions or predictions[0].bar_ms // MINUTE_MS % 2:
             return Signal("flat")
         times = {"published": self._published_ns, "asked": self._asked_ns, "answered": boot_ns()}
         seconds = {name: wall_seconds(ns) for name, ns in times.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seconds) + "\n")
-        return super().on_prediction(msgspec.structs.replace(prediction, probability=0.95), position)
+        sure = tuple(msgspec.structs.replace(said, probability=0.95) for said in predictions)
+        return super().on_predictions(sure, position)
 
 
 def wall_seconds(then_ns: int) -> float:

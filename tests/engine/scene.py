@@ -96,15 +96,15 @@ QUESTION = Question("set", (1.0, 2.0))
 
 
 class ScriptedModel(ScriptedTicks):
-    """The same, and what it answers to a prediction is in `verdict`."""
+    """The same, and what it answers to predictions is in `verdict`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.verdict: Any = None
-        self.predictions: list[Prediction | None] = []
+        self.predictions: list[tuple[Prediction, ...]] = []
 
-    def on_prediction(self, prediction: Prediction | None, position: Position) -> Signal | None:
-        self.predictions.append(prediction)
+    def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
+        self.predictions.append(predictions)
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict  # type: ignore[no-any-return]
@@ -215,14 +215,14 @@ class Scene:
         assert isinstance(self.strategy, ScriptedModel)
         self.strategy.verdict = verdict
         prediction = make_prediction(asked.bar_ms // 60_000, probability)
-        return self.give(inputs.PredictionReceived(self.now_ns, asked.request_id, prediction))
+        return self.give(inputs.ModelsAnswered(self.now_ns, asked.request_id, (prediction,)))
 
     def miss(self, verdict: Any = None, *, question: AskModel | None = None) -> list[Command]:
         """The newest question, or `question`, gets no answer."""
         asked = question or self.questions[-1]
         assert isinstance(self.strategy, ScriptedModel)
         self.strategy.verdict = verdict
-        return self.give(inputs.PredictionMissed(self.now_ns, asked.request_id, "no model"))
+        return self.give(inputs.ModelsAnswered(self.now_ns, asked.request_id, (), {"lightgbm": "no model"}))
 
     def happen(self, event: OrderEvent) -> list[Command]:
         return self.give(inputs.OrderChanged(self.now_ns, event, self.position))

@@ -26,7 +26,7 @@ def test_a_question_goes_out_and_its_answer_is_acted_on() -> None:
     assert not scene.core.settled
     assert scene.requests == []
     scene.predict(LONG, 0.6)
-    assert strategy.predictions == [make_prediction(11, 0.6)]
+    assert strategy.predictions == [(make_prediction(11, 0.6),)]
     (request,) = scene.requests
     assert (request.side, request.probability, request.confidence) == ("buy", 0.6, 0.2)
     assert not scene.core.settled, "risk is yet to answer"
@@ -88,7 +88,7 @@ def test_a_missed_answer_is_no_error_and_opens_nothing() -> None:
     scene, strategy = model_scene()
     scene.bar(QUESTION)
     scene.miss()
-    assert strategy.predictions == [None]
+    assert strategy.predictions == [()]
     assert scene.requests == scene.intents == []
     assert not [note for note in scene.notes if note.level == "error"]
     assert scene.core.settled
@@ -113,7 +113,7 @@ def test_silence_ends_at_last() -> None:
     scene.wait((due_ns - scene.now_ns) / SECOND - 0.001)
     assert strategy.predictions == []
     scene.wait(0.001)
-    assert strategy.predictions == [None]
+    assert strategy.predictions == [()]
     assert scene.core.settled
     assert scene.core.deadline_ns is None
 

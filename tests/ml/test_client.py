@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from levibot.bus.codec import Decoder, encode
-from levibot.bus.messages import Message, Prediction, PredictionRefused, PredictRequest
+from levibot.bus.messages import Message, ModelKind, Prediction, PredictionRefused, PredictRequest
 from levibot.bus.sockets import ipc, make_socket
 from levibot.ml.client import Answered, InferenceClient, Missed
 from levibot.strategies.base import Question
@@ -63,12 +63,13 @@ class Process:
 class Pool:
     """Two processes and one client that is connected to both."""
 
-    def __init__(self, context: Context, folder: Path, count: int = 2) -> None:
+    def __init__(self, context: Context, folder: Path, count: int = 2, kind: ModelKind = "lightgbm") -> None:
         self.complaints: list[str] = []
         self.processes = [Process(context, ipc(folder / f"inference-{n}.sock")) for n in range(count)]
         self.client = InferenceClient(
             context,
             [process.endpoint for process in self.processes],
+            kind=kind,
             name="engine-BTC-USDT",
             deadline=DEADLINE_NS / 1e9,
             refuse=self.complaints.append,
@@ -124,6 +125,23 @@ def test_a_question_is_answered(pool: Pool) -> None:
     assert outcome == Answered(number, prediction(request), 2_000_000)
     assert pool.client.due_ns is None
     assert (pool.client.answered, pool.client.missed, pool.client.asked_elsewhere) == (1, 0, 0)
+
+
+def test_a_model_of_sequences_is_given_the_sequence_and_takes_only_its_own_kind_of_answer(
+    context: Context, run_dir: Path
+) -> None:
+    pool = Pool(context, run_dir, 1, "tft")
+    sequence = struct.pack("<6d", 1, 2, 3, *QUESTION.features)
+    number = pool.client.ask(SYMBOL, BAR_MS, Question("set-1", QUESTION.features, sequence), 1_000)
+    ((sender, request),) = pool.asked().received()
+    assert request == PredictRequest(number, SYMBOL, BAR_MS, "set-1", sequence, 1_000 + DEADLINE_NS, 2)
+    pool.processes[0].reply(sender, prediction(request))
+    pool.swallowed(2_000)
+    (complaint,) = pool.complaints
+    assert complaint.startswith("from tft-0: ")
+    right = msgspec.structs.replace(prediction(request), kind="tft")
+    pool.processes[0].reply(sender, right)
+    assert pool.outcome(3_000) == [Answered(number, right, 2_000)]
 
 
 def test_round_trips_are_counted_cumulatively(pool: Pool) -> None:

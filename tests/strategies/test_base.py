@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from enum import Enum
 from typing import Any
 
@@ -97,8 +98,10 @@ def test_nonsense_is_an_error(answer: Any) -> None:
         Question(7, (1.0,)),  # type: ignore[arg-type]
         Question("set", ()),
         Question("set", "12"),  # type: ignore[arg-type]
-        Question("set", (1.0, float("nan"))),
         Question("set", (float("inf"),)),
+        Question("set", (float("-inf"), float("nan"))),
+        Question("set", (1.0, 2.0), b"\0" * 24),
+        Question("set", (1.0,), [1.0]),  # type: ignore[arg-type]
         Question("set", (True,)),
     ],
 )
@@ -108,9 +111,10 @@ def test_a_question_that_makes_no_sense_is_an_error(question: Question) -> None:
 
 
 def test_only_a_strategy_that_hears_the_answer_may_ask() -> None:
-    question = Question("set", (1.0, -2.0))
+    question = Question("set", (1.0, -2.0), struct.pack("<4d", 3.0, 4.0, 1.0, -2.0))
     assert check_answer(question, may_ask=True) == question
-    with pytest.raises(StrategyError, match="on_prediction"):
+    assert question.steps == 2
+    with pytest.raises(StrategyError, match="on_predictions"):
         check_answer(question, may_ask=False)
 
 

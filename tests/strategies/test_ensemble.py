@@ -41,10 +41,10 @@ class Asked:
     def verdict(self, probability: float | None, position: Position = NONE, **changes: Any) -> Signal | None:
         """What it makes of the answer to the next bar."""
         assert isinstance(self.bar(position), Question)
-        prediction: Prediction | None = None
+        predictions: tuple[Prediction, ...] = ()
         if probability is not None:
-            prediction = make_prediction(self.number, probability, **changes)
-        return check_signal(self.ensemble.on_prediction(prediction, position))
+            predictions = (make_prediction(self.number, probability, **changes),)
+        return check_signal(self.ensemble.on_predictions(predictions, position))
 
 
 def test_it_asks_about_the_very_features_of_training_once_it_has_seen_enough() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import zmq
 
 from levibot.bus.codec import Decoder, encode
-from levibot.bus.messages import InferenceReply, Prediction, PredictionRefused, PredictRequest
+from levibot.bus.messages import InferenceReply, ModelKind, Prediction, PredictionRefused, PredictRequest
 from levibot.bus.sockets import drain, ipc, make_socket
 from levibot.config_ml import InferenceConfig
 from levibot.ml.features import WINDOW
@@ -18,7 +18,10 @@ from tests.workers.engine_world import World
 class PoolProcess:
     """Answers every question with one probability, or refuses, or says nothing."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kind: ModelKind = "lightgbm"
+    ) -> None:
+        self._kind = kind
         self._router = make_socket(context, zmq.ROUTER, bind=endpoint)
         self._decode: Decoder[PredictRequest] = Decoder(PredictRequest)
         self.mode = "answer"  # or "refuse", "silent", "junk"
@@ -50,6 +53,7 @@ class PoolProcess:
                 0.008,
                 30,
                 self.expires_ms,
+                kind=self._kind,
             )
             if self.mode == "refuse":
                 reply = PredictionRefused(request.request_id, request.symbol, "no model test yet")

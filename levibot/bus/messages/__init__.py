@@ -46,6 +46,7 @@ from levibot.bus.messages.heartbeat import (
 )
 from levibot.bus.messages.inference import (
     InferenceReply,
+    ModelKind,
     Prediction,
     PredictionRefused,
     PredictRequest,
@@ -168,6 +169,7 @@ __all__ = [
     "MarketSpec",
     "MarketStale",
     "Message",
+    "ModelKind",
     "MoneyMessage",
     "NotReady",
     "NotifierReport",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from levibot.bus.messages.base import Message
+
+ModelKind = Literal["lightgbm", "tft"]
 
 _BAR_MS = 60_000
 
@@ -32,7 +36,7 @@ class Prediction(Message, frozen=True, tag=True):
     horizon_bars: int
     expires_ms: int  # event time after which the model is too old to open a position; 0: never
     out_of_range: int = 0  # features outside the range that the model was trained on
-    kind: str = "lightgbm"  # of the model: which component of an ensemble it is
+    kind: ModelKind = "lightgbm"  # of the model: which component of an ensemble it is
 
     @property
     def is_expired(self) -> bool:
