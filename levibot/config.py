@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from levibot.config_base import Fraction, Seconds, Section, SettingsError
 from levibot.config_execution import CONFIRMATION, LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
-from levibot.config_ml import InferenceConfig
+from levibot.config_ml import InferenceConfig, TrainingConfig
 from levibot.config_risk import RiskConfig
 from levibot.symbols import is_canonical, on_disk
 
@@ -216,6 +216,7 @@ class Config(Section):
     live: LiveConfig = Field(default_factory=LiveConfig)
     risk: RiskConfig = Field(default_factory=RiskConfig)
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
+    training: TrainingConfig = Field(default_factory=TrainingConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
     overrides: dict[SymbolName, EngineConfig] = Field(
         default_factory=dict, description="Engine settings of single symbols."

@@ -33,3 +33,14 @@ class InferenceConfig(Section):
         0.5, description="Seconds until an engine does without the answer of the Temporal Fusion Transformer."
     )
     tft_model: _ModelName | None = Field(None, description="Name of the TFT model; default: tft-EXCHANGE.")
+
+
+class TrainingConfig(Section):
+    """What a new model has to show before it takes the place of the one that serves."""
+
+    promotion_margin: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Least gain in log loss over the serving model on the same rows; more than chance anyway."
+    )
+    calibration_error: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.03, description="Greatest mean distance of probabilities from what came true, less what chance explains."
+    )

@@ -48,6 +48,7 @@ _COMMANDS = {
     "restore": "levibot.cli.backup:restore",
     "download": "levibot.cli.download:download",
     "train": "levibot.cli.train:train",
+    "models": "levibot.cli.models:models",
     "tap": "levibot.cli.tap:tap",
     "doctor": "levibot.cli.doctor:doctor",
     "config": "levibot.cli.config:config",

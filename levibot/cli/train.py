@@ -53,7 +53,7 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option(
     "--promote/--no-promote",
     default=None,
-    help="Let the model serve, or not; default: if it beats every constant on the test span, by more than chance.",
+    help="Let the model serve, or not; default: if by more than chance it beats each constant and what serves.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 @click.pass_obj
@@ -77,11 +77,12 @@ def train(
     The newest fifth of the time is the test: nothing is fitted or chosen on it. A running daemon takes a
     promoted model up within seconds.
     """
+    from levibot.cli import promoting
     from levibot.cli.names import exchange_name, symbol_list
     from levibot.cli.train_view import print_result, progress
     from levibot.config_file import load
     from levibot.market.specs import FEE
-    from levibot.ml import sources
+    from levibot.ml import contest, sources
     from levibot.ml import train as training
     from levibot.ml.store import ModelStore
 
@@ -92,13 +93,7 @@ def train(
     simulated = exchange == "simulated"
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
-        gap = config.feed.max_gap_minutes
-        if candles is not None:
-            found = sources.of_folder(candles, names, days, until, gap)
-        elif config.feed.is_artificial and exchange == config.exchange_id:
-            found = sources.of_feed(config.feed, names, days, until)
-        else:
-            found = sources.of_downloads(config.candles_dir(exchange), exchange, names, days, until, gap)
+        found = sources.choose(config, exchange, names, folder=candles, days=days, until=until)
         plan = training.Plan(
             name=config.inference.model or f"lightgbm-{exchange}",
             exchange=exchange,
@@ -112,7 +107,10 @@ def train(
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)
     manifest = store.save(trained.manifest, trained.contents)
-    promoted = not manifest.scores.missed if promote is None else promote
+    verdict = contest.judge(store, manifest, trained.test, promoting.limits(config), promoting.market_ms(config))
+    promoted = not verdict.objections if promote is None else promote
     if promoted:
-        store.promote(manifest.name, manifest.version)
-    print_result(manifest, promoted=promoted, as_json=as_json)
+        champion = None if promote else verdict.champion
+        who, why = promoting.user(), verdict.summary
+        store.promote(manifest.name, manifest.version, who=who, why=why, champion=champion)
+    print_result(manifest, verdict, promoted=promoted, as_json=as_json)

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from levibot.cli.view import stdout_console
 from levibot.ml import train as training
+from levibot.ml.contest import Verdict
 from levibot.ml.manifest import Manifest, Part, Scores, to_document
 from levibot.ml.splits import question
 
@@ -46,23 +47,26 @@ def progress(*, quiet: bool) -> Iterator[training.Progress]:
         yield _lines()
 
 
-def print_result(manifest: Manifest, *, promoted: bool, as_json: bool) -> None:
+def print_result(manifest: Manifest, verdict: Verdict, *, promoted: bool, as_json: bool) -> None:
     """Say what was trained on, how good it is, and whether it serves."""
-    if as_json:
-        click.echo(json.dumps({**to_document(manifest), "promoted": promoted, "missed": manifest.scores.missed}))
-        return
-    stdout_console().print(_table(manifest))
+    from levibot.cli import models_view
+
     missed = manifest.scores.missed
+    if as_json:
+        gate = models_view.gate(verdict, promoted=promoted)
+        click.echo(json.dumps({**to_document(manifest), **gate, "missed": missed}))
+        return
+    stdout_console().print(describe(manifest))
     judged = "does NOT beat every constant" if missed else "beats every constant, by more than chance,"
     click.echo(f"{manifest.name}/{manifest.version} {judged} on the test span")
-    for reason in missed:
-        click.echo(f"  {reason}")
+    models_view.say_verdict(verdict)
     if promoted:
         click.echo("promoted: it serves from now on")
-    elif not missed:
+    elif not verdict.objections:
         click.echo("not promoted, as asked; train with --promote to let a model serve")
     else:
-        click.echo("not promoted; --promote lets a model serve all the same")
+        name = f"{manifest.name}/{manifest.version}"
+        click.echo(f"not promoted; `levibotctl models promote {name} --force` lets it serve all the same")
 
 
 def _bars(display: Progress) -> training.Progress:
@@ -89,7 +93,8 @@ def _lines() -> training.Progress:
     return report
 
 
-def _table(manifest: Manifest) -> Table:
+def describe(manifest: Manifest) -> Table:
+    """What is known of a version, for people."""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     scores = manifest.scores
     rows = {

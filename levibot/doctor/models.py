@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from levibot.clock import wall_ms
 from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
-from levibot.errors import ModelError
-from levibot.ml.manifest import Manifest, read_manifest, read_model
+from levibot.errors import DataStoreError, ModelError
+from levibot.ml.manifest import Manifest, is_expired, read_manifest, read_model, utc
+from levibot.ml.served import HISTORY
 from levibot.ml.store import ModelStore
 
 
@@ -32,11 +34,33 @@ def check_models(patient: Patient) -> Iterator[Finding]:
     except ModelError as error:
         yield Finding("model", "fail", str(error), "train another: `levibotctl train`")
         return
-    yield Finding(
-        "model",
-        "ok",
-        f"{manifest.name}/{manifest.version}, {sum(file.size_bytes for file in manifest.files):,} bytes",
-    )
+    yield _serving(config, manifest)
+    yield from _history(store, manifest.name)
+
+
+def _serving(config: Config, manifest: Manifest) -> Finding:
+    """What serves; a model of a live market has an end."""
+    found = f"{manifest.name}/{manifest.version}, {sum(file.size_bytes for file in manifest.files):,} bytes"
+    if not config.feed.is_artificial and is_expired(manifest, wall_ms()):
+        remedy = "train another on newer candles: `levibotctl train`"
+        return Finding(
+            "model", "warn", f"{found}, expired at {utc(manifest.expires_ms)}: it opens nothing", remedy
+        )
+    return Finding("model", "ok", found)
+
+
+def _history(store: ModelStore, name: str) -> Iterator[Finding]:
+    """What a rollback depends on."""
+    try:
+        _, damaged = store.changes(name)
+    except DataStoreError as error:
+        yield Finding("model history", "warn", str(error), "`levibotctl models rollback` cannot tell where to go")
+        return
+    if damaged:
+        found = f"{damaged} lines of {store.folder / name / HISTORY} are damaged and left out"
+        yield Finding(
+            "model history", "warn", found, "look whether `levibotctl models show` names the right rollback"
+        )
 
 
 def _without_model(config: Config, store: ModelStore) -> Finding:
@@ -50,15 +74,8 @@ def _without_model(config: Config, store: ModelStore) -> Finding:
     manifest = read_manifest(store.folder / config.model_name / stored[-1])
     why = f": {'; '.join(manifest.scores.missed)}" if manifest.scores.missed else ""
     found = f"{config.model_name}/{stored[-1]} is stored but not promoted, so it gives no signal{why}"
-    remedy = f'let it serve all the same: `{_training(manifest)}`; or strategy = "sma_cross", which asks none'
-    return Finding("model", "warn", found, remedy)
-
-
-def _training(manifest: Manifest) -> str:
-    """The command that makes such a model again, and promotes it."""
-    label = manifest.label
-    return (
-        f"levibotctl train --symbols {','.join(manifest.symbols)} --exchange {manifest.exchange} "
-        f"--horizon {label.horizon_bars} --take-profit {label.take_profit:.6g} --stop-loss {label.stop_loss:.6g} "
-        f"--seed {manifest.seed} --promote"
+    remedy = (
+        f"let it serve all the same: `levibotctl models promote {config.model_name}/{stored[-1]} --force`; "
+        'or strategy = "sma_cross", which asks none'
     )
+    return Finding("model", "warn", found, remedy)

@@ -389,6 +389,11 @@ def to_document(manifest: Manifest) -> dict[str, Any]:
     return document
 
 
+def is_expired(manifest: Manifest, now_ms: int) -> bool:
+    """Whether a model is too old to open a position."""
+    return 0 < manifest.expires_ms <= now_ms
+
+
 def utc(ms: int) -> str:
     """A time for people: ISO 8601, to the second."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

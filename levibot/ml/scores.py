@@ -52,21 +52,21 @@ def auc(labels: Floats, probabilities: Floats) -> float:
 
 def log_loss(labels: Floats, probabilities: Floats) -> float:
     """Mean −ln of the probability that was given to what happened; .693 is that of one half."""
-    return float(_losses(labels, probabilities).mean())
+    return float(losses(labels, probabilities).mean())
 
 
 def _against(constant: float, labels: Floats, probabilities: Floats, blocks: NDArray[np.int64]) -> Constant:
-    losses = _losses(labels, np.full_like(probabilities, constant))
-    gains = losses - _losses(labels, probabilities)
+    given = losses(labels, np.full_like(probabilities, constant))
+    gains = given - losses(labels, probabilities)
     return Constant(
         probability=constant,
-        log_loss=float(losses.mean()),
+        log_loss=float(given.mean()),
         gain=float(gains.mean()),
-        gain_error=_standard_error(gains, blocks),
+        gain_error=standard_error(gains, blocks),
     )
 
 
-def _standard_error(values: Floats, blocks: NDArray[np.int64]) -> float:
+def standard_error(values: Floats, blocks: NDArray[np.int64]) -> float:
     """Of the mean of values that are independent between blocks alone (Cameron and Miller 2015, part II)."""
     _, places = np.unique(blocks, return_inverse=True)
     sums = np.bincount(places, weights=values - values.mean())
@@ -74,10 +74,11 @@ def _standard_error(values: Floats, blocks: NDArray[np.int64]) -> float:
     return math.sqrt(spread) / len(values)
 
 
-def _losses(labels: Floats, probabilities: Floats) -> Floats:
+def losses(labels: Floats, probabilities: Floats) -> Floats:
+    """−ln of the probability that was given to what happened, of each row."""
     bounded = np.clip(probabilities, _LEAST, 1 - _LEAST)
-    losses: Floats = -(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded))
-    return losses
+    found: Floats = -(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded))
+    return found
 
 
 def _brier(labels: Floats, probabilities: Floats) -> float:

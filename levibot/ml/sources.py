@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from levibot.config import Config
 from levibot.config_market import FeedConfig
 from levibot.errors import MarketDataError, TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
@@ -30,6 +31,41 @@ class Candles(NamedTuple):
     by_symbol: Mapping[str, Iterator[Candle | Hole]]
     bars: int  # how many that are, gaps not counted
     notes: tuple[str, ...] = ()  # what the operator should know
+
+
+def choose(
+    config: Config,
+    exchange: str,
+    symbols: Sequence[str],
+    *,
+    folder: Path | None,
+    days: int | None,
+    until: str | None,
+) -> Candles:
+    """Candles of `exchange`: from a folder, of the market that is played, or of what was downloaded.
+
+    Parameters
+    ----------
+    config
+        The settings in force.
+    exchange
+        Id.
+    symbols, days, until
+        As of `of_feed`.
+    folder
+        Where the user says that they lie; None: wherever they are to be expected.
+
+    Raises
+    ------
+    MarketDataError, ConfigError
+        If there are none, or bad ones, or a time is none.
+    """
+    gap = config.feed.max_gap_minutes
+    if folder is not None:
+        return of_folder(folder, symbols, days, until, gap)
+    if config.feed.is_artificial and exchange == config.exchange_id:
+        return of_feed(config.feed, symbols, days, until)
+    return of_downloads(config.candles_dir(exchange), exchange, symbols, days, until, gap)
 
 
 def of_feed(feed: FeedConfig, symbols: Sequence[str], days: int | None, until: str | None) -> Candles:

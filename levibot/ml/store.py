@@ -1,13 +1,15 @@
 """Models on disk: versions that never change, and one link to the version that serves.
 
-``FOLDER/NAME/VERSION/{manifest.json,model.txt,…}``, and ``FOLDER/NAME/current``, a link to a version. A
-version is written aside, synced and renamed, so whoever looks sees all of it or nothing, whenever the
-power fails.
+``FOLDER/NAME/VERSION/{manifest.json,model.txt,…}``, ``FOLDER/NAME/current``, a link to a version, and
+``FOLDER/NAME/history.jsonl``, which versions it has led to. A version is written aside, synced and renamed, so
+whoever looks sees all of it or nothing, whenever the power fails. Whoever switches the link, or removes a version,
+holds a lock on the folder meanwhile, which ends with its process.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -17,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -24,7 +27,8 @@ from levibot.clock import wall_ms
 from levibot.durable import sync_folder, write_atomic, write_document, write_error
 from levibot.errors import ModelError
 from levibot.locations import make_private
-from levibot.ml.manifest import MANIFEST, Manifest, ModelFile, to_document
+from levibot.ml.manifest import MANIFEST, Manifest, ModelFile, to_document, utc
+from levibot.ml.served import Change, append_change, read_changes, served_before
 
 CURRENT = "current"
 _SAVING = ".saving-"
@@ -90,26 +94,112 @@ class ModelStore:
                 sync_folder(folder)
         return stored
 
-    def promote(self, name: str, version: str) -> None:
+    def promote(
+        self, name: str, version: str, *, who: str = "", why: str = "", champion: str | None = None
+    ) -> None:
         """Make a version the one that serves; who looks at that moment sees the old one or the new.
+
+        Parameters
+        ----------
+        name, version
+            Of the model.
+        who, why
+            For the history.
+        champion
+            The version that must serve until then, as it was the one to beat; empty: none; None: whichever does.
 
         Raises
         ------
         ModelError
-            If there is no such version.
+            If there is no such version, or another than `champion` serves by now.
         DataStoreError
             If the disk refused.
         """
+        with self._changing(name) as parent:
+            if version not in self.versions(name):
+                known = ", ".join(self.versions(name)[-3:]) or "none"
+                raise ModelError(parent, f"has no version {version!r:.60}; the newest are: {known}")
+            previous = self.linked(name)
+            if champion is not None and previous != champion:
+                serves = previous or "no version"
+                raise ModelError(
+                    parent,
+                    f"{serves} serves by now, {version} was compared with {champion or 'none'}; promote again",
+                )
+            self._switch(parent, "promote", version, previous, who, why)
+
+    def rollback(self, name: str, *, who: str = "", why: str = "") -> Change:
+        """Let the version serve that served before; once more, and it is the one before that.
+
+        Returns
+        -------
+        Change
+            As it is kept in the history.
+
+        Raises
+        ------
+        ModelError
+            If none served before that is still stored.
+        DataStoreError
+            If the disk refused.
+        """
+        with self._changing(name) as parent:
+            previous = self.linked(name)
+            target = self._before(name, previous)
+            if target is None:
+                raise ModelError(
+                    parent,
+                    "no version that served before is stored; let another serve with "
+                    f"`levibotctl models promote {name}/VERSION`",
+                )
+            return self._switch(parent, "rollback", target, previous, who, why)
+
+    def changes(self, name: str) -> tuple[list[Change], int]:
+        """Which versions served, oldest first, and how many lines of the history are damaged.
+
+        Raises
+        ------
+        DataStoreError
+            If it cannot be read.
+        """
         parent = self._parent(name)
-        if version not in self.versions(name):
-            known = ", ".join(self.versions(name)[-3:]) or "none"
-            raise ModelError(parent, f"has no version {version!r:.60}; the newest are: {known}")
-        link = parent / f"{_SAVING}{CURRENT}-{os.getpid()}"
-        with _writing(parent):
-            link.unlink(missing_ok=True)
-            link.symlink_to(version)
-            link.replace(parent / CURRENT)
+        return read_changes(parent, self.linked(name))
+
+    def previous(self, name: str) -> str | None:
+        """The version that `rollback` would let serve; None if there is none."""
+        return self._before(name, self.linked(name))
+
+    def prune(self, name: str, keep: int) -> list[str]:
+        """Remove old versions, but never the one that serves, nor the one that a rollback would go to.
+
+        Parameters
+        ----------
+        name
+            Of the model.
+        keep
+            Newest versions that stay in any case.
+
+        Returns
+        -------
+        list of str
+            What was removed.
+
+        Raises
+        ------
+        DataStoreError
+            If the disk refused.
+        """
+        with self._changing(name) as parent:
+            current = self.linked(name)
+            versions = self.versions(name)
+            kept = {*versions[max(0, len(versions) - keep) :], current, self._before(name, current)}
+            doomed = [version for version in versions if version not in kept]
+            for version in doomed:
+                aside = Path(tempfile.mkdtemp(prefix=_SAVING, dir=parent))
+                (parent / version).rename(aside / version)  # so that nobody sees half of it
+                shutil.rmtree(aside)
             sync_folder(parent)
+        return doomed
 
     def current(self, name: str) -> Path | None:
         """Folder of the version that serves, by its own name; None if none was ever promoted.
@@ -139,6 +229,58 @@ class ModelStore:
             return []
         return sorted(entry.name for entry in entries if _VERSION.fullmatch(entry.name) and entry.is_dir())
 
+    @property
+    def names(self) -> list[str]:
+        """Models of which there is a version."""
+        try:
+            entries = sorted(entry.name for entry in os.scandir(self.folder) if entry.is_dir())
+        except FileNotFoundError:
+            return []
+        return [name for name in entries if _NAME.fullmatch(name) and self.versions(name)]
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Path]:
+        """Alone among all processes; the kernel gives the lock back when this one dies."""
+        parent = self._parent(name)
+        if not parent.is_dir():
+            raise ModelError(parent, f"there is no model {name}; train one with `levibotctl train`")
+        with _writing(parent):
+            fd = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                yield parent
+            finally:
+                os.close(fd)
+
+    def _switch(
+        self, parent: Path, action: Literal["promote", "rollback"], version: str, previous: str, who: str, why: str
+    ) -> Change:
+        now_ms = wall_ms()
+        change = Change(
+            at_ms=now_ms, at_utc=utc(now_ms), action=action, version=version, previous=previous, who=who, why=why
+        )
+        if version == previous:
+            return change
+        append_change(parent, change)
+        link = parent / f"{_SAVING}{CURRENT}"
+        link.unlink(missing_ok=True)  # left by a crash
+        link.symlink_to(version)
+        link.replace(parent / CURRENT)
+        sync_folder(parent)
+        return change
+
+    def linked(self, name: str) -> str:
+        """What the link leads to, sound or not; empty if there is none."""
+        try:
+            return os.readlink(self._parent(name) / CURRENT)
+        except OSError:  # damaged: the next switch mends it
+            return ""
+
+    def _before(self, name: str, current: str) -> str | None:
+        changes, _ = read_changes(self._parent(name), current)
+        stored = set(self.versions(name)) - {current}
+        return next((version for version in served_before(changes) if version in stored), None)
+
     def _parent(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise ModelError(
@@ -157,11 +299,16 @@ class ModelStore:
         return f"{stamp}-{number:03d}"
 
 
+def is_version(text: str) -> bool:
+    """Whether it has the form of a version."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def _described(file: ModelFile, content: bytes) -> ModelFile:
     return msgspec.structs.replace(file, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
 
-_REMEDY = "remove it, and train or promote a model with `levibotctl train`"
+_REMEDY = "remove it, and promote a version with `levibotctl models promote`, or train one with `levibotctl train`"
 
 
 def _renamed(source: Path, target: Path) -> bool:

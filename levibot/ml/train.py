@@ -97,6 +97,7 @@ class Trained(NamedTuple):
 
     manifest: Manifest
     contents: dict[str, bytes]  # of its files
+    test: Rows  # what it was judged on, all with a label; nothing was fitted or chosen on them
 
 
 def train(
@@ -159,7 +160,14 @@ def train(
         expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
         files=tuple(_described(fitted, contents) for fitted in models),
     )
-    return Trained(manifest, contents)
+    return Trained(manifest, contents, judged)
+
+
+def remade(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, label: Label, progress: Progress
+) -> Rows:
+    """Labelled rows of candles, as a training makes them: to judge a stored model once more."""
+    return label_rows(_read([candles[symbol] for symbol in sorted(candles)], bars, progress), label).labelled()
 
 
 def prepare(

@@ -69,7 +69,7 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
     assert "does NOT beat every constant on the test span" in done.stdout
     assert manifest.scores.missed
     assert all(reason in done.stdout for reason in manifest.scores.missed)
-    assert "not promoted; --promote lets a model serve all the same" in done.stdout
+    assert f"`levibotctl models promote lightgbm-binance/{manifest.version} --force` lets it" in done.stdout
     assert store.current("lightgbm-binance") is None
     assert "promoted: it serves" in place.ctl(*command, "--exchange", "binance", "--promote").stdout
     assert store.current("lightgbm-binance") is not None

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from levibot.cli.train import train
+from levibot.cli.models import promote
 from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
 from levibot.doctor.models import check_models
@@ -15,12 +15,19 @@ from levibot.ml.store import ModelStore
 from tests.ml.examples import manifest
 
 
-def check(models: Path, processes: int = 1, strategy: str = "ensemble") -> Finding:
+def check_all(
+    models: Path, processes: int = 1, strategy: str = "ensemble", source: str = "simulated"
+) -> list[Finding]:
     settings = {
+        "feed": {"source": source},
         "engine": {"strategy": strategy},
         "inference": {"models_dir": models, "model": manifest().name, "processes": processes},
     }
-    (finding,) = check_models(Patient(Config.model_validate(settings), None, Path("run"), {}))
+    return list(check_models(Patient(Config.model_validate(settings), None, Path("run"), {})))
+
+
+def check(models: Path, processes: int = 1, strategy: str = "ensemble") -> Finding:
+    (finding,) = check_all(models, processes, strategy)
     return finding
 
 
@@ -37,11 +44,10 @@ def test_a_model_that_is_not_promoted_is_told_with_the_command_that_promotes_it(
     found = check(tmp_path)
     assert found.level == "warn"
     assert f"{stored.name}/{stored.version} is stored but not promoted" in found.found
-    command = re.search(r"`levibotctl (train .* --promote)`", found.remedy)
+    command = re.search(r"`levibotctl models (promote .*)`", found.remedy)
     assert command is not None
-    options = train.make_context("train", shlex.split(command[1])[1:]).params
-    assert options["take_profit"] == stored.label.take_profit
-    assert (options["horizon"], options["promote"]) == (stored.label.horizon_bars, True)
+    options = promote.make_context("promote", shlex.split(command[1])[1:]).params
+    assert (options["model"], options["force"]) == (f"{stored.name}/{stored.version}", True)
     assert check(tmp_path, strategy="sma_cross").level == "ok"
 
 
@@ -62,3 +68,16 @@ def test_a_whole_model_is_well_and_a_damaged_one_is_found(tmp_path: Path) -> Non
     (tmp_path / stored.name / "current").unlink()
     (tmp_path / stored.name / "current").symlink_to("elsewhere")
     assert check(tmp_path).level == "fail"
+
+
+def test_a_model_that_is_too_old_for_a_live_market_is_told_and_so_is_a_damaged_history(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    stored = store.save(manifest(expires_ms=1), {MODEL: b"tree\n"})
+    store.promote(stored.name, stored.version)
+    assert [found.level for found in check_all(tmp_path)] == ["ok"], "time is the market's there"
+    (found,) = check_all(tmp_path, source="ccxt")
+    assert (found.level, "expired at 1970-01-01" in found.found) == ("warn", True)
+    with (tmp_path / stored.name / "history.jsonl").open("a") as file:
+        file.write("{\n")
+    serves, history = check_all(tmp_path)
+    assert (serves.level, history.level, "1 lines" in history.found) == ("ok", "warn", True)

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from levibot.errors import FullDiskError, ModelError
+from levibot.errors import DataStoreError, FullDiskError, ModelError
 from levibot.ml import store as store_module
 from levibot.ml.manifest import MANIFEST, MODEL, read_manifest
+from levibot.ml.served import HISTORY
 from levibot.ml.store import ModelStore
 from tests.deadline import wait_for
 from tests.full_disk import full_disk
@@ -105,6 +107,93 @@ def test_two_processes_that_save_never_meet(store: ModelStore) -> None:
     )
 
 
+def _promote_many(folder: Path, versions: list[str]) -> None:
+    for version in versions:
+        ModelStore(folder).promote(NAME, version, who="somebody", why="a race")
+
+
+def test_two_processes_that_promote_take_turns(store: ModelStore) -> None:
+    versions = [store.save(manifest(), {MODEL: b"model"}).version for _ in range(4)]
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_promote_many, args=(store.folder, part * 10)) for part in _halves(versions)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    changes, damaged = store.changes(NAME)
+    assert damaged == 0
+    assert store.linked(NAME) == changes[-1].version
+    assert changes[0].previous == ""
+    assert all(later.previous == change.version for change, later in pairwise(changes))
+    written = (store.folder / NAME / HISTORY).read_text().splitlines()
+    assert len(written) == len(changes), "each of them took effect"
+    assert len(changes) >= 20
+
+
+def _halves(versions: list[str]) -> tuple[list[str], list[str]]:
+    return versions[:2], versions[2:]
+
+
+def test_a_promotion_is_refused_if_another_version_serves_than_it_was_compared_with(store: ModelStore) -> None:
+    first, second, third = (store.save(manifest(), {MODEL: b"model"}).version for _ in range(3))
+    store.promote(NAME, first, champion="")
+    with pytest.raises(ModelError, match=f"{first} serves by now, {third} was compared with none"):
+        store.promote(NAME, third, champion="")
+    store.promote(NAME, second, champion=first)
+    with pytest.raises(ModelError, match="promote again"):
+        store.promote(NAME, third, champion=first)
+    assert store.linked(NAME) == second
+
+
+def test_a_rollback_goes_one_step_back_and_the_next_one_further(store: ModelStore) -> None:
+    first, second, third = (store.save(manifest(), {MODEL: b"model"}).version for _ in range(3))
+    for version in (first, second, third):
+        store.promote(NAME, version)
+    assert store.previous(NAME) == second
+    change = store.rollback(NAME, who="me", why="it lost money")
+    assert (change.version, change.previous, change.action) == (second, third, "rollback")
+    assert store.linked(NAME) == second
+    assert store.rollback(NAME).version == first
+    with pytest.raises(ModelError, match="no version that served before"):
+        store.rollback(NAME)
+    store.promote(NAME, third)
+    assert store.rollback(NAME).version == first
+    changes, _ = store.changes(NAME)
+    assert [(c.action, c.who, c.why) for c in changes][3] == ("rollback", "me", "it lost money")
+
+
+def test_nothing_is_changed_of_a_model_that_is_not_there(store: ModelStore) -> None:
+    for call in (store.rollback, lambda name: store.promote(name, "x"), lambda name: store.prune(name, 1)):
+        with pytest.raises(ModelError, match="levibotctl train"):
+            call(NAME)
+    assert not store.folder.exists()
+
+
+def test_what_serves_and_what_a_rollback_goes_to_is_never_pruned(store: ModelStore) -> None:
+    versions = [store.save(manifest(), {MODEL: b"model"}).version for _ in range(5)]
+    store.promote(NAME, versions[0])
+    store.promote(NAME, versions[2])
+    assert store.prune(NAME, 1) == [versions[1], versions[3]]
+    assert store.versions(NAME) == [versions[0], versions[2], versions[4]]
+    assert store.prune(NAME, 0) == [versions[4]]
+    assert store.rollback(NAME).version == versions[0]
+    assert store.prune(NAME, 0) == [versions[2]], "a rollback has nowhere to go any more"
+    assert [path.name for path in (store.folder / NAME).iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_disk_that_takes_no_history_switches_nothing(store: ModelStore) -> None:
+    first, second = (store.save(manifest(), {MODEL: b"model"}).version for _ in range(2))
+    store.promote(NAME, first)
+    (store.folder / NAME / HISTORY).unlink()
+    (store.folder / NAME / HISTORY).mkdir()
+    with pytest.raises(DataStoreError, match=HISTORY):
+        store.promote(NAME, second)
+    assert store.linked(NAME) == first
+
+
 def test_killed_at_any_moment_it_leaves_whole_versions(store: ModelStore, tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
@@ -113,18 +202,32 @@ from levibot.ml.manifest import MODEL
 from tests.ml.examples import manifest
 store = ModelStore(Path({str(store.folder)!r}))
 while True:
-    stored = store.save(manifest(), {{MODEL: b"x" * 200_000}})
-    store.promote(stored.name, stored.version)
+    for _ in range(3):
+        stored = store.save(manifest(), {{MODEL: b"x" * 200_000}})
+        store.promote(stored.name, stored.version)
+    store.rollback(stored.name)
+    store.prune(stored.name, 4)
 """
+    history = store.folder / NAME / HISTORY
     for round_ in range(1, 4):
         process = subprocess.Popen([sys.executable, "-c", script])
-        wait_for(lambda least=5 * round_: len(store.versions(NAME)) >= least, "versions", seconds=30)
+
+        def begun(least: int = 8 * round_) -> bool:
+            return history.exists() and history.read_bytes().count(b"\n") >= least
+
+        wait_for(begun, "changes", seconds=30)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for version in store.versions(NAME):
             folder = store.folder / NAME / version
             assert (folder / MODEL).stat().st_size == read_manifest(folder).files[0].size_bytes == 200_000
         assert store.current(NAME) is not None
+        changes, damaged = store.changes(NAME)
+        assert damaged == 0
+        assert changes[-1].version == store.linked(NAME)
+        before = store.previous(NAME)
+        assert before is None or before in store.versions(NAME)
+    assert store.rollback(NAME).version == before
     store.promote(NAME, store.versions(NAME)[0])
 
 

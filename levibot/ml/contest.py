@@ -1,0 +1,135 @@
+"""A challenger against the champion, on rows of the challenger's test span; and what the gate makes of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from levibot.errors import ModelError, TrainingError
+from levibot.ml import promotion
+from levibot.ml.history import Floats
+from levibot.ml.manifest import Manifest, is_expired, read_manifest
+from levibot.ml.model import Model, load_model
+from levibot.ml.promotion import Limits, Paired, Reliability
+from levibot.ml.rows import Rows, stretches
+from levibot.ml.store import ModelStore
+
+
+class Verdict(NamedTuple):
+    """What the gate says of a challenger."""
+
+    champion: str  # version that serves, which it was compared with; empty: none
+    measured: Reliability | None
+    paired: Paired | None  # None: there was nothing to compare
+    objections: list[str]  # why it may not serve; empty: it may
+    notes: list[str]  # what the operator should know
+
+    @property
+    def summary(self) -> str:
+        """For the history."""
+        return promotion.summary(self.objections, self.paired)
+
+
+def judge(
+    store: ModelStore, challenger: Manifest, rows: Rows | None, limits: Limits, now_ms: int | None
+) -> Verdict:
+    """Put a stored version to the gate.
+
+    Parameters
+    ----------
+    store
+        Where both lie.
+    challenger
+        As stored.
+    rows
+        Of its test span, all with a label; None: they are not at hand.
+    limits
+        Of the configuration.
+    now_ms
+        Unix time of the market that it is to serve; None: not known.
+
+    Raises
+    ------
+    ModelError
+        If the challenger is damaged.
+    """
+    model = load_model(store.folder / challenger.name / challenger.version, challenger.exchange)
+    measured = paired = None
+    if rows is not None:
+        blocks = stretches(rows, challenger.label.horizon_bars)
+        measured = promotion.reliability(rows.labels, _answers(model, rows), blocks)
+    objections = promotion.own_objections(challenger, measured, limits, now_ms)
+    champion, trouble = _champion(store, challenger, now_ms)
+    if champion is not None:
+        other = promotion.label_objection(challenger.label, champion.manifest.label)
+        if other:
+            objections.append(other)
+        elif rows is None:
+            objections.append(f"it was not compared with {champion.label}, which serves")
+        else:
+            paired, why = compare(champion, model, rows)
+            reason = why if paired is None else paired.objection(limits.margin)
+            objections += [reason] if reason else []
+    return Verdict(store.linked(challenger.name), measured, paired, objections, [trouble] if trouble else [])
+
+
+def compare(champion: Model, challenger: Model, rows: Rows) -> tuple[Paired | None, str]:
+    """Both on the rows that neither has learned from; else why there are none.
+
+    A champion serves because it did well on its own test span, which may be part of these rows: that flatters it,
+    and never the challenger.
+
+    Parameters
+    ----------
+    champion, challenger
+        With the same label.
+    rows
+        Of the challenger's test span.
+    """
+    unseen = rows.open_ms >= promotion.fitted_until_ms(champion.manifest)
+    if not unseen.any():
+        return None, f"{champion.label} has learned from all of the bars that it would be compared on"
+    chosen = rows.take(unseen)
+    paired = promotion.pair(
+        (champion.label, challenger.label),
+        chosen.open_ms,
+        chosen.labels,
+        (_answers(champion, chosen), _answers(challenger, chosen)),
+        stretches(chosen, challenger.manifest.label.horizon_bars),
+    )
+    return paired, ""
+
+
+def judged_rows(rows: Rows, manifest: Manifest) -> Rows:
+    """Those of the test span of a stored model, out of rows that were made again.
+
+    Raises
+    ------
+    TrainingError
+        If they are others than it was judged on.
+    """
+    span = manifest.test
+    chosen = rows.take((rows.open_ms >= span.from_ms) & (rows.until_ms <= span.until_ms))
+    if len(chosen.labels) != span.rows:
+        raise TrainingError(
+            f"these candles give {len(chosen.labels):,} rows from {span.from_utc} to {span.until_utc}, "
+            f"{manifest.name}/{manifest.version} was judged on {span.rows:,}; give those that it was trained on"
+        )
+    return chosen
+
+
+def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tuple[Model | None, str]:
+    """What serves and has to be beaten; a champion that can open nothing any more has not."""
+    try:
+        folder = store.current(challenger.name)
+        if folder is None or folder.name == challenger.version:
+            return None, ""
+        manifest = read_manifest(folder)
+        if now_ms is not None and is_expired(manifest, now_ms):
+            return None, f"{folder.name}, which serves, is expired: there is no champion to beat"
+        return load_model(folder, challenger.exchange), ""
+    except ModelError as error:
+        return None, f"what serves cannot be used, so there is no champion to beat: {error}"
+
+
+def _answers(model: Model, rows: Rows) -> Floats:
+    return model.predict(rows.features)
