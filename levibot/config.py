@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from levibot.config_altdata import AltDataConfig
 from levibot.config_base import Fraction, Seconds, Section, SettingsError
 from levibot.config_execution import CONFIRMATION, LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
@@ -107,6 +108,7 @@ class PoliciesConfig(Section):
     broker: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
     inference: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
     notifier: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
+    altdata: InfrastructurePolicyConfig = Field(default_factory=InfrastructurePolicyConfig)
 
 
 class SupervisorConfig(Section):
@@ -217,6 +219,7 @@ class Config(Section):
     risk: RiskConfig = Field(default_factory=RiskConfig)
     inference: InferenceConfig = Field(default_factory=InferenceConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
+    altdata: AltDataConfig = Field(default_factory=AltDataConfig)
     engine: EngineConfig = Field(default_factory=EngineConfig)
     overrides: dict[SymbolName, EngineConfig] = Field(
         default_factory=dict, description="Engine settings of single symbols."
@@ -287,6 +290,11 @@ class Config(Section):
     def models_dir(self) -> Path:
         """Folder of the models."""
         return self.inference.models_dir or self.supervisor.data_dir / "models"
+
+    @property
+    def altdata_dir(self) -> Path:
+        """Folder of all alternative data that were fetched; of no exchange, so all share it."""
+        return self.supervisor.data_dir / "altdata"
 
     def candles_dir(self, exchange: str) -> Path:
         """Folder of the candles that were downloaded from an exchange."""

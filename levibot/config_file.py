@@ -60,6 +60,11 @@ class LoadedConfig:
                 "inference.processes: 0 starts no inference pool, without which the strategy ensemble gives no "
                 "signal; set it to 2, or another strategy"
             )
+        if self.config.altdata.enabled and self.config.feed.is_artificial:
+            warnings.append(
+                "altdata: what is fetched is of now, and the market of "
+                f'feed.source = "{self.config.feed.source}" is not: no bar of it has any'
+            )
         return warnings
 
 

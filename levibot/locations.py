@@ -24,6 +24,8 @@ DATA_DIR_VARIABLE = "LEVIBOT_SUPERVISOR__DATA_DIR"
 RUN_DIR_VARIABLE = "LEVIBOT_SUPERVISOR__RUN_DIR"
 # The key of an account; kept from all processes but the broker.
 KEY_VARIABLES = ("LEVIBOT_API_KEY", "LEVIBOT_API_SECRET", "LEVIBOT_API_PASSWORD")
+# Keys of providers of alternative data; kept from all processes but that one.
+PROVIDER_KEY_VARIABLES = ("LEVIBOT_DUNE_KEY", "LEVIBOT_SENTIMENT_KEY")
 _DEFAULT_DATA_DIR = Path("var")
 _SYSTEM_FILE = Path("/etc/levibot/supervisor.toml")
 _LONGEST_ADDRESS = 107  # bytes; the kernel takes no longer path of a unix socket

@@ -8,13 +8,14 @@ from typing import Literal
 from pydantic import Field
 
 from levibot.config import AlertsConfig, EngineConfig, LoggingConfig
+from levibot.config_altdata import AltDataConfig
 from levibot.config_base import Section
 from levibot.config_execution import LiveConfig, PaperConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.config_ml import InferenceConfig
 from levibot.symbols import on_disk
 
-WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier"]
+WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier", "altdata"]
 
 
 class Endpoints(Section):
@@ -53,7 +54,8 @@ class WorkerSpec(Section):
     exchange: ExchangeConfig | None = None  # feed, and a live broker
     paper: PaperConfig | None = None
     live: LiveConfig | None = None  # broker; None: paper money
-    keys: dict[str, str] = Field(default_factory=dict, repr=False)  # broker: the account's, from the environment
+    # From the environment; broker: of the account, altdata: of providers.
+    keys: dict[str, str] = Field(default_factory=dict, repr=False)
     deadman_grace: float = 0.0  # seconds that it outlives the supervisor
     leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
     inference: InferenceConfig | None = None  # engine and inference
@@ -62,6 +64,8 @@ class WorkerSpec(Section):
     exchange_id: str = ""
     alerts: AlertsConfig | None = None  # notifier
     api_socket: Path | None = None  # notifier: asks there whether all is well
+    altdata: AltDataConfig | None = None  # altdata, and feed for the part that is its own
+    altdata_dir: Path | None = None  # altdata: where values are recorded
     grant_key: str = ""  # hex, broker only: checks that a grant comes from this supervisor
 
     @property

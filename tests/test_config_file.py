@@ -286,7 +286,7 @@ def test_single_mistakes(path: Path, text: str, said: str | None) -> None:
     lines = complaint(path, text)
     assert len(lines) == 1
     if said is None:
-        assert lines[0].startswith("FILE:1: nothing_like_it: no such key; known here: alerts, api, engine, ")
+        assert lines[0].startswith("FILE:1: nothing_like_it: no such key; known here: alerts, altdata, api, ")
     else:
         assert lines[0] == said
 

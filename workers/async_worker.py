@@ -54,7 +54,7 @@ class AsyncWorker(ABC):
         """Work, calling `_turn` in a loop, until a `Stop` has come; close everything."""
 
     @abstractmethod
-    def _report(self) -> Report:
+    def _report(self) -> Report | None:
         """The worker's own part of a heartbeat."""
 
     def _on_command(self, command: Command) -> None:  # noqa: B027  # most kinds have nothing to do here

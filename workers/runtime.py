@@ -148,7 +148,7 @@ class Runtime:
         """Answer a command."""
         send(self.control, encode(Acknowledged(command.command_id, ok, detail)))
 
-    def beat(self, report: Callable[[], Report], *, force: bool = False) -> None:
+    def beat(self, report: Callable[[], Report | None], *, force: bool = False) -> None:
         """Send a heartbeat if one is due, or if what the supervisor acts on has changed.
 
         Parameters

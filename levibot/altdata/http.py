@@ -138,6 +138,7 @@ class HttpClient:
         if self._session is None:
             agent = {"User-Agent": "levibot", "Accept": "application/json"}
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=agent)
+            self._session._retry_connection = False  # or aiohttp asks again by itself, past our rate limit
         self.usage.requests += 1
         try:
             async with self._session.request(

@@ -52,7 +52,7 @@ Symbol = Annotated[
     Path(description="As configured: BTC/USDT, BTC-USDT or BTCUSDT, in any case.", examples=["BTC/USDT"]),
 ]
 SharedWorker = Annotated[
-    str, Path(description="`feed`, `broker`, `notifier` or a process of the pool.", examples=["feed"])
+    str, Path(description="`feed`, `broker`, `notifier`, `altdata` or a process of the pool.", examples=["feed"])
 ]
 NewSymbol = Annotated[
     str,

@@ -19,6 +19,7 @@ _INTERRUPTS = {
     "broker": "no order is carried out and no stop is triggered until it is back, in about a second; none is lost",
     "inference": "predictions of this process; strategies that get none open nothing meanwhile",
     "notifier": "alerts wait in the outbox until it is back, and are sent then",
+    "altdata": "what was known last stays known, and ages",
 }
 _symbols = click.argument("symbols", metavar="SYMBOL...", nargs=-1, required=True, shell_complete=complete_symbol)
 
@@ -54,7 +55,10 @@ def _carry_out(client: ApiClient, verb: str, symbol: str, parameters: Mapping[st
 @reasoned
 @click.pass_context
 def restart(context: click.Context, names: tuple[str, ...], yes: bool) -> None:
-    """Restart engines, or feed, broker, inference-0, notifier. Costs nothing of their restart budget."""
+    """Restart engines, or those that serve all. Costs nothing of their restart budget.
+
+    Those are feed, broker, inference-0, notifier and altdata.
+    """
     client = _client(context)
     codes = []
     for name in names:

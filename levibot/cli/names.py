@@ -11,7 +11,7 @@ from levibot.symbols import is_canonical, resolve
 
 _PROCESS = "levi-"  # what a worker's name begins with in `ps`
 _POOL = "inference-"
-_SHARED = re.compile(rf"feed|broker|notifier|{_POOL}\d+")
+_SHARED = re.compile(rf"feed|broker|notifier|altdata|{_POOL}\d+")
 
 
 def symbol_list(written: str | None, configured: tuple[str, ...]) -> list[str]:

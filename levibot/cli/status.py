@@ -11,7 +11,9 @@ from typing import Any
 import click
 
 from levibot.api.client import NotRunningError, symbol_path
+from levibot.cli.names import serves_all
 from levibot.cli.target import Target, complete_symbol
+from levibot.errors import UnknownSymbolError
 
 _REFRESH = 0.5
 
@@ -27,7 +29,7 @@ def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> No
     That is the engines, what serves them (feed, broker, the inference pool and its model), the risk state
     and alerts.
 
-    SYMBOL may also be feed, broker or inference-0.
+    SYMBOL may also be feed, broker, inference-0, notifier or altdata.
     """
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; add --json for one line each half second.")
@@ -45,8 +47,11 @@ def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> No
 def _fetch(target: Target, symbol: str | None) -> dict[str, Any]:
     client = target.client()
     document: dict[str, Any]
-    if symbol in ("feed", "broker", "notifier") or (symbol or "").startswith("inference-"):
-        document = next(w for w in client.get("/engines/status")["workers"] if w["worker"] == symbol)
+    if symbol is not None and serves_all(symbol):
+        workers = {worker["worker"]: worker for worker in client.get("/engines/status")["workers"]}
+        if symbol not in workers:
+            raise UnknownSymbolError(f"no {symbol} runs (there are: {', '.join(workers)})")
+        document = workers[symbol]
     else:
         document = client.get(symbol_path("/engines/status", symbol) if symbol else "/engines/status")
     return document

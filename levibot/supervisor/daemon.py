@@ -37,7 +37,7 @@ from levibot.supervisor.leash import Leash
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.lookout import Lookout
 from levibot.supervisor.loop_lag import LoopLag
-from levibot.supervisor.manager import INFRASTRUCTURE, Manager
+from levibot.supervisor.manager import SERVING_SYMBOLS, Manager
 from levibot.supervisor.notices import report_damage, report_stale_holder
 from levibot.supervisor.notify import ServiceManager
 from levibot.supervisor.operations import SupervisorOperations
@@ -325,7 +325,9 @@ class Daemon:
         grace = _ORPHAN_GRACE + (config.live.deadman_grace if config.mode == "live" else 0.0)
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, grace):
             report_stale_holder(self.alerts, self.log, fences, holder)
-        self.manager.add_shared(config.inference.processes, notifier=config.alerts.wants_notifier)
+        self.manager.add_shared(
+            config.inference.processes, notifier=config.alerts.wants_notifier, altdata=config.altdata.enabled
+        )
         for symbol in config.symbols:
             self.manager.add_engine(symbol)
         await self.manager.start_wanted()
@@ -368,7 +370,7 @@ class Daemon:
         self.manager.on_life(message)
         if isinstance(message, Hello) and message.worker == "broker":
             self.desk.broker_started()
-        if isinstance(message, Hello) and message.worker in INFRASTRUCTURE:
+        if isinstance(message, Hello) and message.worker in SERVING_SYMBOLS:
             self._tell_symbols()  # they may have changed since its start was prepared
 
     def _on_task_end(self, task: asyncio.Task[None]) -> None:

@@ -1,4 +1,4 @@
-"""The key of an account, given in the environment: taken out of it before any other process is started.
+"""Keys that the environment gives, of an account and of providers: taken out before another process is started.
 
 What a process was started with stays readable in ``/proc/PID/environ`` as long as it lives. So the daemon starts
 itself anew without these variables, and hands their values over in memory that no other process can open by name.
@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, MutableMapping
 
-from levibot.locations import KEY_VARIABLES
+from levibot.locations import KEY_VARIABLES, PROVIDER_KEY_VARIABLES
 
 _DESCRIPTOR = "LEVIBOT_HANDED_OVER"
 
@@ -25,7 +25,7 @@ def take_keys(environ: MutableMapping[str, str], command: list[str]) -> dict[str
     command
         Starts this very program; run in this process's place if the environment holds a key.
     """
-    keys = {name: environ.pop(name) for name in KEY_VARIABLES if name in environ}
+    keys = {name: environ.pop(name) for name in (*KEY_VARIABLES, *PROVIDER_KEY_VARIABLES) if name in environ}
     if keys:
         run_again(command, environ, keys)
     descriptor = environ.pop(_DESCRIPTOR, "")

@@ -22,6 +22,8 @@ from levibot.supervisor.storm import DeathWindow
 from levibot.supervisor.worker import Worker
 
 INFRASTRUCTURE: tuple[WorkerKind, ...] = ("broker", "feed")  # without which no engine can work
+ALTDATA: WorkerKind = "altdata"
+SERVING_SYMBOLS: tuple[WorkerKind, ...] = (*INFRASTRUCTURE, ALTDATA)
 _PORTFOLIO: tuple[WorkerKind, ...] = (*INFRASTRUCTURE, "inference")  # nothing is opened while one keeps dying
 _CAUSES = ("exhausted", "memory", "descriptors", "fence", "unstable")  # of alerts about one worker
 _SLICES = 10  # a sample interval is cut into so many, so that no turn of the loop takes long
@@ -91,7 +93,7 @@ class Manager:
         """Symbols that have an engine."""
         return list(self.engines)
 
-    def add_shared(self, inference_processes: int, *, notifier: bool) -> None:
+    def add_shared(self, inference_processes: int, *, notifier: bool, altdata: bool) -> None:
         """Make the workers that serve all symbols."""
         for kind in INFRASTRUCTURE:
             self._add(kind, kind, None)
@@ -99,6 +101,17 @@ class Manager:
             self._add(inference_name(index), "inference", None)
         if notifier:
             self._add("notifier", "notifier", None)
+        if altdata:
+            self._add(ALTDATA, ALTDATA, None)
+
+    async def use_altdata(self, wanted: bool) -> None:
+        """Begin or end the process of alternative data, as a changed configuration wants it."""
+        worker = self.workers.get(ALTDATA)
+        if wanted and worker is None:
+            await self._add(ALTDATA, ALTDATA, None).start()
+        elif worker is not None and not wanted:
+            await worker.retire("no source is configured")
+            self._forget(worker)
 
     @property
     def shared(self) -> list[Worker]:
@@ -133,10 +146,7 @@ class Manager:
         """Stop the engine of `symbol` and forget it; what it was told stays in the registry."""
         worker = self.engines[symbol]
         await worker.retire("symbol removed")
-        if self.workers.get(worker.name) is worker:  # another command may have removed it meanwhile
-            del self.workers[worker.name]
-            for cause in _CAUSES:
-                self._alerts.clear(f"{cause}:{worker.name}")
+        self._forget(worker)
 
     def clears(self, key: str) -> bool:
         """Whether an alert of this key is cleared here, sooner or later."""
@@ -191,10 +201,11 @@ class Manager:
         return report if isinstance(report, FeedReport) else None
 
     def tell_symbols(self, symbols: Iterable[str]) -> None:
-        """Tell feed and broker which symbols are wanted now."""
+        """Tell those who serve symbols which are wanted now."""
         wanted = list(symbols)
-        for kind in INFRASTRUCTURE:
-            self.workers[kind].command(lambda number: SymbolsChanged(number, wanted))
+        for kind in SERVING_SYMBOLS:
+            if kind in self.workers:
+                self.workers[kind].command(lambda number: SymbolsChanged(number, wanted))
 
     # ------------------------------------------------------------------ all at once
 
@@ -349,6 +360,12 @@ class Manager:
         worker = Worker(name, kind, symbol, self._policy(kind), self._around)
         self.workers[name] = worker
         return worker
+
+    def _forget(self, worker: Worker) -> None:
+        if self.workers.get(worker.name) is worker:  # another command may have removed it meanwhile
+            del self.workers[worker.name]
+            for cause in _CAUSES:
+                self._alerts.clear(f"{cause}:{worker.name}")
 
     def _policy(self, kind: WorkerKind) -> PolicyConfig:
         policy: PolicyConfig = getattr(self._policies, kind)

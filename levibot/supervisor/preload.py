@@ -10,8 +10,8 @@ import gc
 import importlib
 import signal
 
-for module in ("workers.entry", "workers.engine", "workers.feed", "workers.broker", "workers.inference"):
-    importlib.import_module(module)
+for module in ("entry", "engine", "feed", "broker", "inference", "altdata"):
+    importlib.import_module(f"workers.{module}")
 
 # systemd signals the whole control group, a closed terminal all that ran in it; only the supervisor
 # decides when its workers end.

@@ -12,6 +12,7 @@ from levibot.config_base import Section
 from levibot.config_file import load
 from levibot.supervisor.config_check import check_file
 from levibot.supervisor.leaving import settle_positions
+from levibot.supervisor.manager import ALTDATA
 from levibot.supervisor.status import describe_holdings, what_stays
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ async def _apply(daemon: Daemon, *, flatten: bool, keep: bool) -> Document:
         await daemon.remove_symbol(symbol)
     for symbol in added:
         await daemon.add_symbol(symbol)
+    await daemon.manager.use_altdata(daemon.config.altdata.enabled)
     restarted = await _restart_changed(daemon, old, changed)
     daemon.log.info("configuration_reloaded", added=added, removed=removed, restarted=restarted, fixed=fixed)
     message = f"reloaded, with changes of {', '.join(applied)}" if applied else "reloaded"
@@ -84,12 +86,19 @@ async def _apply(daemon: Daemon, *, flatten: bool, keep: bool) -> Document:
     return {"added": added, "removed": removed, "changed": changed, "restarted": restarted, "message": message}
 
 
+def _of_market(config: Config) -> tuple[Section, ...]:
+    """What a feed of live data runs on, besides ``[feed]``."""
+    return config.exchange, config.altdata.funding
+
+
 async def _restart_changed(daemon: Daemon, old: Config, symbols: list[str]) -> list[str]:
     """Restart alone what runs on settings that are no longer in force."""
     new = daemon.config
     workers = [daemon.manager.engines[symbol] for symbol in symbols]
-    if new.feed != old.feed or (new.exchange != old.exchange and not new.feed.is_artificial):
+    if new.feed != old.feed or (_of_market(new) != _of_market(old) and not new.feed.is_artificial):
         workers.append(daemon.manager.workers["feed"])
+    if new.altdata != old.altdata and old.altdata.enabled and new.altdata.enabled:
+        workers.append(daemon.manager.workers[ALTDATA])
     of_broker = ("live", "exchange") if new.mode == "live" else ("paper",)
     if any(getattr(new, section) != getattr(old, section) for section in of_broker):
         workers.append(daemon.manager.workers["broker"])

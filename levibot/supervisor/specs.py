@@ -8,6 +8,7 @@ from pathlib import Path
 
 from levibot.config import Config, EngineConfig
 from levibot.config_file import api_socket
+from levibot.locations import KEY_VARIABLES, PROVIDER_KEY_VARIABLES
 from levibot.spec import Endpoints, WorkerSpec
 from levibot.supervisor.worker import Worker
 
@@ -29,7 +30,7 @@ class SpecFactory:
     config_dir
         Folder of supervisor.toml, where strategies of the user's own are looked for.
     keys
-        What the environment told of the account's key.
+        What the environment told of keys: the account's, and those of providers.
     """
 
     config: Config
@@ -47,6 +48,7 @@ class SpecFactory:
         """Spec for the next process of `worker`."""
         config, kind = self.config, worker.kind
         is_live = kind == "broker" and config.mode == "live"
+        wanted_keys = KEY_VARIABLES if is_live else PROVIDER_KEY_VARIABLES if kind == "altdata" else ()
         if worker.symbol is not None:
             self.engine_configs[worker.symbol] = config.engine_of(worker.symbol)
         return WorkerSpec(
@@ -70,7 +72,7 @@ class SpecFactory:
             exchange=config.exchange if kind == "feed" or is_live else None,
             paper=config.paper if kind == "broker" else None,
             live=config.live if is_live else None,
-            keys=dict(self.keys) if is_live else {},
+            keys={name: self.keys[name] for name in wanted_keys if name in self.keys},
             deadman_grace=config.live.deadman_grace if is_live else 0.0,
             inference=config.inference if kind in ("engine", "inference") else None,
             models_dir=config.models_dir if kind == "inference" else None,
@@ -78,5 +80,7 @@ class SpecFactory:
             exchange_id=config.exchange_id,
             alerts=config.alerts if kind == "notifier" else None,
             api_socket=api_socket(config) if kind == "notifier" else None,
+            altdata=config.altdata if kind in ("altdata", "feed") else None,
+            altdata_dir=config.altdata_dir if kind == "altdata" else None,
             grant_key=self.grant_key.hex() if kind == "broker" else "",
         )

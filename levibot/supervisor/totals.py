@@ -7,6 +7,8 @@ from typing import TypeVar
 import msgspec
 
 from levibot.bus.messages import (
+    AltDataReport,
+    AltSourceHealth,
     BrokerReport,
     EngineReport,
     FeedReport,
@@ -58,6 +60,8 @@ _COUNTERS: dict[type[msgspec.Struct], tuple[str, ...]] = {
     BrokerReport: ("refused_messages", "refused_writes"),
     InferenceReport: ("answered", "refused", "expired", "batches", "swaps", "refused_messages"),
     NotifierReport: ("sent", "failed"),
+    AltDataReport: ("sources", "refused_messages"),
+    AltSourceHealth: ("fetches", "failures", "requests", "throttled"),
 }
 
 

@@ -91,7 +91,7 @@ def test_whoever_has_a_log_is_listed(place: Place, directory: Path) -> None:
     pool.close()
     done = place.ctl("logs", "zzz")
     assert done.returncode == 4
-    for named in ("BTC/USDT", "supervisor, feed, broker, notifier, inference-1"):
+    for named in ("BTC/USDT", "supervisor, feed, broker, notifier, altdata, inference-1"):
         assert named in done.stderr
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
+from levibot.bus.messages.altdata import AltData
 from levibot.bus.messages.base import Message, MoneyMessage
 
 INFERENCE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds; one more bucket is without bound
@@ -151,7 +152,30 @@ class NotifierReport(Message, frozen=True, tag=True):
     trouble: str = ""  # what the operator should know; never a URL
 
 
-Report = EngineReport | FeedReport | BrokerReport | InferenceReport | NotifierReport
+class AltSourceHealth(Message, frozen=True):
+    """How one source of alternative data fares."""
+
+    ok: bool  # its last fetch did not fail, nor a part of it
+    fetched_ms: int | None  # last whole answer; None: there was none yet
+    values: int  # that are not too old
+    max_age: float  # seconds
+    fetches: int  # without a failure
+    failures: dict[str, int]  # by kind
+    requests: int
+    throttled: int  # times that a rate limit, the provider's or our own, held it up
+    next_s: float  # until the next fetch
+    since_ms: int  # the process began to ask then
+    trouble: str  # why the last fetch failed, or values of it are left out; no secret
+
+
+class AltDataReport(Message, frozen=True, tag=True):
+    sources: dict[str, AltSourceHealth]
+    values: list[AltData]  # the last known, expired ones too
+    refused_messages: int = 0
+    trouble: str = ""  # of the disk
+
+
+Report = EngineReport | FeedReport | BrokerReport | InferenceReport | NotifierReport | AltDataReport
 
 
 class Heartbeat(Message, frozen=True):

@@ -1,0 +1,150 @@
+"""All sources together: each asked by itself, all values on one board, and all of them recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from levibot.altdata.board import Board
+from levibot.altdata.history import History
+from levibot.altdata.runner import Complain, Deliver, SourceRunner
+from levibot.altdata.source import AltSource
+from levibot.bus.messages import AltData, AltDataReport
+from levibot.clock import wall_ms
+
+_WRITE_PAUSE_S, _AFTER_FAILURE_S = 1.0, 30.0
+_MOST_UNWRITTEN = 50_000  # while the disk takes nothing
+
+
+class AltDataDesk:
+    """Runs sources as tasks of the loop, and writes down what they gave.
+
+    Parameters
+    ----------
+    board
+        Loaded.
+    history
+        Where every value is recorded.
+    sources
+        With the identity of the settings of each.
+    assets
+        Base assets that are wanted.
+    publish
+        Gets what came.
+    complain
+        Gets each failure, with the name of the source, or "disk".
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        history: History,
+        sources: Sequence[tuple[AltSource, str]],
+        assets: Sequence[str],
+        publish: Deliver,
+        complain: Complain,
+    ) -> None:
+        self._board = board
+        self._history = history
+        self._publish = publish
+        self._complain = complain
+        self._unwritten: list[AltData] = []
+        self._changed = asyncio.Event()
+        self._runners = [
+            SourceRunner(source, settings, board, assets, self._came, self._failed) for source, settings in sources
+        ]
+        self._mine = {source.name for source, _ in sources}
+        self._asking: list[asyncio.Task[None]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._closing = False
+        self._disk_trouble = ""
+
+    def start(self) -> None:
+        """Begin to ask."""
+        self._asking = [asyncio.create_task(runner.run()) for runner in self._runners]
+        self._writing = asyncio.create_task(self._write())
+
+    def check(self) -> None:
+        """Raise what has ended a task: none is meant to end."""
+        for task in (*self._asking, self._writing):
+            if task is not None and task.done():
+                task.result()
+
+    def want(self, assets: Sequence[str]) -> None:
+        """Ask about these assets from now on."""
+        for runner in self._runners:
+            runner.want(assets)
+
+    def hear(self, value: AltData) -> None:
+        """Keep and record a value that another process published, once: it is repeated on the bus."""
+        if value.source not in self._mine and value not in self._board.of(value.source):
+            self._board.take(value)
+            self._note([value])
+
+    def live(self) -> list[AltData]:
+        """Values of the sources here that are not too old."""
+        return [value for value in self._board.live(wall_ms()) if value.source in self._mine]
+
+    def report(self, refused_messages: int) -> AltDataReport:
+        """The worker's part of a heartbeat."""
+        return AltDataReport(
+            sources={runner.name: runner.health() for runner in self._runners},
+            values=self._board.all(),
+            refused_messages=refused_messages,
+            trouble=self._disk_trouble,
+        )
+
+    async def close(self) -> None:
+        """Ask no more, and write down what is not written yet."""
+        for task in self._asking:
+            task.cancel()
+        for ended in await asyncio.gather(*self._asking, return_exceptions=True):
+            if isinstance(ended, Exception):
+                self._complain("closing", ended)
+        self._closing = True
+        self._changed.set()
+        if self._writing is not None:
+            await self._writing
+
+    # ------------------------------------------------------------------ inside
+
+    def _came(self, values: Sequence[AltData]) -> None:
+        self._publish(values)
+        self._note(values)
+
+    def _failed(self, source: str, error: Exception) -> None:
+        self._complain(source, error)
+        self._changed.set()
+
+    def _note(self, values: Sequence[AltData]) -> None:
+        self._unwritten += values
+        self._changed.set()
+
+    async def _write(self) -> None:
+        while not self._closing:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._write_once()
+            try:  # what comes together is written together
+                async with asyncio.timeout(_AFTER_FAILURE_S if self._disk_trouble else _WRITE_PAUSE_S):
+                    while not self._closing:
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                if self._disk_trouble:
+                    self._changed.set()
+
+    async def _write_once(self) -> None:
+        values, self._unwritten = self._unwritten, []
+        self._board.forget_old(wall_ms())
+        content = self._board.content()
+        try:
+            await asyncio.to_thread(self._board.write, content)
+            if values:
+                await asyncio.to_thread(self._history.append, values)
+        except Exception as error:  # noqa: BLE001 -- told, and tried again: what is known is published all the same
+            self._unwritten = [*values, *self._unwritten][-_MOST_UNWRITTEN:]
+            if not self._disk_trouble:
+                self._complain("disk", error)
+            self._disk_trouble = str(error) or type(error).__name__
+        else:
+            self._disk_trouble = ""

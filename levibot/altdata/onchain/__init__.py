@@ -1,0 +1,1 @@
+"""Providers of on-chain data, each one source."""

@@ -1,0 +1,95 @@
+"""Settings of alternative data: what is asked, how often, and for how long an answer is good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from levibot.config_base import Seconds, Section
+from levibot.config_market import Url
+
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+_Metric = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,60}$")]
+_Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")]
+
+
+class AltSourceConfig(Section):
+    """What every source has."""
+
+    enabled: bool = Field(False, description="Ask it.")
+    interval: Seconds = Field(3600.0, description="Seconds between two fetches.")
+    max_age: Seconds = Field(86_400.0, description="Seconds from a fetch until its values are too old to be used.")
+
+    @model_validator(mode="after")
+    def _values_outlive_the_interval(self) -> Self:
+        if self.max_age <= self.interval:
+            raise ValueError("max_age must be longer than interval, or values are missing between two fetches")
+        return self
+
+
+class CoinMetricsConfig(AltSourceConfig):
+    """Daily on-chain metrics of many assets; the community tier needs no key."""
+
+    max_age: Seconds = Field(
+        259_200.0, description="Seconds from a fetch, and from the day it tells of, until a value is too old."
+    )
+    url: Url = Field("https://community-api.coinmetrics.io/v4", description="Where the API is.")
+    metrics: dict[_Name, _Metric] = Field(
+        {
+            "active_addresses": "AdrActCnt",
+            "transactions": "TxCnt",
+            "exchange_inflow": "FlowInExNtv",
+            "exchange_outflow": "FlowOutExNtv",
+        },
+        description="Metrics by the names that values get here.",
+    )
+
+
+class MempoolConfig(AltSourceConfig):
+    """Bitcoin's fees, mempool and difficulty, of mempool.space or a server of the same kind."""
+
+    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    max_age: Seconds = Field(1800.0, description="Seconds from a fetch until its values are too old to be used.")
+    url: Url = Field("https://mempool.space", description="Where the API is.")
+
+
+class DuneConfig(AltSourceConfig):
+    """Newest results of queries of your own on Dune; they are read, not run: schedule them there."""
+
+    url: Url = Field("https://api.dune.com", description="Where the API is.")
+    queries: dict[_Name, Annotated[int, Field(gt=0)]] = Field(
+        default_factory=dict, description="Query ids by the names that values get here."
+    )
+    asset_column: _Column = Field(
+        "asset", description="Column of the asset; a result without it is of the market."
+    )
+    value_column: _Column = Field("value", description="Column of the value.")
+    key_file: Path | None = Field(
+        None, description="File, mode 0600, with the API key; default: $LEVIBOT_DUNE_KEY, or systemd's `dune`."
+    )
+
+
+class FundingConfig(AltSourceConfig):
+    """Funding rate and open interest of the swap of each traded symbol; the feed asks its exchange for them."""
+
+    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    max_age: Seconds = Field(3600.0, description="Seconds from a fetch until its values are too old to be used.")
+
+
+class AltDataConfig(Section):
+    """Sentiment and on-chain data: optional features of models."""
+
+    repeat_interval: Seconds = Field(
+        10.0, description="Seconds after which values are published again, for who came later."
+    )
+    coin_metrics: CoinMetricsConfig = Field(default_factory=CoinMetricsConfig)
+    mempool: MempoolConfig = Field(default_factory=MempoolConfig)
+    dune: DuneConfig = Field(default_factory=DuneConfig)
+    funding: FundingConfig = Field(default_factory=FundingConfig)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is anything to be asked."""
+        return any(section.enabled for _, section in self if isinstance(section, AltSourceConfig))
