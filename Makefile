@@ -8,6 +8,7 @@ COMPILE := .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.
 
 ARGS ?=
 ROWS ?=
+EXPERIMENTS ?=
 KILLS ?= 1000
 VENUE ?= paper
 SEED ?= 1
@@ -19,7 +20,7 @@ DEPENDENCIES ?= yes
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-train install-altdata install-tft install-tft-cpu install-dev tools install-service \
-	uninstall-service run test test-long lint format type pytest torture bench bench-feed bench-long lock clean
+	uninstall-service run test test-long lint format type pytest torture bench bench-feed bench-long evaluate lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="	" read -r name text; do printf '%-18s %s\n' "$$name" "$$text"; done
@@ -115,6 +116,9 @@ bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (R
 
 bench-feed: ROWS = feed-faults feed-load feed-kills
 bench-feed: bench  ## The live feed alone: every fault in two dialects, load, kill -9
+
+evaluate: install-dev  ## Train on recorded markets and judge on what came after, with baselines (EXPERIMENTS="2025 2018")
+	$(BIN)/python -m scripts.evaluate $(EXPERIMENTS)
 
 bench-long: export LEVIBOT_BENCH_LONG = 1
 bench-long: bench  ## The same with the long rows in full

@@ -6,14 +6,14 @@ of a bootstrap that draws whole days, with all symbols in them (Cameron, Gelbach
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from levibot.market.bars import MINUTE_MS
 from levibot.ml.history import Floats
+from levibot.ml.rows import Rows
 from levibot.ml.scores import auc
 
 Days = NDArray[np.int64]
@@ -53,40 +53,6 @@ class Trading(NamedTuple):
     expectancy: Estimate  # mean net return of a bet after costs, as a fraction of the position
 
 
-@dataclass(frozen=True)
-class Rows:
-    """What happened after each judged bar; all arrays have shape (rows,).
-
-    Parameters
-    ----------
-    symbols
-        Number of the symbol.
-    open_ms, end_ms
-        Opening time of the judged bar, and when a bet on it ends at the latest of its two sides.
-    labels
-        1: the upper barrier came first, 0: the lower one; NaN: neither within the horizon.
-    long, short
-        What a bet on either side brought, before costs, as a fraction of the position.
-    """
-
-    symbols: NDArray[np.int64]
-    open_ms: NDArray[np.int64]
-    end_ms: NDArray[np.int64]
-    labels: Floats
-    long: Floats
-    short: Floats
-
-    @property
-    def days(self) -> Days:
-        """UTC day of each row, as a number."""
-        days: Days = self.open_ms // _DAY_MS
-        return days
-
-    def take(self, chosen: NDArray[np.bool_]) -> Rows:
-        """Some of the rows."""
-        return Rows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
-
-
 class Bootstrap:
     """Draws of whole days; the same draws for all that is compared.
 
@@ -101,8 +67,10 @@ class Bootstrap:
     def __init__(self, days: Days, seed: int = 1) -> None:
         self._names, self._places = np.unique(days, return_inverse=True)
         count = len(self._names)
-        shares = np.full(count, 1 / count) if count else np.empty(0)
-        self._times = np.random.default_rng(seed).multinomial(count, shares, size=_DRAWS).astype(np.float64)
+        drawn = np.random.default_rng(seed).multinomial(
+            count, np.full(max(1, count), 1 / max(1, count)), size=_DRAWS
+        )
+        self._times = drawn[:, :count].astype(np.float64)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -143,11 +111,17 @@ class Bootstrap:
         return float(low), float(high)
 
 
+def days_of(rows: Rows) -> Days:
+    """UTC day of each row, as a number."""
+    days: Days = rows.open_ms // _DAY_MS
+    return days
+
+
 def quality(rows: Rows, probabilities: Floats) -> Quality:
     """Judge the probabilities of the rows that came to a barrier."""
     known = np.isfinite(rows.labels)
     labels, given = rows.labels[known], probabilities[known]
-    bootstrap, ones = Bootstrap(rows.days[known]), np.ones(len(labels))
+    bootstrap, ones = Bootstrap(days_of(rows)[known]), np.ones(len(labels))
     right = np.where(given == 0.5, 0.5, (given > 0.5) == (labels == 1))  # no opinion is half right
     return Quality(
         len(labels),
@@ -164,7 +138,7 @@ def gain(rows: Rows, probabilities: Floats, baseline: Floats) -> Estimate:
     known = np.isfinite(rows.labels)
     labels = rows.labels[known]
     better = losses(labels, baseline[known]) - losses(labels, probabilities[known])
-    return Bootstrap(rows.days[known]).ratio(better, np.ones(len(labels)))
+    return Bootstrap(days_of(rows)[known]).ratio(better, np.ones(len(labels)))
 
 
 def trading(rows: Rows, probabilities: Floats, long_from: float, short_to: float, costs: float) -> Trading:
@@ -184,7 +158,7 @@ def trading(rows: Rows, probabilities: Floats, long_from: float, short_to: float
     net = np.where(long, rows.long, np.where(short, rows.short, 0.0)) - costs * taken
     known = np.isfinite(rows.labels) & (long | short)
     right = known & (long == (rows.labels == 1))
-    bootstrap = Bootstrap(rows.days)
+    bootstrap = Bootstrap(days_of(rows))
     bets = int(taken.sum())
     return Trading(
         bets,
@@ -211,7 +185,7 @@ def one_at_a_time(rows: Rows, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
         symbol = int(rows.symbols[place])
         if rows.open_ms[place] >= free_ms.get(symbol, 0):
             made[place] = True
-            free_ms[symbol] = int(rows.end_ms[place])
+            free_ms[symbol] = int(rows.open_ms[place] + (rows.ends[place] - rows.places[place]) * MINUTE_MS)
     return made
 
 
@@ -227,8 +201,3 @@ def losses(labels: Floats, probabilities: Floats) -> Floats:
     bounded = np.clip(probabilities, _LEAST, 1 - _LEAST)
     result: Floats = -(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded))
     return result
-
-
-def by_symbol(rows: Rows, names: Mapping[int, str]) -> list[tuple[str, NDArray[np.bool_]]]:
-    """Mask of the rows of each symbol."""
-    return [(name, rows.symbols == number) for number, name in names.items()]

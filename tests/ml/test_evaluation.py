@@ -7,13 +7,14 @@ import pytest
 
 from levibot.ml.evaluation import (
     Bootstrap,
-    Rows,
     calibration_table,
+    days_of,
     gain,
     one_at_a_time,
     quality,
     trading,
 )
+from levibot.ml.rows import Rows
 from levibot.ml.scores import auc
 
 DAY_MS = 86_400_000
@@ -30,8 +31,15 @@ def rows_of(days: int, per_day: int, seed: int = 1, share: float = 0.0) -> tuple
     common = np.repeat(draw.integers(0, 2, days), per_day).astype(float)
     labels = np.where(draw.uniform(size=count) < share, common, labels)
     long = np.where(labels == 1, 0.01, -0.01)
-    rows = Rows(np.zeros(count, np.int64), open_ms, open_ms + 10 * MINUTE_MS, labels, long, -long)
-    return rows, probabilities
+    return made(open_ms, labels, long), probabilities
+
+
+def made(open_ms: np.ndarray, labels: np.ndarray, long: np.ndarray, **changes: np.ndarray) -> Rows:
+    """Rows of one symbol, whose bets end after ten bars."""
+    places = np.arange(len(open_ms))
+    symbols, features = np.zeros(len(places), np.int32), np.empty((len(places), 0))
+    rows = Rows(symbols, places, open_ms, open_ms + 11 * MINUTE_MS, places + 10, features, labels, long, -long)
+    return rows._replace(**changes)
 
 
 def test_the_figures_are_those_of_all_rows() -> None:
@@ -50,7 +58,7 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     for seed in range(100):
         rows, probabilities = rows_of(30, 20, seed)
         right = (probabilities > 0.5) == (rows.labels == 1)
-        _, low, high = Bootstrap(rows.days).ratio(right, np.ones(len(right)))
+        _, low, high = Bootstrap(days_of(rows)).ratio(right, np.ones(len(right)))
         held += low <= 0.6 <= high  # E max(p, 1 − p) of p uniform in .3 to .7
     assert 85 <= held <= 100
 
@@ -68,7 +76,7 @@ def test_the_interval_of_the_auc_is_that_of_the_exact_one() -> None:
     draw = np.random.default_rng(7)
     exact = []
     for _ in range(400):
-        places = np.concatenate([np.flatnonzero(rows.days == day) for day in draw.integers(0, 25, 25)])
+        places = np.concatenate([np.flatnonzero(days_of(rows) == day) for day in draw.integers(0, 25, 25)])
         exact.append(auc(rows.labels[places], probabilities[places]))
     assert found.low == pytest.approx(np.percentile(exact, 2.5), abs=0.012)
     assert found.high == pytest.approx(np.percentile(exact, 97.5), abs=0.012)
@@ -78,7 +86,7 @@ def test_rows_that_came_to_no_barrier_are_not_judged_but_traded() -> None:
     rows, probabilities = rows_of(10, 10)
     labels = rows.labels.copy()
     labels[::2] = np.nan
-    rows = Rows(rows.symbols, rows.open_ms, rows.end_ms, labels, np.full(100, 0.002), np.full(100, -0.002))
+    rows = rows._replace(labels=labels, long=np.full(100, 0.002), short=np.full(100, -0.002))
     assert quality(rows, probabilities).rows == 50
     found = trading(rows, np.full(100, 0.9), 0.55, 0.45, costs=0.001)
     assert (found.trades, found.coverage, found.touched) == (100, 1.0, 0.5)
@@ -113,10 +121,8 @@ def test_a_gain_is_paired() -> None:
 
 def test_a_symbol_makes_the_next_bet_when_the_last_has_ended() -> None:
     open_ms = np.array([0, 0, 1, 2, 2, 3]) * MINUTE_MS
-    end_ms = np.array([2, 1, 9, 9, 5, 5]) * MINUTE_MS
-    symbols = np.array([0, 1, 0, 0, 1, 1])
-    nothing = np.zeros(6)
-    rows = Rows(symbols, open_ms, end_ms, nothing, nothing, nothing)
+    ends = np.arange(6) + np.array([2, 1, 8, 7, 3, 2])
+    rows = made(open_ms, np.zeros(6), np.zeros(6), symbols=np.array([0, 1, 0, 0, 1, 1]), ends=ends)
     assert one_at_a_time(rows, np.ones(6, np.bool_)).tolist() == [True, True, False, True, True, False]
     wanted = np.array([False, True, True, True, True, True])
     assert one_at_a_time(rows, wanted).tolist() == [False, True, True, False, True, False]
@@ -125,7 +131,7 @@ def test_a_symbol_makes_the_next_bet_when_the_last_has_ended() -> None:
 def test_the_same_draws_each_time() -> None:
     rows, probabilities = rows_of(10, 10)
     assert quality(rows, probabilities) == quality(rows, probabilities)
-    assert len(Bootstrap(rows.days)) == 10
+    assert len(Bootstrap(days_of(rows))) == 10
 
 
 def test_honest_probabilities_lie_on_the_diagonal() -> None:
