@@ -132,4 +132,4 @@ def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tu
 
 
 def _answers(model: Model, rows: Rows) -> Floats:
-    return model.predict(rows.features)
+    return model.predict(rows.features[:, model.columns])

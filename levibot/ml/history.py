@@ -1,17 +1,22 @@
-"""The past of one symbol as arrays: its bars, and the features at each, by the code that serves."""
+"""The past of symbols as arrays: their bars, and the features at each."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from levibot.bus.messages import AltData
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
-from levibot.ml.features import FEATURES, FeatureWindow
+from levibot.ml.features import FEATURES
+from levibot.ml.features.context import context_symbol
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Floats = NDArray[np.float64]
 _REPORT_EVERY = 2000  # bars
@@ -34,49 +39,81 @@ class History(NamedTuple):
 
     bars: BarColumns
     judged: NDArray[np.int64]  # shape (rows,): places of the bars that have features
-    features: Floats  # shape (rows, number of features): at their closes
+    features: Floats  # shape (rows, number of features): at their closes; NaN: missing
+
+
+def read_histories(
+    candles: Mapping[str, Iterable[Candle | Hole]], context: str, report: Callable[[int], None]
+) -> dict[str, History]:
+    """Read the bars of several symbols, and compute the features at each.
+
+    Parameters
+    ----------
+    candles
+        By symbol: bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
+    context
+        Base asset of the leading market, which is among `candles` or missing; empty: none.
+    report
+        Told how many bars have been read since it was told last.
+
+    Raises
+    ------
+    MarketDataError
+        If a bar is none, or bars are not in order of time.
+    """
+    bars = {symbol: read_bars(items, report) for symbol, items in candles.items()}
+    return {symbol: history_of(frame, bars.get(context_symbol(symbol, context))) for symbol, frame in bars.items()}
 
 
 def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:
-    """Read bars and compute the features at each.
+    """Read the bars of one symbol, and compute the features that it has by itself; as `read_histories`."""
+    return history_of(read_bars(items, report))
+
+
+def history_of(
+    bars: pl.DataFrame, context: pl.DataFrame | None = None, altdata: Iterable[AltData] = ()
+) -> History:
+    """Compute the features at each bar; the arguments are those of `feature_frame`.
+
+    Raises
+    ------
+    MarketDataError
+        If a bar is none, or bars are not in order of time.
+    """
+    from levibot.ml.features.vectorised import feature_frame  # polars and TA-Lib are none of the pool's business
+
+    rows = feature_frame(bars, context, altdata)
+    columns = BarColumns(*(bars[name].to_numpy() for name in BarColumns._fields))
+    judged = np.searchsorted(columns.open_ms, rows["open_ms"].to_numpy()).astype(np.int64)
+    return History(columns, judged, np.ascontiguousarray(rows.select(FEATURES).to_numpy()))
+
+
+def read_bars(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> pl.DataFrame:
+    """Bars as columns, of `BAR_SCHEMA`; holes are left open.
 
     Parameters
     ----------
     items
-        Bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
+        Bars and holes, oldest first.
     report
         Told how many bars have been read since it was told last.
     """
-    window = FeatureWindow()
-    open_ms, judged, synthetic = array("q"), array("q"), array("b")
-    opened, high, low, close, volume, features = (array("d") for _ in range(6))
-    told = 0
+    import polars as pl
+
+    from levibot.ml.features.vectorised import BAR_SCHEMA
+
+    open_ms = array("q")
+    others = [array("d") for _ in range(len(BAR_SCHEMA) - 1)]
+    appends: list[Callable[[Any], None]] = [open_ms.append, *(column.append for column in others)]
+    count = 0
     for item in items:
-        if isinstance(item, Hole):  # the window sees it by the time of the next bar
+        if isinstance(item, Hole):  # it shows in the time of the next bar
             continue
-        found = window.add(item)
-        if found is not None:
-            judged.append(len(open_ms))
-            features.extend(found)
-        open_ms.append(item.open_ms)
-        opened.append(item.open)
-        high.append(item.high)
-        low.append(item.low)
-        close.append(item.close)
-        volume.append(item.volume)
-        synthetic.append(item.synthetic)
-        if len(open_ms) - told >= _REPORT_EVERY:
-            report(len(open_ms) - told)
-            told = len(open_ms)
-    report(len(open_ms) - told)
-    bars = BarColumns(
-        np.array(open_ms, dtype=np.int64),
-        np.array(opened, dtype=np.float64),
-        np.array(high, dtype=np.float64),
-        np.array(low, dtype=np.float64),
-        np.array(close, dtype=np.float64),
-        np.array(volume, dtype=np.float64),
-        np.array(synthetic, dtype=np.bool_),
-    )
-    rows = np.array(features, dtype=np.float64).reshape(-1, len(FEATURES))
-    return History(bars, np.array(judged, dtype=np.int64), rows)
+        for append, value in zip(appends, item, strict=True):
+            append(value)
+        count += 1
+        if not count % _REPORT_EVERY:
+            report(_REPORT_EVERY)
+    report(count % _REPORT_EVERY)
+    columns = zip(BAR_SCHEMA.items(), (open_ms, *others), strict=True)
+    return pl.DataFrame([pl.Series(name, np.array(column)).cast(kind) for (name, kind), column in columns])

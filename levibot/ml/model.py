@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from levibot.errors import ModelError
 from levibot.ml.calibration import apply
-from levibot.ml.features import FEATURE_VERSIONS
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
 from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Manifest, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
 
@@ -34,6 +34,9 @@ class Model:
         self._booster = booster
         names = manifest.features
         self._volatility = names.index(VOLATILITY) if VOLATILITY in names else 0  # a label in sigmas demands it
+        # places of its features among all that an engine sends
+        self.columns = np.array([FEATURES.index(name) for name in manifest.features], dtype=np.intp)
+        self._may_miss = np.array([name in OPTIONAL_FEATURES for name in manifest.features], dtype=np.bool_)
         self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
 
     @property
@@ -47,7 +50,7 @@ class Model:
         Parameters
         ----------
         rows
-            Shape (n, number of features), finite.
+            Shape (n, number of its features): numbers, NaN where an optional one is missing.
 
         Returns
         -------
@@ -57,12 +60,12 @@ class Model:
         Raises
         ------
         ValueError
-            If the shape is another, or a number is not finite.
+            If the shape is another, or a feature has no value that it may have.
         """
         if rows.ndim != 2 or rows.shape[1] != len(self._low):
             raise ValueError(f"rows have shape {rows.shape}, expected (n, {len(self._low)})")
-        if not np.isfinite(rows).all():
-            raise ValueError("a feature is NaN or infinite, expected finite numbers")
+        if not self.is_sound(rows).all():
+            raise ValueError("a feature is infinite, or NaN and not optional; expected finite numbers")
         if not len(rows):
             return np.empty(0)
         raw: Rows = self._booster.predict(rows, num_threads=1)
@@ -75,8 +78,16 @@ class Model:
             return [(label.take_profit, label.stop_loss)] * len(rows)
         return [label.distances(volatility) for volatility in rows[:, self._volatility].tolist()]
 
+    def is_sound(self, rows: Rows) -> NDArray[np.bool_]:
+        """Whether each number is one that its feature may have; the shape of `rows`."""
+        sound: NDArray[np.bool_] = np.isfinite(rows) | (np.isnan(rows) & self._may_miss)
+        return sound
+
     def out_of_range(self, rows: Rows) -> NDArray[np.intp]:
-        """How many features of each row lie outside what the model has learned from; shape (n,)."""
+        """How many features of each row lie outside what the model has learned from; shape (n,).
+
+        One that is missing does not.
+        """
         counts: NDArray[np.intp] = ((rows < self._low) | (rows > self._high)).sum(axis=1)
         return counts
 

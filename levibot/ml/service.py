@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from levibot.bus.messages import InferenceReply, Prediction, PredictionRefused, PredictRequest
-from levibot.ml.features import FEATURE_SET
+from levibot.ml.features import FEATURE_SET, FEATURES
 from levibot.ml.model import Model
 
 _BYTES = 8  # of one feature
@@ -73,13 +72,12 @@ class PredictionService:
     def _problem(self, request: PredictRequest) -> str:
         if self._model is None:
             return self.no_model
-        manifest = self._model.manifest
         if request.feature_set != FEATURE_SET:
             return (
                 f"features are of the set {request.feature_set!r:.{_QUOTED}}, this pool knows {FEATURE_SET!r}; "
                 "restart what asks"
             )
-        expected = len(manifest.features)
+        expected = len(FEATURES)
         if len(request.features) != _BYTES * expected:
             return f"{len(request.features)} bytes of features, expected {_BYTES * expected}: {expected} float64"
         return ""
@@ -88,7 +86,8 @@ class PredictionService:
         self, model: Model, sound: list[tuple[bytes, PredictRequest]]
     ) -> list[tuple[bytes, InferenceReply]]:
         rows = np.frombuffer(b"".join(request.features for _, request in sound), "<f8").reshape(len(sound), -1)
-        finite = np.isfinite(rows).all(axis=1)
+        rows = rows[:, model.columns]
+        finite = np.all(model.is_sound(rows), axis=1)
         replies: list[tuple[bytes, InferenceReply]] = []
         if not finite.all():
             for (sender, request), row in zip(_chosen(sound, ~finite), rows[~finite], strict=True):
@@ -135,9 +134,6 @@ def _chosen(
 
 
 def _not_finite(model: Model, row: NDArray[np.float64]) -> str:
-    name, value = next(
-        (name, value)
-        for name, value in zip(model.manifest.features, row.tolist(), strict=True)
-        if not math.isfinite(value)
-    )
+    at = int(np.flatnonzero(~model.is_sound(row))[0])
+    name, value = model.manifest.features[at], float(row[at])
     return f"feature {name} is {value}, expected a finite number"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -168,13 +169,26 @@ def of_folder(
     )
 
 
-def _read(folder: Path, symbol: str) -> CandleTable:
+class _Recorded:
+    """Candles of a recording, with their flow, which a table of candles has no room for."""
+
+    def __init__(self, candles: Sequence[Candle]) -> None:
+        self._candles = candles
+        self.open_ms = [candle.open_ms for candle in candles]
+
+    def from_index(self, index: int) -> Iterator[Candle]:
+        """Candles from `index` on."""
+        return islice(self._candles, index, None)
+
+    def index_at(self, open_ms: int) -> int:
+        """Index of the first candle that opens at `open_ms` or later."""
+        return bisect_left(self.open_ms, open_ms)
+
+
+def _read(folder: Path, symbol: str) -> CandleTable | _Recorded:
     path = find_file(folder, symbol, CANDLE_SUFFIXES)
     if path is None and is_recorded(folder, symbol):
-        table = CandleTable()
-        for candle in RecordedMarket(folder, symbol).candles():
-            table.append(*candle[:6])
-        return table
+        return _Recorded(RecordedMarket(folder, symbol).candles())
     if path is None:
         name = symbol.replace("/", "").replace(":", "")
         raise MarketDataError(

@@ -16,7 +16,7 @@ from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
 from levibot.ml.boosting import MOST_TREES, Fitted, default_params, fit, fixed_params, ranges
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES, WINDOW
-from levibot.ml.history import Floats, History, read_history
+from levibot.ml.history import Floats, History, read_histories
 from levibot.ml.labels import LEAST_IN_COSTS, REACH, default_distance, volatility
 from levibot.ml.manifest import FURTHEST, MODEL, Label, Manifest, ModelFile, utc
 from levibot.ml.provenance import commit, data_digest, libraries
@@ -84,6 +84,7 @@ class Prepared(NamedTuple):
 
     symbols: tuple[str, ...]  # in the order of their numbers in the rows: that of their names
     histories: tuple[History, ...]
+    features: tuple[str, ...]  # names of those that are not missing in all rows to fit on
     label: Label
     spans: Split
 
@@ -134,9 +135,9 @@ def train(
         name=plan.name,
         version="",  # this, and the files' digests, are the store's
         exchange=plan.exchange,
-        features=FEATURES,
-        feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
-        ranges=ranges(spans.train.labelled().features),
+        features=data.features,
+        feature_versions=tuple(FEATURE_VERSIONS[name] for name in data.features),
+        ranges=ranges(_only(spans, data.features).train.labelled().features),
         symbols=data.symbols,
         label=data.label,
         data_sha256=data_digest(data.symbols, FEATURES, spans),
@@ -167,7 +168,8 @@ def remade(
     candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, label: Label, progress: Progress
 ) -> Rows:
     """Labelled rows of candles, as a training makes them: to judge a stored model once more."""
-    return label_rows(_read([candles[symbol] for symbol in sorted(candles)], bars, progress), label).labelled()
+    histories = _read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, progress)
+    return label_rows(histories, label).labelled()
 
 
 def prepare(
@@ -175,13 +177,15 @@ def prepare(
 ) -> Prepared:
     """Compute features, label the rows and divide them; parameters and errors are those of `train`."""
     symbols = tuple(sorted(candles))
-    histories = _read([candles[symbol] for symbol in symbols], bars, progress)
+    histories = _read({symbol: candles[symbol] for symbol in symbols}, bars, progress)
     progress("labelling", 0, None)
     begins = boundaries(histories, plan.test_from_ms)
     label = choose_label(plan, histories, begins.tuning_ms)
     spans = split(label_rows(histories, label), begins, plan.embargo_bars)
     check(spans, label)
-    return Prepared(symbols, tuple(histories), label, spans)
+    known = np.flatnonzero(np.any(~np.isnan(spans.train.features), axis=0))
+    features = tuple(FEATURES[index] for index in known.tolist())
+    return Prepared(symbols, tuple(histories), features, label, spans)
 
 
 def fit_models(
@@ -189,7 +193,9 @@ def fit_models(
 ) -> list[Fitted]:
     """Trees for all symbols together, or for each; errors are those of `train`."""
     if not plan.per_symbol:
-        return [fit(data.spans, params, FEATURES, partial(_tell, progress, "growing trees"))]
+        return [
+            fit(_only(data.spans, data.features), params, data.features, partial(_tell, progress, "growing trees"))
+        ]
     models = []
     for number, symbol in enumerate(data.symbols):
         spans = data.of_symbol(number)
@@ -198,8 +204,13 @@ def fit_models(
         except TrainingError as error:
             raise TrainingError(f"{symbol}: {error}; or one model of all symbols: --no-per-symbol") from error
         grown = partial(_tell, progress, f"growing trees of {symbol}")
-        models.append(fit(spans, params, FEATURES, grown, symbol))
+        models.append(fit(_only(spans, data.features), params, data.features, grown, symbol))
     return models
+
+
+def _only(spans: Split, names: Sequence[str]) -> Split:
+    columns = [FEATURES.index(name) for name in names]
+    return Split(*(rows._replace(features=rows.features[:, columns]) for rows in spans))
 
 
 def predict(models: Sequence[Fitted], rows: Rows, symbols: Sequence[str]) -> Floats:
@@ -208,7 +219,8 @@ def predict(models: Sequence[Fitted], rows: Rows, symbols: Sequence[str]) -> Flo
     for fitted in models:
         chosen = rows.symbols == symbols.index(fitted.symbol) if fitted.symbol else np.ones(len(found), np.bool_)
         if chosen.any():
-            found[chosen] = fitted.probabilities(rows.features[chosen])
+            columns = [FEATURES.index(name) for name in fitted.booster.feature_name()]
+            found[chosen] = fitted.probabilities(rows.features[chosen][:, columns])
     return found
 
 
@@ -229,8 +241,7 @@ def choose_label(plan: Plan, histories: Sequence[History], until_ms: int) -> Lab
     )
 
 
-def _read(candles: Sequence[Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
-    histories = []
+def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
     done = 0
 
     def report(more: int) -> None:
@@ -239,9 +250,7 @@ def _read(candles: Sequence[Iterable[Candle | Hole]], bars: int | None, progress
         progress("computing features", done, bars)
 
     report(0)
-    for items in candles:
-        histories.append(read_history(items, report))
-    return histories
+    return list(read_histories(candles, "", report).values())
 
 
 def _tell(progress: Progress, stage: str, tree: int) -> None:

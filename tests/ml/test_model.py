@@ -110,7 +110,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "fewer features": (lambda f: replaced(f, model_text(features=FEATURES[1:])), "max_feature_idx"),
     "features in another order": (
         lambda f: replaced(f, model_text(features=FEATURES[::-1])),
-        "'time_cosine' at place 1, expected 'return_1'",
+        f"'{FEATURES[-1]}' at place 1, expected 'return_1'",
     ),
     "more trees": (lambda f: replaced(f, model_text(rounds=7)), "has 7 trees, expected 5"),
 }
@@ -155,7 +155,7 @@ def ending(key: str, value: str) -> tuple[str, str]:
         ("end of parameters", "end of", "cut off"),
         ("version=v4", "version=v9", "format v9"),
         ("num_tree_per_iteration=1", "num_tree_per_iteration=3", "a probability"),
-        ("max_feature_idx=24", "max_feature_idx=9999", "max_feature_idx 9999"),
+        (f"max_feature_idx={len(FEATURES) - 1}", "max_feature_idx=9999", "max_feature_idx 9999"),
         ("num_leaves=3", "num_leaves=2", "do not fit the length"),
         ("num_leaves=3", "num_leaves=x", "damaged"),
         ("num_cat=0", "num_cat=1", "not used here"),
@@ -164,8 +164,8 @@ def ending(key: str, value: str) -> tuple[str, str]:
         (*ending("left_child", "99999"), "do not form a tree"),
         (*ending("right_child", "-99999"), "do not form a tree"),
         (*ending("right_child", "0"), "do not form a tree"),
-        (*ending("split_feature", "25"), "beyond the 25"),
-        (*ending("split_feature", "-1"), "beyond the 25"),
+        (*ending("split_feature", str(len(FEATURES))), f"beyond the {len(FEATURES)}"),
+        (*ending("split_feature", "-1"), f"beyond the {len(FEATURES)}"),
         (*ending("threshold", "x"), "damaged"),
         (*ending("leaf_value", "nan"), "made of numbers"),
         (*ending("leaf_value", "1e400"), "no finite number"),

@@ -38,14 +38,14 @@ def test_a_history_has_the_features_that_serve() -> None:
     history = read_history(bars, reported.append)
     window = FeatureWindow()
     served = [features for bar in bars if (features := window.add(bar)) is not None]
-    assert history.features.tolist() == [list(features) for features in served]
+    np.testing.assert_allclose(history.features, served, rtol=1e-9, atol=1e-12)
     assert history.judged.tolist() == list(range(WINDOW - 1, 300))
     assert history.bars.close.tolist() == [bar.close for bar in bars]
     assert sum(reported) == 300
 
 
 def test_rows_of_all_symbols_are_in_order_of_time_each_with_its_own_label() -> None:
-    both = histories()
+    both = [history._replace(features=history.features[:, :5]) for history in histories()]
     rows = label_rows(both, LABEL)
     assert (np.diff(rows.open_ms) >= 0).all()
     assert (rows.until_ms - rows.open_ms == 31 * MINUTE_MS).all()

@@ -15,7 +15,7 @@ import levibot
 from levibot.errors import TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES, FeatureWindow
+from levibot.ml.features import FEATURE_VERSIONS, OPTIONAL_FEATURES, FeatureWindow
 from levibot.ml.history import read_history
 from levibot.ml.labels import outcomes
 from levibot.ml.manifest import MODEL
@@ -88,14 +88,15 @@ def bet(bars: list[Candle], model: Model) -> tuple[int, int]:
             counts[0], entry = counts[0] + 1, 0.0
         features = window.add(bar)
         if features is not None and not entry:
-            asked = float(model.predict(np.array([features]))[0]) > 0.7
+            asked = float(model.predict(np.array([features])[:, model.columns])[0]) > 0.7
     return counts[0], counts[1]
 
 
 def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
     manifest = trained.manifest
     assert (manifest.name, manifest.exchange) == ("lightgbm-simulated", "simulated")
-    assert dict(zip(manifest.features, manifest.feature_versions, strict=True)) == FEATURE_VERSIONS
+    expected = {name: version for name, version in FEATURE_VERSIONS.items() if name not in OPTIONAL_FEATURES}
+    assert dict(zip(manifest.features, manifest.feature_versions, strict=True)) == expected
     assert manifest.symbols == SYMBOLS
     assert manifest.label.horizon_bars == 20
     assert manifest.label.take_profit == manifest.label.stop_loss >= 3 * PLAN.costs
@@ -116,9 +117,9 @@ def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
 
 
 def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model) -> None:
-    rows = read_history(simulated()["BTC/USDT"], lambda _more: None).features
+    rows = read_history(simulated()["BTC/USDT"], lambda _more: None).features[:, model.columns]
     assert model.out_of_range(rows).mean() < 0.05
-    rows[:, FEATURES.index("atr_14")] *= 10
+    rows[:, model.manifest.features.index("atr_14")] *= 10
     assert (model.out_of_range(rows) >= 1).all()
 
 
