@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -71,6 +71,51 @@ class DuneConfig(AltSourceConfig):
     )
 
 
+class NewsConfig(AltSourceConfig):
+    """Sentiment of headlines: of feeds of the user's choice, scored by words or by a language model."""
+
+    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    max_age: Seconds = Field(1800.0, description="Seconds from a fetch until its values are too old to be used.")
+    feeds: tuple[Url, ...] = Field((), description="Addresses of RSS or Atom feeds.")
+    names: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Further names of assets in headlines, by base asset."
+    )
+    window: Seconds = Field(21_600.0, description="Seconds after which a headline no longer counts.")
+    half_life: Seconds = Field(3600.0, description="Seconds after which a headline counts half as much.")
+    least_headlines: Annotated[int, Field(ge=1)] = Field(
+        3, description="Headlines of an asset within the window; of fewer there is no sentiment."
+    )
+    clamp: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="Most that sentiment is away from 0, whatever headlines say."
+    )
+    scorer: Literal["vader", "llm"] = Field(
+        "vader", description="Words of a lexicon, without a server; or a language model."
+    )
+    url: Url = Field("http://127.0.0.1:11434/v1", description="Of the language model's server, in OpenAI's form.")
+    model: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        "gemma3:4b", description="Name of the model on that server."
+    )
+    key_file: Path | None = Field(
+        None,
+        description="File, mode 0600, with its API key; default: $LEVIBOT_SENTIMENT_KEY, systemd's `sentiment`.",
+    )
+    batch: Annotated[int, Field(ge=1, le=100)] = Field(20, description="Most headlines of one request.")
+    timeout: Seconds = Field(60.0, description="Seconds that one request may take.")
+    requests_per_minute: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Requests to the model a minute, of all symbols together."
+    )
+    burst: Annotated[int, Field(ge=1)] = Field(10, description="Requests to the model that may go out at once.")
+    daily_requests: Annotated[int, Field(ge=1)] = Field(
+        2000, description="Most requests to the model of a UTC day."
+    )
+
+    @model_validator(mode="after")
+    def _there_is_something_to_read(self) -> Self:
+        if self.enabled and not self.feeds:
+            raise ValueError("feeds must name at least one RSS or Atom feed, or there is no news to read")
+        return self
+
+
 class FundingConfig(AltSourceConfig):
     """Funding rate and open interest of the swap of each traded symbol; the feed asks its exchange for them."""
 
@@ -85,6 +130,7 @@ class AltDataConfig(Section):
         10.0, description="Seconds after which values are published again, for who came later."
     )
     coin_metrics: CoinMetricsConfig = Field(default_factory=CoinMetricsConfig)
+    news: NewsConfig = Field(default_factory=NewsConfig)
     mempool: MempoolConfig = Field(default_factory=MempoolConfig)
     dune: DuneConfig = Field(default_factory=DuneConfig)
     funding: FundingConfig = Field(default_factory=FundingConfig)

@@ -45,7 +45,7 @@ class AltDataWorker(AsyncWorker):
         super().__init__(runtime)
         spec = runtime.spec
         self._config = spec.altdata or AltDataConfig()
-        self._sources = make_sources(self._config, {**os.environ, **spec.keys})
+        self._sources = make_sources(self._config, spec.state_dir, {**os.environ, **spec.keys})
         self._board = Board(spec.state_dir / _BOARD)
         self._history = History(spec.altdata_dir or Path(spec.state_dir, "altdata"))
         self._desk: AltDataDesk | None = None

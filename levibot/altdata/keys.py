@@ -46,13 +46,18 @@ class ProviderKey:
         AltDataError
             If there is none, or its file is not private; the text holds nothing of it.
         """
-        key = self._found().strip()
+        key = self.find()
         if not key:
             raise AltDataError(
                 f"{self._source}: there is no API key; set key_file or ${self._variable}, or give the unit "
                 f"`LoadCredential={self._credential}:FILE`",
                 "key",
             )
+        return key
+
+    def find(self) -> str:
+        """The key, for a provider that may want none; empty if there is none. Errors are those of `read`."""
+        key = self._found().strip()
         if not key.isascii() or not key.isprintable() or " " in key:
             raise AltDataError(f"{self._source}: the API key has characters that no key holds; correct it", "key")
         return key

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from levibot.altdata.keys import ProviderKey
 from levibot.altdata.source import AltSource
-from levibot.config_altdata import AltDataConfig, AltSourceConfig
+from levibot.config_altdata import AltDataConfig, AltSourceConfig, NewsConfig
 
 if TYPE_CHECKING:
     from levibot.altdata.http import HttpClient
+    from levibot.altdata.sentiment.cache import ScoreCache
+    from levibot.altdata.sentiment.scorer import Scorer
 
+_SCORES = "headline-scores.sqlite"
 _TIMEOUT_S = 30.0
 FUNDING = "funding"  # source of what the feed asks its exchange for
 
 
-def make_sources(config: AltDataConfig, environ: Mapping[str, str]) -> list[tuple[AltSource, str]]:
+def make_sources(config: AltDataConfig, folder: Path, environ: Mapping[str, str]) -> list[tuple[AltSource, str]]:
     """Every source that is enabled, with the identity of its settings; what one needs is imported for it alone.
 
     Parameters
     ----------
     config
         Section ``[altdata]``.
+    folder
+        Where sources keep what they must know again after a restart.
     environ
         Variables of the process, and what the supervisor handed over.
     """
     makers: tuple[tuple[AltSourceConfig, Callable[[], AltSource]], ...] = (
         (config.coin_metrics, lambda: _coin_metrics(config)),
+        (config.news, lambda: _news(config.news, folder, environ)),
     )
     return [(make(), identity(section)) for section, make in makers if section.enabled]
 
@@ -47,6 +56,31 @@ def _coin_metrics(config: AltDataConfig) -> AltSource:
 
     section = config.coin_metrics  # the community tier allows 10 requests in 6 seconds
     return CoinMetrics(section, _http(CoinMetrics.name, section.url, per_minute=30))
+
+
+def _news(section: NewsConfig, folder: Path, environ: Mapping[str, str]) -> AltSource:
+    from levibot.altdata.sentiment.cache import ScoreCache
+    from levibot.altdata.sentiment.source import NewsSource
+
+    feeds = {urlsplit(url).netloc + urlsplit(url).path: _http("news", url, per_minute=12) for url in section.feeds}
+    cache = ScoreCache(folder / _SCORES)
+    return NewsSource(section, feeds, _scorer(section, cache, environ), cache)
+
+
+def _scorer(section: NewsConfig, cache: ScoreCache, environ: Mapping[str, str]) -> Scorer:
+    if section.scorer == "vader":
+        from levibot.altdata.sentiment.lexicon import LexiconScorer
+
+        return LexiconScorer()
+    from levibot.altdata.bucket import TokenBucket
+    from levibot.altdata.http import HttpClient
+    from levibot.altdata.sentiment.llm import LlmScorer
+
+    bucket = TokenBucket(section.requests_per_minute, section.burst)
+    # Not tried again at once: each request costs, and the headline is still there at the next fetch.
+    client = HttpClient("news", section.url, timeout_s=section.timeout, bucket=bucket, pauses_s=())
+    key = ProviderKey("news", "LEVIBOT_SENTIMENT_KEY", "sentiment", section.key_file, environ)
+    return LlmScorer(client, section, key, cache)
 
 
 def _http(name: str, url: str, *, per_minute: float) -> HttpClient:

@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 Answer = Callable[[web.Request], Any]  # what is answered as JSON
+BODY = web.RequestKey("body", bytes)  # of a request, for answers that depend on it
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Provider:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer, or not."""
         self.asked.append(request)
+        request[BODY] = await request.read()
         fault = self.faults.popleft() if self.faults else None
         if fault is None:
             answer = self.answers.get(request.path)

@@ -1,0 +1,43 @@
+"""From the scores of headlines to one number for an asset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp2, fsum
+from typing import NamedTuple
+
+
+class Scored(NamedTuple):
+    """A headline that has a score."""
+
+    score: float  # -1..1
+    published_ms: int
+
+
+def mood(scored: Sequence[Scored], now_ms: int, *, half_life_ms: int, least: int, clamp: float) -> float | None:
+    """Mean of the scores, a headline weighing half as much each `half_life_ms`; None of fewer than `least`.
+
+    A single headline says little and may be a fake, so it is not believed alone; and however good or bad all
+    of them sound, the result stays within `clamp`.
+
+    Parameters
+    ----------
+    scored
+        Headlines that are young enough to count.
+    now_ms
+        Unix ms.
+    half_life_ms
+        Above 0.
+    least
+        Headlines needed.
+    clamp
+        Most that the result is away from 0, 0..1.
+    """
+    if len(scored) < least or not scored:
+        return None
+    weights = [exp2(-max(0, now_ms - item.published_ms) / half_life_ms) for item in scored]
+    total = fsum(weights)
+    if not total:
+        return None
+    value = fsum(weight * item.score for weight, item in zip(weights, scored, strict=True)) / total
+    return min(clamp, max(-clamp, value))

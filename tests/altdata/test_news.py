@@ -1,0 +1,154 @@
+"""Sentiment from feeds to readings, against servers that speak RSS and OpenAI's form."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from levibot.altdata.source import AltSource, PartialFetchError, Reading
+from levibot.altdata.sources import make_sources
+from levibot.config_altdata import AltDataConfig, NewsConfig
+from levibot.errors import AltDataError
+from tests.altdata.providers import BODY, FAULTS, Provider, serving
+
+NOW_MS = 1_767_225_600_000
+MINUTE_MS = 60_000
+ASSETS = ["BTC", "ETH"]
+GOOD = ("Bitcoin surges to a record", "Bitcoin rally continues", "Bitcoin soars on inflows")
+BAD = ("Ethereum plunges", "Ether exploit drains $5M", "Ethereum selloff deepens")
+
+
+def rss(*titles: str, age_minutes: int = 10) -> bytes:
+    date = formatdate((NOW_MS - age_minutes * MINUTE_MS) / 1000, usegmt=True)
+    items = "".join(f"<item><title>{title}</title><pubDate>{date}</pubDate></item>" for title in titles)
+    return f'<rss version="2.0"><channel><title>n</title>{items}</channel></rss>'.encode()
+
+
+def scored(request: web.Request) -> dict[str, Any]:
+    headlines = json.loads(json.loads(request[BODY])["messages"][1]["content"])["headlines"]
+    given = [{"id": h["id"], "score": 0.5 if h["text"] in GOOD else -0.5} for h in headlines]
+    return {"choices": [{"message": {"content": json.dumps({"scores": given})}}]}
+
+
+def playing(
+    tmp_path: Path,
+    feeds: dict[str, Callable[[web.Request], bytes]],
+    play: Callable[[AltSource, Provider], Awaitable[Any]],
+    **settings: Any,
+) -> Any:
+    async def stage() -> Any:
+        async with serving({**feeds, "/v1/chat/completions": scored}) as provider:
+            urls = tuple(f"{provider.url}{path}" for path in feeds)
+            news = NewsConfig(enabled=True, feeds=urls, url=f"{provider.url}/v1", **settings)
+            ((source, _identity),) = make_sources(AltDataConfig(news=news), tmp_path, {})
+            try:
+                return await play(source, provider)
+            finally:
+                await source.close()
+
+    return asyncio.run(stage())
+
+
+def fetch(source: AltSource, _provider: Provider) -> Awaitable[list[Reading]]:
+    return source.fetch(ASSETS, NOW_MS)
+
+
+def values(readings: list[Reading]) -> dict[tuple[str, str], float]:
+    return {(reading.asset, reading.name): reading.value for reading in readings}
+
+
+TWO_FEEDS = {"/a": lambda _: rss(*GOOD), "/b": lambda _: rss(*BAD, GOOD[0].upper())}
+
+
+def test_each_asset_has_the_mood_of_its_own_headlines(tmp_path: Path) -> None:
+    found = values(playing(tmp_path, TWO_FEEDS, fetch))
+    assert found["BTC", "sentiment"] > 0.3
+    assert found["ETH", "sentiment"] < -0.3
+    assert found["BTC", "news_count"] == 3, "the same headline in two feeds is one"
+    assert ("", "sentiment") not in found, "nothing was said of the market as a whole"
+
+
+def test_too_few_headlines_give_no_reading(tmp_path: Path) -> None:
+    assert values(playing(tmp_path, {"/a": lambda _: rss(*GOOD[:2])}, fetch)) == {}
+
+
+def test_old_headlines_do_not_count(tmp_path: Path) -> None:
+    assert playing(tmp_path, {"/a": lambda _: rss(*GOOD, age_minutes=400)}, fetch) == []
+
+
+def test_a_model_scores_each_headline_once_over_restarts(tmp_path: Path) -> None:
+    async def twice(source: AltSource, provider: Provider) -> tuple[dict[tuple[str, str], float], int]:
+        for _ in range(2):
+            found = values(await source.fetch(ASSETS, NOW_MS))
+        return found, sum(request.method == "POST" for request in provider.asked)
+
+    for expected in (1, 0):
+        found, asked = playing(tmp_path, TWO_FEEDS, twice, scorer="llm")
+        assert asked == expected
+        assert found["BTC", "sentiment"] == pytest.approx(0.5)
+        assert found["ETH", "sentiment"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\x89PNG", b'{"items": []}'])
+def test_one_feed_that_fails_costs_the_other_nothing(tmp_path: Path, content: bytes) -> None:
+    feeds = {"/a": lambda _: content, "/b": lambda _: rss(*BAD)}
+    with pytest.raises(PartialFetchError) as caught:
+        playing(tmp_path, feeds, fetch)
+    assert values(caught.value.readings)["ETH", "sentiment"] < -0.3
+    assert "/a" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["429 with seconds", "no such path", "sent elsewhere", "huge"])
+def test_a_feed_that_is_away_is_a_failure_of_its_kind(tmp_path: Path, name: str) -> None:
+    fault = next(fault for fault in FAULTS if fault.name == name)
+
+    async def play(source: AltSource, provider: Provider) -> AltDataError:
+        provider.fail(fault)
+        with pytest.raises(AltDataError) as caught:
+            await source.fetch(ASSETS, NOW_MS)
+        return caught.value
+
+    assert playing(tmp_path, {"/a": lambda _: rss(*GOOD)}, play).kind == fault.kind
+
+
+def test_without_any_feed_nothing_is_said(tmp_path: Path) -> None:
+    with pytest.raises(AltDataError, match="is no RSS or Atom feed") as caught:
+        playing(tmp_path, {"/a": lambda _: b"<html>maintenance</html>"}, fetch)
+    assert not isinstance(caught.value, PartialFetchError)
+
+
+def test_a_model_that_fails_leaves_what_was_scored_before(tmp_path: Path) -> None:
+    feed = [rss(*GOOD)]
+
+    async def play(source: AltSource, provider: Provider) -> PartialFetchError:
+        await source.fetch(ASSETS, NOW_MS)
+        feed[0] = rss(*GOOD, *BAD)
+        provider.answers["/v1/chat/completions"] = lambda _: b"<html>"
+        with pytest.raises(PartialFetchError) as caught:
+            await source.fetch(ASSETS, NOW_MS)
+        return caught.value
+
+    error = playing(tmp_path, {"/a": lambda _: feed[0]}, play, scorer="llm")
+    assert values(error.readings) == {("BTC", "sentiment"): pytest.approx(0.5), ("BTC", "news_count"): 3}
+
+
+@pytest.mark.parametrize("missing", ["feedparser", "vaderSentiment.vaderSentiment"])
+def test_without_the_extra_it_says_what_to_install(
+    tmp_path: Path, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(AltDataError, match=r"levibot\[altdata\]"):
+        playing(tmp_path, TWO_FEEDS, fetch)
+
+
+def test_news_without_a_feed_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one RSS or Atom feed"):
+        NewsConfig(enabled=True)
