@@ -68,8 +68,11 @@ def drain(socket: zmq.Socket[bytes], limit: int = _DRAIN_LIMIT) -> Iterator[list
 
 def send(socket: zmq.Socket[bytes], *frames: bytes) -> bool:
     """Send without blocking; False if the peer's queue is full or, from a ROUTER, there is no such peer."""
+    *heads, body = frames
     try:
-        socket.send_multipart(frames, zmq.NOBLOCK)
+        for head in heads:  # half the time of `send_multipart`; only the first part can be refused
+            socket.send(head, zmq.SNDMORE | zmq.NOBLOCK)
+        socket.send(body, zmq.NOBLOCK)
     except zmq.Again:
         return False
     return True

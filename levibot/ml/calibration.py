@@ -40,13 +40,17 @@ def fit(probabilities: Floats, rows: Rows) -> Calibration:
 
 def apply(calibration: Calibration, probabilities: Floats) -> Floats:
     """Calibrated probabilities, of the same shape."""
+    return calibrator(calibration)(probabilities)
+
+
+def calibrator(calibration: Calibration) -> Callable[[Floats], Floats]:
+    """What makes calibrated probabilities of raw ones, made once for many calls."""
     if calibration.kind == "platt":
-        return _sigmoid(calibration.slope * _logit(probabilities) + calibration.intercept)
+        return lambda probabilities: _sigmoid(calibration.slope * _logit(probabilities) + calibration.intercept)
     if calibration.kind == "isotonic":
         raw, calibrated = np.array(calibration.points).T
-        found: Floats = np.interp(probabilities, raw, calibrated)
-        return found
-    return probabilities
+        return lambda probabilities: np.interp(probabilities, raw, calibrated)
+    return lambda probabilities: probabilities
 
 
 def _platt(probabilities: Floats, labels: Floats) -> Calibration:

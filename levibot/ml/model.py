@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +12,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.errors import ModelError
-from levibot.ml.calibration import apply
+from levibot.ml.calibration import calibrator
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
-from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Manifest, read_manifest, read_model
+from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Manifest, ModelFile, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
+from levibot.ml.trees import Trees, TreesError
 
 Rows = NDArray[np.float64]
 
+ALL = ""  # in the place of a symbol: trees for every one
+
 
 class Model:
-    """A model that is ready to answer.
+    """LightGBM's trees, ready to answer: one set for all symbols, or one for each.
 
     Parameters
     ----------
     manifest
         Of the version.
-    booster
-        LightGBM's own object.
+    trees
+        By symbol, as of the manifest's files.
     """
 
-    def __init__(self, manifest: Manifest, booster: Any) -> None:
+    steps = 1  # bars that a question is of
+
+    def __init__(self, manifest: Manifest, trees: Mapping[str, Trees]) -> None:
         self.manifest = manifest
-        self._booster = booster
+        self._parts = {
+            file.symbol: (trees[file.symbol], calibrator(file.calibration))
+            for file in manifest.files
+            if file.trees
+        }
         names = manifest.features
         self._volatility = names.index(VOLATILITY) if VOLATILITY in names else 0  # a label in sigmas demands it
         # places of its features among all that an engine sends
-        self.columns = np.array([FEATURES.index(name) for name in manifest.features], dtype=np.intp)
+        self.columns: NDArray[np.intp] = np.array(
+            [FEATURES.index(name) for name in manifest.features], dtype=np.intp
+        )
         self._may_miss = np.array([name in OPTIONAL_FEATURES for name in manifest.features], dtype=np.bool_)
         self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
 
@@ -44,13 +57,26 @@ class Model:
         """Name and version, as answers carry it."""
         return f"{self.manifest.name}/{self.manifest.version}"
 
-    def predict(self, rows: Rows) -> Rows:
+    def answers_for(self, symbol: str) -> bool:
+        """Whether there are trees for a symbol."""
+        return ALL in self._parts or symbol in self._parts
+
+    def warm(self, batch: int) -> None:
+        """Answer `batch` questions about nothing, so that the first real one is not the slowest."""
+        rows = np.zeros((batch, len(self._low)))
+        for symbol in self._parts:
+            self.predict(rows, [symbol] * batch)
+        self.out_of_range(rows)
+
+    def predict(self, rows: Rows, symbols: Sequence[str] = ()) -> Rows:
         """Probability of the label for each row.
 
         Parameters
         ----------
         rows
             Shape (n, number of its features): numbers, NaN where an optional one is missing.
+        symbols
+            Of each row; not needed where the model is one for all.
 
         Returns
         -------
@@ -60,16 +86,25 @@ class Model:
         Raises
         ------
         ValueError
-            If the shape is another, or a feature has no value that it may have.
+            If the shape is another, a feature has no value that it may have, or a symbol no trees.
         """
         if rows.ndim != 2 or rows.shape[1] != len(self._low):
             raise ValueError(f"rows have shape {rows.shape}, expected (n, {len(self._low)})")
         if not self.is_sound(rows).all():
             raise ValueError("a feature is infinite, or NaN and not optional; expected finite numbers")
-        if not len(rows):
-            return np.empty(0)
-        raw: Rows = self._booster.predict(rows, num_threads=1)
-        return apply(self.manifest.files[0].calibration, raw)
+        if ALL in self._parts:
+            trees, calibrate = self._parts[ALL]
+            return calibrate(trees.predict(rows))
+        found = np.empty(len(rows))
+        places: dict[str, list[int]] = {}
+        for place, symbol in enumerate(symbols):
+            places.setdefault(symbol, []).append(place)
+        if len(symbols) != len(rows) or not places.keys() <= self._parts.keys():
+            raise ValueError(f"expected the symbol of each row, out of {', '.join(self._parts)}")
+        for symbol, those in places.items():
+            trees, calibrate = self._parts[symbol]
+            found[those] = calibrate(trees.predict(rows[those]))
+        return found
 
     def barriers(self, rows: Rows) -> list[tuple[float, float]]:
         """Distances of the upper and the lower barrier at each row, as fractions of the price."""
@@ -129,22 +164,26 @@ def load_model(folder: Path, exchange: str) -> Model:
     """
     manifest = read_manifest(folder)
     _check_use(folder, manifest, exchange)
-    file = manifest.files[0]
+    trees = {file.symbol: _load_trees(folder, file, manifest.features) for file in manifest.files if file.trees}
+    if not trees:
+        raise ModelError(folder / MANIFEST, f"names no file with trees; {AGAIN}")
+    return Model(manifest, trees)
+
+
+def _load_trees(folder: Path, file: ModelFile, features: tuple[str, ...]) -> Trees:
     path = folder / file.name
     content = read_model(folder, file)
     try:
         text = content.decode("ascii")
     except UnicodeDecodeError as error:
         raise ModelError(path, f"is no text (byte {error.start}); {AGAIN}") from error
-    trees = check_model_text(path, text, manifest.features)
+    trees = check_model_text(path, text, features)
     if trees != file.trees:
         raise ModelError(path, f"has {trees} trees, expected {file.trees}; {AGAIN}")
-    lightgbm = import_lightgbm()
     try:
-        booster = lightgbm.Booster(model_str=needed(text))
-    except lightgbm.basic.LightGBMError as error:
-        raise ModelError(path, f"is refused by LightGBM {lightgbm.__version__}: {error}; {AGAIN}") from error
-    return Model(manifest, booster)
+        return Trees(needed(text))
+    except TreesError as error:
+        raise ModelError(path, f"is refused by LightGBM {version('lightgbm')}: {error}; {AGAIN}") from error
 
 
 def _check_use(folder: Path, manifest: Manifest, exchange: str) -> None:

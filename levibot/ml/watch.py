@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from levibot.clock import boot_ns
 from levibot.errors import ModelError
 from levibot.ml.model import Model, load_model
@@ -88,9 +86,7 @@ class ModelWatch:
     def _load(self, path: Path, now_ns: int) -> None:
         try:
             model = load_model(path, self._exchange)
-            rows = np.zeros((self._batch, len(model.manifest.features)))
-            model.predict(rows)
-            model.out_of_range(rows)
+            model.warm(self._batch)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, the old model serves on
             self._failed, self._retry_ns = path, now_ns + _RETRY_NS
             words = str(error) if isinstance(error, ModelError) else f"{path}: {type(error).__name__}: {error}"

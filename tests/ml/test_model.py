@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from levibot.errors import ModelError
-from levibot.ml.features import FEATURES
-from levibot.ml.manifest import MANIFEST, MODEL, read_manifest, to_document
-from levibot.ml.model import import_lightgbm, load_model
+from levibot.ml.features import FEATURES, OPTIONAL_FEATURES
+from levibot.ml.manifest import MANIFEST, MODEL, Calibration, ModelFile, read_manifest, to_document
+from levibot.ml.model import Model, import_lightgbm, load_model
 from levibot.ml.model_text import check_model_text
 from levibot.ml.store import ModelStore
 from tests.ml.examples import manifest, model_text, stored_model
@@ -55,6 +55,53 @@ def test_it_counts_what_lies_outside_its_training(folder: Path) -> None:
 def test_rows_that_are_none_are_refused(folder: Path, rows: np.ndarray) -> None:
     with pytest.raises(ValueError, match="expected"):
         load_model(folder, "simulated").predict(rows)
+
+
+def of_symbols(models: Path) -> Model:
+    """A version with trees for each of two symbols; those of ETH are calibrated to say the opposite."""
+    turned = Calibration(kind="isotonic", points=((0.0, 0.25), (1.0, 0.25)))
+    files = (
+        ModelFile(name="a.txt", symbol="BTC/USDT", sha256="0" * 64, size_bytes=1, trees=5),
+        ModelFile(name="b.txt", symbol="ETH/USDT", sha256="0" * 64, size_bytes=1, trees=3, calibration=turned),
+        ModelFile(name="card.md", sha256="0" * 64, size_bytes=1),
+    )
+    contents = {"a.txt": model_text(), "b.txt": model_text(rounds=3), "card.md": b"read me"}
+    stored = ModelStore(models).save(manifest(files=files), contents)
+    return load_model(models / stored.name / stored.version, "simulated")
+
+
+def test_each_symbol_has_trees_and_a_calibration_of_its_own(tmp_path: Path, folder: Path) -> None:
+    model = of_symbols(tmp_path / "of symbols")
+    assert [model.answers_for(symbol) for symbol in ("BTC/USDT", "ETH/USDT", "SOL/USDT", "")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    one_for_all = load_model(folder, "simulated")
+    assert one_for_all.answers_for("SOL/USDT")
+    mixed = ["BTC/USDT", "ETH/USDT"] * 20
+    expected = one_for_all.predict(ROWS)
+    expected[1::2] = 0.25
+    np.testing.assert_array_equal(model.predict(ROWS, mixed), expected)
+    model.warm(3)
+
+
+@pytest.mark.parametrize("symbols", [[], ["BTC/USDT"] * 39, ["BTC/USDT"] * 39 + ["SOL/USDT"]])
+def test_rows_of_symbols_without_trees_are_refused(tmp_path: Path, symbols: list[str]) -> None:
+    with pytest.raises(ValueError, match="out of BTC/USDT, ETH/USDT"):
+        of_symbols(tmp_path).predict(ROWS, symbols)
+
+
+def test_an_optional_feature_may_be_missing_and_is_not_out_of_range_then(folder: Path) -> None:
+    model = load_model(folder, "simulated")
+    rows = np.zeros((2, len(FEATURES)))
+    optional = [name in OPTIONAL_FEATURES for name in FEATURES]
+    rows[1, optional] = np.nan
+    assert model.out_of_range(rows).tolist() == [0, 0]
+    assert model.predict(rows).shape == (2,)
+    assert model.is_sound(np.full(len(FEATURES), np.nan)).tolist() == optional
+    assert not model.is_sound(np.full(len(FEATURES), np.inf)).any()
 
 
 def change(folder: Path, **fields: object) -> None:

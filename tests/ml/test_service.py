@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from levibot.bus.messages import Prediction, PredictionRefused, PredictRequest
-from levibot.ml.features import FEATURE_SET, FEATURES
+from levibot.ml.features import FEATURE_SET, FEATURES, OPTIONAL_FEATURES
+from levibot.ml.manifest import MODEL, ModelFile
 from levibot.ml.model import Model, import_lightgbm, load_model
 from levibot.ml.service import PredictionService
-from tests.ml.examples import manifest, stored_model
+from levibot.ml.store import ModelStore
+from levibot.ml.trees import Trees
+from tests.ml.examples import manifest, model_text, stored_model
 
 COUNT = len(FEATURES)
 DEADLINE_NS = 1_000
@@ -57,6 +60,11 @@ def refusal(service: PredictionService, bad: PredictRequest) -> str:
     return refused.reason
 
 
+def refusal_of(reply: object) -> str:
+    assert isinstance(reply, PredictionRefused)
+    return reply.reason
+
+
 def test_a_batch_gives_exactly_what_single_requests_give() -> None:
     draw = np.random.default_rng(1)
     rows = draw.normal(size=(2000, COUNT))
@@ -64,7 +72,8 @@ def test_a_batch_gives_exactly_what_single_requests_give() -> None:
     data = import_lightgbm().Dataset(rows, labels, feature_name=list(FEATURES))
     parameters = {"objective": "binary", "num_threads": 1, "verbose": -1}
     service = PredictionService()
-    service.use(Model(manifest(), import_lightgbm().train(parameters, data, 100)))
+    trees = Trees(import_lightgbm().train(parameters, data, 100).model_to_string())
+    service.use(Model(manifest(), {"": trees}))
     requests = [request(number, row) for number, row in enumerate(rows[:64].tolist())]
     together = answer(service, *requests)
     assert len(together) == 64
@@ -96,6 +105,38 @@ def test_what_is_past_its_deadline_is_dropped(service: PredictionService) -> Non
     assert answer(service, request(1), now_ns=DEADLINE_NS) == {}
     assert service.expired == 1
     assert list(answer(service, request(1), now_ns=DEADLINE_NS - 1)) == [1]
+
+
+def test_a_model_is_given_its_own_features_in_its_own_order(tmp_path: Path) -> None:
+    chosen = (FEATURES[7], FEATURES[2])
+    store = ModelStore(tmp_path)
+    made = manifest(features=chosen, feature_versions=(1, 1), ranges=((-3.0, 3.0),) * 2)
+    stored = store.save(made, {MODEL: model_text(features=chosen)})
+    service = PredictionService()
+    service.use(load_model(tmp_path / stored.name / stored.version, "simulated"))
+    values = [float("nan") if name in OPTIONAL_FEATURES else 99.0 for name in FEATURES]
+    values[7], values[2] = 2.0, -1.0
+    high = answer(service, request(1, values))[1]
+    values[7] = -2.0
+    low = answer(service, request(2, values))[2]
+    assert isinstance(high, Prediction)
+    assert isinstance(low, Prediction)
+    assert high.probability > 0.5 > low.probability
+    assert high.out_of_range == low.out_of_range == 0
+    values[7] = float("nan")
+    assert f"feature {FEATURES[7]} is nan" in refusal_of(answer(service, request(3, values))[3])
+
+
+def test_a_symbol_without_trees_is_refused(service: PredictionService) -> None:
+    trees = Trees(model_text().decode())
+    file = ModelFile(name=MODEL, symbol="S99/USDT", sha256="0" * 64, size_bytes=1, trees=5)
+    service.use(Model(manifest(files=(file,)), {"S99/USDT": trees}))
+    assert "has no trees for S1/USDT" in refusal(service, request(1))
+
+
+def test_features_of_many_bars_are_refused_by_a_model_of_one(service: PredictionService) -> None:
+    twice = msgspec.structs.replace(request(1), features=request(1).features * 2, steps=2)
+    assert "of 2 bars" in refusal(service, twice)
 
 
 def test_features_of_another_set_are_refused(service: PredictionService) -> None:
