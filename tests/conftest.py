@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 LONG = bool(os.environ.get("LEVIBOT_TEST_LONG"))
@@ -19,12 +20,19 @@ settings.load_profile("levibot")
 
 @pytest.fixture(scope="module", autouse=True)
 def _unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Measure no coverage in processes that tests of a module start which is ``unmeasured``."""
-    unmeasured = request.node.get_closest_marker("unmeasured") and not LONG
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if unmeasured and name.startswith("COVERAGE_PROCESS_")]:
-            patch.delenv(name)
+    """Measure no coverage in a module that is ``unmeasured``, nor in processes that its tests start."""
+    if LONG or request.node.get_closest_marker("unmeasured") is None:
         yield
+        return
+    measuring = Coverage.current()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
+            patch.delenv(name)
+        if measuring is not None:
+            measuring.stop()
+        yield
+        if measuring is not None:
+            measuring.start()
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_a_test_names_lines_and_never_urls(make_daemon: MakeDaemon, run_dir: Pat
         ]
         assert TOKEN not in done.stdout + done.stderr
         assert_no_secret(daemon)
-        daemon.wait(lambda: "notifier" in standing(daemon), "the alert about the notifier", seconds=20)
+        daemon.wait(lambda: "notifier" in standing(daemon), "the alert about the notifier", seconds=60)
         targets(run_dir, json_url(good))
         daemon.wait(
             lambda: "line 2 (json): delivered" in ctl(daemon, "alerts", "test").stdout, "the corrected file"
@@ -235,7 +235,7 @@ def test_engines_that_die_together_are_one_message(make_daemon: MakeDaemon, run_
         for name, pid in daemon.worker_pids().items():
             if name.startswith("engine"):
                 os.kill(pid, signal.SIGKILL)
-        daemon.wait(lambda: server.titled("crash_storm is over"), "the alert and its end", seconds=20)
+        daemon.wait(lambda: server.titled("crash_storm is over"), "the alert and its end", seconds=60)
         assert [message["type"] for message in server.messages] == ["failure", "success"]
         assert "of 5 engines died within 5 s" in server.messages[0]["message"]
 
@@ -271,9 +271,9 @@ def test_a_position_without_a_stop_is_told(make_daemon: MakeDaemon) -> None:
     }
     daemon = make_daemon(**{**NOTIFIER, **settings})
     daemon.start()
-    daemon.wait(lambda: daemon.engine()["position"], "a position", seconds=30)
+    daemon.wait(lambda: daemon.engine()["position"], "a position", seconds=60)
     cancel_stop(daemon)
-    daemon.wait(lambda: standing(daemon) == ["unprotected:BTC/USDT"], "the alert", seconds=20)
+    daemon.wait(lambda: standing(daemon) == ["unprotected:BTC/USDT"], "the alert", seconds=60)
     (alert,) = daemon.api.get("/alerts?state=standing")
     assert alert["severity"] == "critical"
     pid = daemon.worker_pids()["broker"]

@@ -72,7 +72,7 @@ def test_start_returns_when_every_engine_is_ready_and_stop_when_all_is_gone(oper
 def test_stop_says_what_positions_remain(operator: Operator) -> None:
     operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
-    wait_for(lambda: operator.daemon.engine()["position"], "a position", seconds=30)
+    wait_for(lambda: operator.daemon.engine()["position"], "a position", seconds=60)
     held = operator.daemon.engine()["position"]
     said = operator.types("stop")
     assert "BTC/USDT" in said
@@ -188,7 +188,7 @@ def test_a_symbol_with_a_position_is_removed_only_if_that_is_kept_or_closed(oper
     under_test = operator.daemon
     under_test.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
-    wait_for(lambda: all(e["position"] for e in under_test.status()["engines"]), "positions", seconds=30)
+    wait_for(lambda: all(e["position"] for e in under_test.status()["engines"]), "positions", seconds=60)
     under_test.write_config(symbols=["BTC/USDT"])
     said = operator.types("reload", code=1)
     assert "a position is open in ETH/USDT: nothing was removed" in said
@@ -215,7 +215,7 @@ def test_a_symbol_with_a_position_is_removed_only_if_that_is_kept_or_closed(oper
 def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> None:
     operator.daemon.write_config(engine__strategy=f"{FAULTS}:Long")
     operator.types("start")
-    wait_for(lambda: all(e["position"] for e in operator.daemon.status()["engines"]), "positions", seconds=30)
+    wait_for(lambda: all(e["position"] for e in operator.daemon.status()["engines"]), "positions", seconds=60)
     before = operator.daemon.status()
     operator.types("upgrade")
     after = operator.daemon.status()

@@ -52,7 +52,7 @@ def replaced(daemon: DaemonUnderTest, first: int, cause: str, seconds: float = 4
 def test_01_a_killed_engine_is_back_with_its_position(make_daemon: MakeDaemon, switch: Path) -> None:
     daemon = faulty(make_daemon, "Long", switch)
     daemon.start()
-    daemon.wait(lambda: daemon.engine()["position"], "a position", seconds=30)
+    daemon.wait(lambda: daemon.engine()["position"], "a position", seconds=60)
     before, other = daemon.engine(), daemon.engine("ETH/USDT")["pid"]
     os.kill(before["pid"], signal.SIGKILL)
     after = replaced(daemon, before["pid"], "crash")
@@ -112,7 +112,7 @@ def test_06_07_a_worker_that_always_dies_spends_its_budget_and_no_more(
     other = daemon.engine("ETH/USDT")["pid"]
     switch.touch()
     os.kill(daemon.engine()["pid"], signal.SIGKILL)
-    daemon.wait(lambda: daemon.engine()["status"] == "exhausted", "the budget to be spent", seconds=30)
+    daemon.wait(lambda: daemon.engine()["status"] == "exhausted", "the budget to be spent", seconds=60)
     engine = daemon.engine()
     assert engine["restarts"] == 5
     assert engine["next_attempt_at"] > time.time() + 3000, "the first restart leaves the hour only then"
@@ -187,7 +187,7 @@ def test_12_growing_memory_recycles_the_worker(make_daemon: MakeDaemon, switch: 
     daemon.start()
     first = daemon.engine()["pid"]
     switch.touch()
-    daemon.wait(lambda: daemon.events("worker_condemned"), "the limit to be noticed", seconds=20)
+    daemon.wait(lambda: daemon.events("worker_condemned"), "the limit to be noticed", seconds=60)
     switch.unlink()
     after = replaced(daemon, first, "memory")
     assert after["restart_causes"] == {"memory": 1}

@@ -55,14 +55,14 @@ def test_it_trades_on_a_first_model_of_its_own_and_outlives_every_pool_process(m
     daemon = make_daemon(**SETTINGS)
     daemon.start()
     assert "training a first one" in daemon.output()
-    daemon.wait(lambda: any(e["trade_count"] for e in daemon.status()["engines"]), "a trade", seconds=30)
+    daemon.wait(lambda: any(e["trade_count"] for e in daemon.status()["engines"]), "a trade", seconds=60)
     for name in ("inference-0", "inference-1", "inference-0"):
         pid = daemon.worker(name)["pid"]
         os.kill(pid, signal.SIGKILL)
         before = predictions(daemon)
-        daemon.wait(lambda n=before: predictions(daemon) > n + 10, "answers while one is gone", seconds=20)
+        daemon.wait(lambda n=before: predictions(daemon) > n + 10, "answers while one is gone", seconds=60)
         daemon.wait_replaced(name, pid)
-    daemon.wait(lambda: sum(e["trade_count"] for e in daemon.status()["engines"]) > 3, "more trades", seconds=30)
+    daemon.wait(lambda: sum(e["trade_count"] for e in daemon.status()["engines"]) > 3, "more trades", seconds=60)
     assert never_restarted(daemon)
     engine = daemon.engine()
     assert engine["model"].startswith("lightgbm-simulated/")
@@ -76,12 +76,12 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     daemon = make_daemon(**SETTINGS)
     stored_model(daemon.data / "models", exchange="elsewhere")
     daemon.start()
-    daemon.wait(lambda: "elsewhere" in (daemon.engine()["no_model"] or ""), "the reason", seconds=20)
+    daemon.wait(lambda: "elsewhere" in (daemon.engine()["no_model"] or ""), "the reason", seconds=60)
     said = subprocess.run([CTL, "-c", daemon.config, "status"], capture_output=True, text=True, check=True).stdout
     assert "no signal for BTC/USDT" in said
     missed = daemon.engine()["predictions_missed"]
     daemon.wait(
-        lambda: daemon.engine()["predictions_missed"] > missed + 12, "more than an error spike", seconds=20
+        lambda: daemon.engine()["predictions_missed"] > missed + 12, "more than an error spike", seconds=60
     )
     assert never_restarted(daemon)
     assert predictions(daemon) == 0
@@ -90,7 +90,7 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     store = ModelStore(daemon.data / "models")
     stored = store.save(read_manifest(trained), {MODEL: (trained / MODEL).read_bytes()})
     store.promote(NAME, stored.version)
-    daemon.wait(lambda: daemon.engine()["prob_up"] is not None, "a probability", seconds=20)
+    daemon.wait(lambda: daemon.engine()["prob_up"] is not None, "a probability", seconds=60)
     assert daemon.engine()["no_model"] == ""
     assert never_restarted(daemon)
     for event in ("no_answer_of_a_model", "model_answers_again"):
@@ -102,15 +102,15 @@ def test_a_pool_that_is_gone_for_a_while_costs_signals_and_nothing_else(
 ) -> None:
     daemon = make_daemon(**SETTINGS, **{"inference.models_dir": str(models)})
     daemon.start()
-    daemon.wait(lambda: predictions(daemon) > 10, "answers", seconds=20)
+    daemon.wait(lambda: predictions(daemon) > 10, "answers", seconds=60)
     pids = [daemon.worker(name)["pid"] for name in ("inference-0", "inference-1")]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)  # connected, and deaf
-    daemon.wait(lambda: "no answer" in (daemon.engine()["no_model"] or ""), "missing answers", seconds=20)
+    daemon.wait(lambda: "no answer" in (daemon.engine()["no_model"] or ""), "missing answers", seconds=60)
     assert all(engine["ready"] for engine in daemon.status()["engines"])
     for pid in filter(alive, pids):
         os.kill(pid, signal.SIGCONT)
-    daemon.wait(lambda: daemon.engine()["no_model"] == "", "answers again", seconds=30)
+    daemon.wait(lambda: daemon.engine()["no_model"] == "", "answers again", seconds=60)
     assert never_restarted(daemon)
 
 

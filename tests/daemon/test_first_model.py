@@ -46,7 +46,7 @@ def launch(under_test: DaemonUnderTest) -> subprocess.Popen[str]:
             start_new_session=True,
             text=True,
         )
-    wait_for(lambda: training(under_test), "the training to begin", seconds=20)
+    wait_for(lambda: training(under_test), "the training to begin", seconds=60)
     return under_test.process
 
 

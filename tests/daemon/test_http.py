@@ -20,6 +20,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 ENGINE_FIELDS = {
     "symbol": str,
     "status": str,
@@ -147,7 +149,7 @@ def test_a_crashed_engine_is_counted_and_health_says_so(make_daemon: MakeDaemon,
     face = Face(make_daemon(api__port=port, **overrides), port)
     switch.touch()
     face.daemon.start(ready=False)
-    face.daemon.wait(lambda: face.get("/engines/status")["crashed"] == 1, "a crashed engine", seconds=30)
+    face.daemon.wait(lambda: face.get("/engines/status")["crashed"] == 1, "a crashed engine", seconds=60)
     answer = face.get("/health", code=503)
     assert answer["ok"] is False
     assert "engine-BTC-USDT" in answer["detail"]
@@ -194,7 +196,7 @@ def test_a_taken_port_is_an_alert_and_nothing_more(face: Face) -> None:
     def served() -> bool:
         return face.daemon.status()["daemon"]["api"]["address"] is not None
 
-    face.daemon.wait(served, "the port to be taken", seconds=20)
+    face.daemon.wait(served, "the port to be taken", seconds=60)
     assert face.get("/health")["ok"]
     assert "api_port" not in [alert["key"] for alert in face.daemon.status()["alerts"]]
 

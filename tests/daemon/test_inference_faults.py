@@ -45,7 +45,7 @@ def pool(make_daemon: MakeDaemon) -> DaemonUnderTest:
 @contextmanager
 def connected(daemon: DaemonUnderTest, deadline: float = 2.0) -> Iterator[InferenceClient]:
     """What an engine holds of the pool."""
-    daemon.wait(lambda: all(daemon.worker(name)["ready"] for name in POOL), "the pool to be ready", seconds=20)
+    daemon.wait(lambda: all(daemon.worker(name)["ready"] for name in POOL), "the pool to be ready", seconds=60)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     endpoints = [ipc(daemon.data / "run" / f"{name}.sock") for name in POOL]
     client = InferenceClient(context, endpoints, name="engine-test", deadline=deadline, refuse=pytest.fail)
@@ -73,7 +73,7 @@ def answered_again(daemon: DaemonUnderTest) -> None:
     def more() -> bool:
         return all(entry["predictions"] > before[entry["symbol"]] for entry in daemon.status()["engines"])
 
-    daemon.wait(more, "an answer for every engine", seconds=20)
+    daemon.wait(more, "an answer for every engine", seconds=60)
 
 
 def engines(daemon: DaemonUnderTest) -> dict[str, int]:
@@ -197,6 +197,6 @@ def test_28_both_stopped_then_killed(pool: DaemonUnderTest) -> None:
         for pid in first:
             os.kill(pid, signal.SIGKILL)
         assert {outcome.request_id for outcome in outcomes(client, 5)} == in_flight
-        pool.wait(lambda: isinstance(ask(client), Answered), "an answer of a new process", seconds=20)
+        pool.wait(lambda: isinstance(ask(client), Answered), "an answer of a new process", seconds=60)
     answered_again(pool)
     assert engines(pool) == pids

@@ -57,7 +57,7 @@ class Trader:
     def rest(self, symbol: str, client_id: str, price: Decimal) -> None:
         """Have an entry rest below the market."""
         request = RiskRequest(1, client_id, symbol, "buy", price, 0.9, 1.0, 0.2, 0, stop_loss=0.05)
-        answer = self._daemon.wait(lambda: self._ask(request), "a grant", seconds=20)
+        answer = self._daemon.wait(lambda: self._ask(request), "a grant", seconds=60)
         fields: dict[str, Any] = {"reduce_only": False, "limit_price": price, "stop_loss": price * Decimal("0.95")}
         intent = Intent(client_id, symbol, "buy", "limit", Decimal("0.1"), "entry", 0, **fields)
         self._tell(AccountRequest(1, 0))
@@ -100,7 +100,7 @@ def live(daemon: DaemonUnderTest) -> dict[str, Any]:
 def test_kill_on_cancels_what_rests_keeps_stops_and_says_what_remains(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**SETTINGS)
     daemon.start()
-    daemon.wait(lambda: live(daemon)["holdings"], "a position", seconds=30)
+    daemon.wait(lambda: live(daemon)["holdings"], "a position", seconds=60)
     with trader(daemon) as operator:
         price = daemon.wait(lambda: daemon.engine(ETH)["price"], "a price")
         operator.rest(ETH, "trader-1", Decimal(str(round(price * 0.985, 2))))
@@ -128,14 +128,14 @@ def test_positions_are_closed_though_the_supervisor_is_killed_meanwhile_and_all_
 ) -> None:
     daemon = make_daemon(**SETTINGS)
     daemon.start()
-    daemon.wait(lambda: live(daemon)["holdings"], "a position", seconds=30)
+    daemon.wait(lambda: live(daemon)["holdings"], "a position", seconds=60)
     os.kill(daemon.worker("broker")["pid"], signal.SIGSTOP)  # so that nothing is closed yet
     begun = daemon.api.post("/live/kill", on="true", reason="enough", flatten="true")
     assert (begun["confirmed"], begun["flatten"]["done"]) == (False, False)
     assert begun["holdings"]
     daemon.kill()
     daemon.start(ready=False)
-    daemon.wait(lambda: live(daemon)["flatten"]["done"], "the positions to be closed", seconds=30)
+    daemon.wait(lambda: live(daemon)["flatten"]["done"], "the positions to be closed", seconds=60)
     done = live(daemon)
     assert (done["state"], done["holdings"], done["reason"]) == ("HALTED", [], "enough")
     daemon.wait_ready()

@@ -34,7 +34,7 @@ def test_engines_stay_up_and_miss_no_bar(make_daemon: MakeDaemon, run_dir: Path)
             pid = daemon.worker_pids()["feed"]
             os.kill(pid, signal.SIGKILL)
             daemon.wait_replaced("feed", pid)
-            daemon.wait(lambda: is_live(daemon), "both markets to be live again", seconds=30)
+            daemon.wait(lambda: is_live(daemon), "both markets to be live again", seconds=60)
             wait_bars(daemon, run_dir, 2)
         after = daemon.worker_pids()
         assert {name for name in before if before[name] != after[name]} == {"feed"}

@@ -99,7 +99,7 @@ def test_it_buys_protects_survives_its_end_and_tells_its_key_to_nobody(
     assert stops(exchange) == [stop], "the stop stays"
 
     live.start(**keys())
-    live.wait(lambda: position(live) == held, "the position to be known again", seconds=30)
+    live.wait(lambda: position(live) == held, "the position to be known again", seconds=60)
     live.wait(lambda: live.worker("broker")["ready"], "the broker to be ready")
     assert [order for order in orders(exchange) if order.side == "buy"] == bought
     assert stops(exchange) == [stop]

@@ -38,7 +38,7 @@ def test_missing_and_bad_data_are_told_and_touch_no_other_symbol(make_daemon: Ma
     daemon.wait(lambda: all(e["detail"] for e in daemon.status()["engines"] if not e["ready"]), "all the reasons")
     assert "ETHUSDT-1m.csv:51" in daemon.engine("ETH/USDT")["detail"]
     assert "no data of XLM/USDT" in daemon.engine("XLM/USDT")["detail"]
-    daemon.wait(lambda: "market_failed:ETH/USDT" in standing(daemon), "the bad data to be told", seconds=20)
+    daemon.wait(lambda: "market_failed:ETH/USDT" in standing(daemon), "the bad data to be told", seconds=60)
     assert "ETHUSDT-1m.csv:51" in standing(daemon)["market_failed:ETH/USDT"]
     assert "stale_feed:ETH/USDT" not in standing(daemon)
     ticks = daemon.engine()["ticks"]

@@ -68,7 +68,7 @@ def test_the_names_that_dashboards_use_are_there_and_promtool_has_no_complaint(
 ) -> None:
     daemon = make_daemon()
     daemon.start()
-    daemon.wait(lambda: daemon.engine()["signal"], "a signal", seconds=20)
+    daemon.wait(lambda: daemon.engine()["signal"], "a signal", seconds=60)
     daemon.wait(lambda: daemon.api.get("/risk/summary")["realized_today_pct"] is not None, "the day's start")
     promtool("check", "metrics", text=daemon.api.get_bytes("/metrics").decode())
     metrics = scrape(daemon)
@@ -123,7 +123,7 @@ def test_a_crashed_engine_is_visible_with_its_last_words_but_no_opinion(make_dae
     os.kill(first, signal.SIGKILL)  # the first restart comes at once, the second after 30 s
     second = daemon.wait_replaced("engine-BTC-USDT", first)["pid"]
     said = partial(values, daemon, "levi_signal_confidence", "symbol")
-    daemon.wait(lambda: {BTC, "ETH/USDT"} <= said().keys(), "signals", seconds=20)
+    daemon.wait(lambda: {BTC, "ETH/USDT"} <= said().keys(), "signals", seconds=60)
     os.kill(second, signal.SIGKILL)
 
     def state() -> str:
@@ -154,7 +154,7 @@ def test_orders_and_the_time_that_they_take_are_shown(make_daemon: MakeDaemon) -
     daemon.start()
 
     name = "levi_order_latency_seconds"
-    daemon.wait(lambda: values(daemon, f"{name}_count", "symbol").get(BTC), "an accepted order", seconds=20)
+    daemon.wait(lambda: values(daemon, f"{name}_count", "symbol").get(BTC), "an accepted order", seconds=60)
     assert 0 < values(daemon, f"{name}_sum", "symbol")[BTC] < 10
     assert values(daemon, f"{name}_bucket", "le", symbol=BTC)["+Inf"] >= 1
     daemon.wait(lambda: values(daemon, "levi_orders", "state")["FILLED"] == 1, "the order to be filled")

@@ -42,15 +42,15 @@ def test_reports_agree_with_the_ledgers_over_a_kill_of_everything(
         **{"engine.strategy": f"{FAULTS}:Restless", "feed.speed": 600.0, "risk.protections.low_profit_trades": 0}
     )
     daemon.start()
-    daemon.wait(lambda: len(daemon.api.get("/equity")["points"]) >= 3, "a curve", seconds=20)
-    daemon.wait(lambda: sum(e["trade_count"] for e in daemon.status()["engines"]) > 3, "trades", seconds=20)
+    daemon.wait(lambda: len(daemon.api.get("/equity")["points"]) >= 3, "a curve", seconds=60)
+    daemon.wait(lambda: sum(e["trade_count"] for e in daemon.status()["engines"]) > 3, "trades", seconds=60)
     for _ in range(2):
         assert audit(daemon.state).differences == [], "events under way are no difference"
     assert all(finding["level"] == "ok" for finding in told("doctor", "--ledger"))
     daemon.kill()
     before = len(audit(daemon.state).books.events["BTC/USDT"])
     daemon.start()
-    daemon.wait(lambda: len(audit(daemon.state).books.events["BTC/USDT"]) > before, "more trades", seconds=20)
+    daemon.wait(lambda: len(audit(daemon.state).books.events["BTC/USDT"]) > before, "more trades", seconds=60)
     daemon.wait_ready()
     for engine in daemon.status()["engines"]:
         daemon.post(f"/engines/pause/{engine['symbol']}")

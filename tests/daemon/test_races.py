@@ -45,7 +45,7 @@ def in_parallel(daemon: DaemonUnderTest, *paths: str) -> list[str]:
 
 
 def test_a_stopped_forkserver_costs_one_start_and_no_engine_is_doubled(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(symbols=SIX, **{"policy.engine.start_timeout": 2.0, **AT_ONCE})
+    daemon = make_daemon(symbols=SIX, **{"policy.engine.start_timeout": 8.0, **AT_ONCE})
     daemon.start()
     before = daemon.worker_pids()
     os.kill(daemon.status()["daemon"]["forkserver_pid"], signal.SIGSTOP)
@@ -55,7 +55,7 @@ def test_a_stopped_forkserver_costs_one_start_and_no_engine_is_doubled(make_daem
     daemon.wait(
         lambda: all(e["ready"] and e["pid"] != before[e["worker"]] for e in daemon.status()["engines"]),
         "all engines to be back",
-        seconds=20,
+        seconds=60,
     )
     assert len(daemon.events("forkserver_replaced")) == 1
     assert len(daemon.engine_processes()) == 6
@@ -144,7 +144,7 @@ def test_a_reset_forgives_errors_and_restarts_nobody(make_daemon: MakeDaemon, sw
 def test_a_position_of_a_removed_symbol_has_prices_after_a_restart_too(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(**{"engine.strategy": f"{FAULTS}:Long"})
     daemon.start()
-    daemon.wait(lambda: all(e["position"] for e in daemon.status()["engines"]), "positions", seconds=30)
+    daemon.wait(lambda: all(e["position"] for e in daemon.status()["engines"]), "positions", seconds=60)
     daemon.kill()
     daemon.write_config(symbols=["ETH/USDT"])
     daemon.start()
@@ -175,10 +175,10 @@ def test_a_daemon_whose_terminal_is_closed_stops(make_daemon: MakeDaemon) -> Non
     if pid == 0:  # pragma: no cover
         os.execv(sys.executable, [sys.executable, "-m", "levibot", "-c", str(daemon.config), "--table"])
     try:
-        wait_for(lambda: _running(daemon) == 2, "engines to run, though nobody reads the terminal", seconds=20)
+        wait_for(lambda: _running(daemon) == 2, "engines to run, though nobody reads the terminal", seconds=60)
     finally:
         os.close(terminal)
-    wait_for(lambda: not alive(pid), "the daemon to end", seconds=20)
+    wait_for(lambda: not alive(pid), "the daemon to end", seconds=60)
     assert os.waitpid(pid, 0)[1] == 0
     assert daemon.events("daemon_stopping")[0]["reason"] == "the terminal was closed"
 

@@ -126,7 +126,7 @@ def test_an_upgrade_is_told_as_a_reload_of_the_same_process(
     start(daemon, systemd)
     first = daemon.status()["daemon"]
     daemon.post("/daemon/upgrade")
-    wait_for(lambda: systemd.lines.count("READY=1") == 2, "READY of the new daemon", seconds=30)
+    wait_for(lambda: systemd.lines.count("READY=1") == 2, "READY of the new daemon", seconds=60)
     daemon.wait_ready()
     assert daemon.status()["daemon"]["pid"] == first["pid"]
     assert "STOPPING=1" not in systemd.lines

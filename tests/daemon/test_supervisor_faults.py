@@ -45,7 +45,7 @@ def with_positions(make_daemon: MakeDaemon, **settings: object) -> DaemonUnderTe
     """A daemon with two engines that hold positions."""
     daemon = make_daemon(**LONG, **settings)
     daemon.start()
-    daemon.wait(lambda: all(e["position"] for e in daemon.status()["engines"]), "positions", seconds=30)
+    daemon.wait(lambda: all(e["position"] for e in daemon.status()["engines"]), "positions", seconds=60)
     return daemon
 
 
@@ -205,7 +205,7 @@ def test_29_all_engines_die_together(make_daemon: MakeDaemon) -> None:
                              for e in status["engines"]))  # fmt: skip
         return all(e["ready"] and e["pid"] != first[e["worker"]] for e in status["engines"])
 
-    daemon.wait(all_back, "all engines to be back", seconds=30)
+    daemon.wait(all_back, "all engines to be back", seconds=60)
     assert max(in_flight) <= 4
     assert [alert["key"] for alert in daemon.status()["alerts"]] == ["crash_storm"]
     assert len(daemon.events("alert_raised")) == 1
@@ -277,7 +277,7 @@ def test_changed_code_starts_no_worker_of_a_second_version(make_daemon: MakeDaem
     supervisor = daemon.status()["daemon"]["pid"]
     daemon.post("/daemon/upgrade")
     wait_for(lambda: not alive(first["engine-ETH-USDT"]), "the old engines to go")
-    wait_for(lambda: _answers(daemon), "the new daemon to answer", seconds=20)
+    wait_for(lambda: _answers(daemon), "the new daemon to answer", seconds=60)
     daemon.wait_ready()
     assert daemon.status()["daemon"]["pid"] == supervisor, "the same process for systemd"
     assert not daemon.status()["daemon"]["code_changed"]

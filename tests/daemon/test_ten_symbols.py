@@ -55,7 +55,7 @@ def replay(make_daemon: MakeDaemon, **settings: Any) -> DaemonUnderTest:
 
 def settled_audit(daemon: DaemonUnderTest) -> Books:
     """Let every engine hear the last of its orders, then stop and audit."""
-    daemon.wait_ready(seconds=30)
+    daemon.wait_ready(seconds=60)
     for engine in daemon.status()["engines"]:
         daemon.post(f"/engines/pause/{engine['symbol']}")
     daemon.wait(lambda: all(e["paused"] and e["ready"] for e in daemon.status()["engines"]), "all to be paused")

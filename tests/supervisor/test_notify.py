@@ -101,7 +101,7 @@ def test_signs_of_life_end_while_the_work_stands_still(run_dir: Path) -> None:
             await report
 
     with listening(str(run_dir / "notify")) as systemd:
-        asyncio.run(asyncio.wait_for(scenario(), 20))
+        asyncio.run(asyncio.wait_for(scenario(), 60))
         signs = systemd.times("WATCHDOG=1")
         assert min(later - earlier for earlier, later in itertools.pairwise(signs)) > 0.15
         assert systemd.lines.count("STATUS=works: True") == 1, "told when it changes, not over and over"
@@ -124,4 +124,4 @@ def test_a_service_manager_that_does_not_listen_stops_nothing(run_dir: Path) -> 
 def test_nothing_is_sent_where_no_unix_socket_is_named(address: str) -> None:
     service = ServiceManager({"NOTIFY_SOCKET": address} if address else {}, refuse)
     service.ready()
-    asyncio.run(asyncio.wait_for(service.report(lambda: True, str), 5))
+    asyncio.run(asyncio.wait_for(service.report(lambda: True, str), 30))

@@ -435,7 +435,7 @@ class World:
             if isinstance(answer, Acknowledged):
                 self.acknowledged.append(answer.command_id)
 
-    def until(self, condition: Any, what: str, *, seconds: float = 15.0) -> None:
+    def until(self, condition: Any, what: str, *, seconds: float = 40.0) -> None:
         """Pump until `condition` holds."""
 
         def turn() -> bool:

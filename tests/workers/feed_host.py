@@ -85,7 +85,7 @@ class Receiver:
         assert isinstance(reply, Snapshot), reply
         return reply
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
         """Receive until `condition` holds."""
 
         def pumped() -> object:

@@ -137,7 +137,7 @@ class PoolHouse:
             self.pump()
             return bool(condition())
 
-        wait_for(turn, what, seconds=20)
+        wait_for(turn, what, seconds=60)
 
     def client(self, name: str = "engine-BTC-USDT", deadline: float = 5.0) -> InferenceClient:
         """An engine's client, connected to every process that runs."""

@@ -44,5 +44,5 @@ def test_it_is_told_and_ends_by_itself_or_is_ended(tmp_path: Path, then: str, co
         assert process.poll() is None
         leash.close()
         assert process.stdout.readline() == "alone\n"
-        wait_for(lambda: process.poll() is not None, "it to end", seconds=10)
+        wait_for(lambda: process.poll() is not None, "it to end")
     assert process.returncode == code
