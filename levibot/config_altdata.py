@@ -70,6 +70,12 @@ class DuneConfig(AltSourceConfig):
         None, description="File, mode 0600, with the API key; default: $LEVIBOT_DUNE_KEY, or systemd's `dune`."
     )
 
+    @model_validator(mode="after")
+    def _there_is_something_to_ask(self) -> Self:
+        if self.enabled and not self.queries:
+            raise ValueError("enabled needs queries = { NAME = QUERY_ID }")
+        return self
+
 
 class NewsConfig(AltSourceConfig):
     """Sentiment of headlines: of feeds of the user's choice, scored by words or by a language model."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 RefusalReason = Literal["symbol", "authentication", "funds", "order", "not found", "request"]
-AltDataFault = Literal["unreachable", "throttled", "refused", "malformed", "stale", "key", "budget"]
+AltDataFault = Literal["unreachable", "throttled", "refused", "malformed", "stale", "key", "budget", "missing"]
 
 
 class LeviBotError(Exception):

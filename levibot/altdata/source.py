@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -88,3 +88,51 @@ class AltSource(Protocol):
     async def close(self) -> None:
         """Close what it holds."""
         ...
+
+
+async def fetch_parts(parts: Iterable[Callable[[], Awaitable[list[Reading]]]]) -> list[Reading]:
+    """Readings of several requests to one provider, one after another; one that fails does not lose the others'.
+
+    Raises
+    ------
+    AltDataError
+        If every part failed: the first failure. After one that asks for patience nothing more is asked.
+    PartialFetchError
+        If one failed.
+    """
+    readings: list[Reading] = []
+    failure: AltDataError | None = None
+    for part in parts:
+        try:
+            readings += await part()
+        except AltDataError as error:
+            failure = failure or error
+            if error.wait_s:
+                break
+    if failure is not None:
+        raise PartialFetchError(failure, readings) if readings else failure
+    return readings
+
+
+class LackingSource:
+    """Stands in for a source that cannot be made: it fails by name, and the others work.
+
+    Parameters
+    ----------
+    name, interval, max_age
+        Of the source.
+    reason
+        What it lacks, and the remedy.
+    """
+
+    def __init__(self, name: str, interval: float, max_age: float, reason: str) -> None:
+        self.name, self.interval, self.max_age = name, interval, max_age
+        self.usage = Usage()
+        self._reason = reason
+
+    async def fetch(self, assets: Sequence[str], now_ms: int) -> list[Reading]:
+        """It cannot."""
+        raise AltDataError(f"{self.name}: {self._reason}", "missing")
+
+    async def close(self) -> None:
+        """It holds nothing."""

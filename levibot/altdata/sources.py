@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from levibot.altdata.keys import ProviderKey
-from levibot.altdata.source import AltSource
+from levibot.altdata.source import AltSource, LackingSource
 from levibot.config_altdata import AltDataConfig, AltSourceConfig, NewsConfig
+from levibot.locations import PROVIDER_KEY_VARIABLES
 
 if TYPE_CHECKING:
     from levibot.altdata.http import HttpClient
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from levibot.altdata.sentiment.scorer import Scorer
 
 _SCORES = "headline-scores.sqlite"
+DUNE_KEY, SENTIMENT_KEY = PROVIDER_KEY_VARIABLES
 _TIMEOUT_S = 30.0
 FUNDING = "funding"  # source of what the feed asks its exchange for
 
@@ -37,6 +40,8 @@ def make_sources(config: AltDataConfig, folder: Path, environ: Mapping[str, str]
     makers: tuple[tuple[AltSourceConfig, Callable[[], AltSource]], ...] = (
         (config.coin_metrics, lambda: _coin_metrics(config)),
         (config.news, lambda: _news(config.news, folder, environ)),
+        (config.mempool, lambda: _mempool(config)),
+        (config.dune, lambda: _dune(config, environ)),
     )
     return [(make(), identity(section)) for section, make in makers if section.enabled]
 
@@ -79,8 +84,26 @@ def _scorer(section: NewsConfig, cache: ScoreCache, environ: Mapping[str, str]) 
     bucket = TokenBucket(section.requests_per_minute, section.burst)
     # Not tried again at once: each request costs, and the headline is still there at the next fetch.
     client = HttpClient("news", section.url, timeout_s=section.timeout, bucket=bucket, pauses_s=())
-    key = ProviderKey("news", "LEVIBOT_SENTIMENT_KEY", "sentiment", section.key_file, environ)
+    key = ProviderKey("news", SENTIMENT_KEY, "sentiment", section.key_file, environ)
     return LlmScorer(client, section, key, cache)
+
+
+def _mempool(config: AltDataConfig) -> AltSource:
+    from levibot.altdata.onchain.mempool import Mempool
+
+    section = config.mempool  # whose limits are not told, and which bans who exceeds them
+    return Mempool(section, _http(Mempool.name, section.url, per_minute=10))
+
+
+def _dune(config: AltDataConfig, environ: Mapping[str, str]) -> AltSource:
+    section = config.dune
+    if find_spec("dune_client") is None:
+        reason = "dune-client is not installed; `pip install levibot[altdata]`, or set enabled = false"
+        return LackingSource("dune", section.interval, section.max_age, reason)
+    from levibot.altdata.onchain.dune import Dune
+
+    key = ProviderKey(Dune.name, DUNE_KEY, "dune", section.key_file, environ)
+    return Dune(section, _http(Dune.name, section.url, per_minute=30), key)  # the free plan allows 40 a minute
 
 
 def _http(name: str, url: str, *, per_minute: float) -> HttpClient:
