@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from levibot.config_base import Seconds, Section
 from levibot.config_market import Url
 
-_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+_Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,32}$")]  # with room for "_change"
 _Metric = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,60}$")]
 _Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")]
 
@@ -42,8 +42,9 @@ class CoinMetricsConfig(AltSourceConfig):
             "transactions": "TxCnt",
             "exchange_inflow": "FlowInExNtv",
             "exchange_outflow": "FlowOutExNtv",
+            "mvrv": "CapMVRVCur",
         },
-        description="Metrics by the names that values get here.",
+        description="Metrics by the names that values get here; NAME_change compares with the mean of 30 days.",
     )
 
 

@@ -138,9 +138,9 @@ class AltDataDesk:
         self._board.forget_old(wall_ms())
         content = self._board.content()
         try:
-            await asyncio.to_thread(self._board.write, content)
-            if values:
+            if values:  # before the board: what is on it is not asked for again by the next process
                 await asyncio.to_thread(self._history.append, values)
+            await asyncio.to_thread(self._board.write, content)
         except Exception as error:  # noqa: BLE001 -- told, and tried again: what is known is published all the same
             self._unwritten = [*values, *self._unwritten][-_MOST_UNWRITTEN:]
             if not self._disk_trouble:

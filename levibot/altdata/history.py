@@ -74,6 +74,10 @@ class History:
         in_span = pl.col("fetched_ms").is_between(from_ms, until_ms, closed="left")
         return whole.filter(in_span & pl.col("asset").is_in(list(assets))).sort(_ORDER)
 
+    def values(self, assets: Sequence[str], from_ms: int, until_ms: int) -> list[AltData]:
+        """The same as messages."""
+        return [AltData(*row) for row in self.read(assets, from_ms, until_ms).iter_rows()]
+
     def _path(self, source: str, day: int) -> Path:
         return self._folder / source / f"{_day(day)}.parquet"
 

@@ -260,6 +260,9 @@ class _Routes:
         async def equity(days: Days = _DAYS) -> Response:
             return _json(await operations.equity(days))
 
+        async def altdata() -> Response:
+            return _json(await operations.altdata())
+
         async def health() -> Response:
             document = await operations.health()
             if document["ok"]:
@@ -273,6 +276,7 @@ class _Routes:
         reads(app, "/live/status", live_status, forms.LiveForm, summary="Kill switch and mode")
         reads(app, "/risk/summary", risk_summary, forms.RiskForm, summary="Equity, limits and stops")
         reads(app, "/equity", equity, EquityForm, 422, summary="Equity: its curve, its days, each symbol")
+        reads(app, "/altdata", altdata, forms.AltDataForm, summary="Alternative data: sources and last values")
         reads(app, "/health", health, forms.HealthForm, summary="200 while all is well, else 503")
 
     def _add_metrics(self) -> None:

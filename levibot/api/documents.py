@@ -325,6 +325,41 @@ class AuditForm(_Form):
     lost: int = Field(description="Entries that neither disk nor memory had room for.")
 
 
+class AltSourceForm(_Form):
+    """A source of alternative data; counts since its process began."""
+
+    ok: bool = Field(description="The newest fetch was whole.")
+    age_seconds: float | None = Field(description="Since it answered in full; null: it never did.")
+    values: int = Field(description="That are not too old to be used.")
+    fetches: int = Field(description="That were whole.")
+    failures: dict[str, int] = Field(description="By kind.")
+    requests: int
+    throttled: int = Field(description="Times that a rate limit, the provider's or our own, held it up.")
+    next_s: float = Field(description="Seconds until the next fetch.")
+    trouble: str = Field(description="Why the newest fetch failed; empty: it did not.")
+
+
+class AltValueForm(_Form):
+    """The last value of an asset under one name."""
+
+    asset: str = Field(description="Base asset; empty: the whole market.")
+    name: str
+    value: float
+    source: str
+    observed_ms: int = Field(description="Of what it describes, Unix milliseconds.")
+    fetched_ms: int = Field(description="Since when it is known here.")
+    age_seconds: float = Field(description="Since then.")
+    expired: bool = Field(description="Too old to be used; nobody is told it any more.")
+
+
+class AltDataForm(_Form):
+    """Alternative data: sentiment, on-chain, funding."""
+
+    sources: dict[str, AltSourceForm]
+    values: list[AltValueForm]
+    trouble: str = Field(description="What keeps them from being written down; empty: nothing.")
+
+
 class HealthForm(_Form):
     """Whether all workers do their work."""
 

@@ -174,6 +174,10 @@ class Operations(Protocol):
         """``ok`` and what is wrong; not ok is answered with status 503."""
         ...
 
+    async def altdata(self) -> Document:
+        """Sources and last values of alternative data, as `AltDataForm` describes them."""
+        ...
+
     async def alerts(self) -> list[Document]:
         """Alerts of the last days, newest first."""
         ...

@@ -49,6 +49,7 @@ _COMMANDS = {
     "download": "levibot.cli.download:download",
     "train": "levibot.cli.train:train",
     "models": "levibot.cli.models:models",
+    "altdata": "levibot.cli.altdata:altdata",
     "tap": "levibot.cli.tap:tap",
     "doctor": "levibot.cli.doctor:doctor",
     "config": "levibot.cli.config:config",

@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from levibot.clock import boot_ns
 from levibot.observability.exposition import Exposition
 from levibot.observability.metrics import Subjects
+from levibot.supervisor.altdata_metrics import ALTDATA_FAMILIES
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES, DaemonView, look
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
@@ -22,6 +23,7 @@ from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIE
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
+_WHOLE = (*DAEMON_FAMILIES, *EQUITY_FAMILIES, *FEED_FAMILIES, *ALTDATA_FAMILIES, *TRADING_FAMILIES)
 _SLICE_NS = 2_000_000  # the loop has other things to do
 
 
@@ -48,7 +50,7 @@ class MetricsCollector:
         workers, daemon = look(self._daemon)
         self._forget_removed(workers)
         return chain(
-            self._whole.collect((*DAEMON_FAMILIES, *EQUITY_FAMILIES, *FEED_FAMILIES, *TRADING_FAMILIES), [daemon]),
+            self._whole.collect(_WHOLE, [daemon]),
             self._workers.collect(WORKER_FAMILIES, workers),
             self._engines.collect(ENGINE_FAMILIES, [view for view in workers if view.kind == "engine"]),
             self._pool.collect(INFERENCE_FAMILIES, [view for view in workers if view.kind == "inference"]),

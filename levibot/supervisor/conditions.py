@@ -217,6 +217,21 @@ def _clock_skew(facts: Facts, _told: bool) -> Iterable[Finding]:
     yield Finding("clock_skew", "warning", message, remedy)
 
 
+def _altdata(facts: Facts, _told: bool) -> Iterable[Finding] | None:
+    """A source that fails while its last values are good is no trouble yet."""
+    if facts.altdata_missing is None:
+        return None
+    return [
+        Finding(
+            f"altdata:{source}",
+            "warning",
+            f"nothing is known of {source} any more, and models do without: {reason}",
+            "mend what it names, or disable it under [altdata]; `levibotctl altdata` shows all sources",
+        )
+        for source, reason in facts.altdata_missing.items()
+    ]
+
+
 def _notifier(facts: Facts, _told: bool) -> Iterable[Finding] | None:
     if facts.notifier_trouble is None:
         return None
@@ -256,5 +271,6 @@ CONDITIONS = (
     Condition("disk_full", after=0.0, calm=0.0, find=_disk_full),
     Condition("writes_refused", after=0.0, calm=0.0, find=_writes_refused),
     Condition("clock_skew", after=30.0, calm=60.0, find=_clock_skew),
+    Condition("altdata", after=600.0, calm=5.0, find=_altdata),
     Condition("notifier", after=5.0, calm=10.0, find=_notifier),
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from levibot import __version__
 from levibot.alerting.alert import Severity
 from levibot.api.traffic import DropReason
-from levibot.bus.messages import BrokerReport, FeedReport, NotifierReport, Report, RiskState
+from levibot.bus.messages import AltDataReport, BrokerReport, FeedReport, NotifierReport, Report, RiskState
 from levibot.clock import boot_ns
 from levibot.execution.orders import OrderState
 from levibot.observability.metrics import Buckets, Family, Reading
@@ -51,6 +51,11 @@ class DaemonView:
     def feed(self) -> FeedReport | None:
         """What the feed's present process says; None if it does not run."""
         return self.daemon.manager.feed_report
+
+    @property
+    def altdata(self) -> AltDataReport | None:
+        """What the present process of alternative data says; None if it does not run."""
+        return self.daemon.manager.altdata_report
 
     @property
     def symbols(self) -> list[str]:

@@ -80,6 +80,9 @@ class Facts:
         The kernel's own estimate of its clock's error; None if nothing disciplines the clock.
     clock_limit
         Largest offset that is borne.
+    altdata_missing
+        Sources of alternative data that fail and of which nothing is left that could be used, with the reason;
+        None: their process does not tell now.
     notifier_trouble
         What keeps alerts from being told; None: the notifier does not tell now.
     """
@@ -117,6 +120,7 @@ class Facts:
     clock_offset: float | None = None
     kernel_error: float | None = None
     clock_limit: float = 2.0
+    altdata_missing: Mapping[str, str] | None = field(default_factory=dict)
     notifier_trouble: str | None = ""
 
 

@@ -13,6 +13,7 @@ from levibot.market.states import STALE
 from levibot.supervisor.facts import Facts
 from levibot.supervisor.health import ErrorWindow
 from levibot.supervisor.machine import disciplined_error, free_bytes
+from levibot.supervisor.manager import ALTDATA
 from levibot.supervisor.market_conditions import blindness
 from levibot.supervisor.status import describe_pool
 from levibot.supervisor.watch import Watch
@@ -126,6 +127,7 @@ class Lookout:
             clock_offset=live.skew_ms / 1000 if live and live.skew_ms is not None else None,
             kernel_error=disciplined_error(),
             clock_limit=config.alerts.clock_skew,
+            altdata_missing=self._altdata_missing(),
             notifier_trouble=self._notifier_trouble(),
         )
 
@@ -179,6 +181,13 @@ class Lookout:
             for symbol, report in reports.items()
             if isinstance(report, EngineReport) and report.ledger_aside
         }
+
+    def _altdata_missing(self) -> Mapping[str, str] | None:
+        manager = self._daemon.manager
+        report = manager.altdata_report
+        if report is None:
+            return None if ALTDATA in manager.workers else {}
+        return {name: s.trouble for name, s in report.sources.items() if not s.ok and not s.values}
 
     def _notifier_trouble(self) -> str | None:
         report = self._report("notifier")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from levibot.alerting.alerts import Alerts
 from levibot.api.operations import RefusedError
-from levibot.bus.messages import Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
+from levibot.bus.messages import AltDataReport, Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
 from levibot.errors import UnknownSymbolError
@@ -199,6 +199,14 @@ class Manager:
         heartbeat = feed.life.heartbeat if feed is not None and feed.running else None
         report = heartbeat.report if heartbeat is not None else None
         return report if isinstance(report, FeedReport) else None
+
+    @property
+    def altdata_report(self) -> AltDataReport | None:
+        """What the process of alternative data that runs said last; None if none runs."""
+        worker = self.workers.get(ALTDATA)
+        heartbeat = worker.life.heartbeat if worker is not None and worker.running else None
+        report = heartbeat.report if heartbeat is not None else None
+        return report if isinstance(report, AltDataReport) else None
 
     def tell_symbols(self, symbols: Iterable[str]) -> None:
         """Tell those who serve symbols which are wanted now."""

@@ -18,7 +18,14 @@ from levibot.supervisor.collector import MetricsCollector
 from levibot.supervisor.leaving import close_position, settle_positions
 from levibot.supervisor.reload import apply_reload
 from levibot.supervisor.states import Desired, Observed, status_word
-from levibot.supervisor.status import describe_holdings, describe_market, describe_worker, summarize, what_stays
+from levibot.supervisor.status import (
+    describe_altdata,
+    describe_holdings,
+    describe_market,
+    describe_worker,
+    summarize,
+    what_stays,
+)
 from levibot.supervisor.worker import Worker
 
 if TYPE_CHECKING:
@@ -274,6 +281,10 @@ class SupervisorOperations:
         """See `Operations`."""
         wrong = self._daemon.lookout.ailments()
         return {"ok": not wrong, "wrong": wrong}
+
+    async def altdata(self) -> Document:
+        """See `Operations`."""
+        return describe_altdata(self._daemon.manager.altdata_report)
 
     async def alerts(self) -> list[Document]:
         """See `Operations`."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from levibot.bus.messages import (
+    AltDataReport,
     BrokerReport,
     EngineReport,
     FeedReport,
@@ -108,6 +109,13 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         description |= msgspec.structs.asdict(report)
     if worker.kind == "feed":
         description |= _describe(report if isinstance(report, FeedReport) else None, _FEED_FIELDS)
+    if isinstance(report, AltDataReport):
+        description |= {
+            "sources": {name: "ok" if source.ok else "failing" for name, source in report.sources.items()},
+            "values": len(report.values),
+            "refused_messages": report.refused_messages,
+            "trouble": report.trouble,
+        }
     if isinstance(report, BrokerReport):
         description["account"] = msgspec.structs.asdict(report.live) if report.live else None
     return description
@@ -127,6 +135,28 @@ def describe_market(feed: FeedReport | None, symbol: str) -> dict[str, Any]:
     return {
         "market": feed.symbols.get(symbol) if feed is not None else None,
         "market_health": msgspec.structs.asdict(health) if health is not None else None,
+    }
+
+
+def describe_altdata(report: AltDataReport | None) -> dict[str, Any]:
+    """What is known of alternative data, expired values too; nothing without the process for it."""
+    if report is None:
+        return {"sources": {}, "values": [], "trouble": ""}
+    now_ms = wall_ms()
+    return {
+        "sources": {
+            name: {**msgspec.structs.asdict(source), "age_seconds": _since(source.fetched_ms, now_ms)}
+            for name, source in report.sources.items()
+        },
+        "values": [
+            {
+                **msgspec.structs.asdict(value),
+                "age_seconds": _since(value.fetched_ms, now_ms),
+                "expired": now_ms >= value.expires_ms,
+            }
+            for value in sorted(report.values, key=lambda value: (value.asset, value.name, value.source))
+        ],
+        "trouble": report.trouble,
     }
 
 
@@ -191,6 +221,10 @@ def _live(live: LiveReport | None) -> dict[str, Any] | None:
 
 def _number(value: Decimal | None) -> float | None:
     return None if value is None else float(value)
+
+
+def _since(at_ms: int | None, now_ms: int) -> float | None:
+    return None if at_ms is None else max(0.0, (now_ms - at_ms) / 1000)
 
 
 def _age(received_ns: int | None) -> float | None:

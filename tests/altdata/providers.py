@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,3 +116,26 @@ async def serving(answers: dict[str, Answer]) -> AsyncIterator[Provider]:
         yield provider
     finally:
         await runner.cleanup()
+
+
+@contextlib.contextmanager
+def serving_beside(answers: dict[str, Answer]) -> Iterator[Provider]:
+    """The same on a thread of its own, for tests that have no loop."""
+    started, stop = threading.Event(), asyncio.Event()
+    made: list[tuple[Provider, asyncio.AbstractEventLoop]] = []
+
+    async def serve() -> None:
+        async with serving(answers) as provider:
+            made.append((provider, asyncio.get_running_loop()))
+            started.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert started.wait(10), "the provider did not start"
+        yield made[0][0]
+    finally:
+        if made:
+            made[0][1].call_soon_threadsafe(stop.set)
+        thread.join(10)

@@ -20,6 +20,7 @@ def test_values_are_found_by_asset_and_span_in_the_order_of_their_fetches(tmp_pa
     assert frame["fetched_ms"].to_list() == [NOW_MS, NOW_MS + 60_000, NOW_MS + DAY_MS]
     assert frame["source"].to_list() == ["coin-metrics", "mempool", "coin-metrics"]
     assert history.read(["BTC"], NOW_MS, NOW_MS + DAY_MS).height == 2
+    assert history.values(["ETH"], 0, NOW_MS * 2) == [value("fees", NOW_MS, asset="ETH")]
     assert history.read(["BTC", "ETH"], NOW_MS, NOW_MS + 1).height == 2
     assert history.read(["BTC"], NOW_MS, NOW_MS).is_empty()
     assert {path.parent.name for path in tmp_path.rglob("*.parquet")} == {"coin-metrics", "mempool"}

@@ -105,7 +105,7 @@ MEMPOOL = Spoken(
     [
         Reading("BTC", "difficulty_change", -0.025, NOW_MS),
         Reading("BTC", "fee_hour", 3.5, NOW_MS),
-        Reading("BTC", "fee_next_block", 5.0, NOW_MS),
+        Reading("BTC", "fee_rate", 5.0, NOW_MS),
         Reading("BTC", "mempool_transactions", 35_800.0, NOW_MS),
         Reading("BTC", "mempool_vsize", 22_512_000.0, NOW_MS),
     ],
@@ -265,7 +265,7 @@ def test_coin_metrics_is_asked_for_what_is_wanted() -> None:
             await source.close()
             query = server.asked[0].query
             assert query["assets"] == "btc,eth"
-            assert query["metrics"] == "AdrActCnt,TxCnt,FlowInExNtv,FlowOutExNtv"
+            assert query["metrics"] == "AdrActCnt,TxCnt,FlowInExNtv,FlowOutExNtv,CapMVRVCur"
             assert query["frequency"] == "1d"
 
     asyncio.run(play())
@@ -322,3 +322,19 @@ def test_a_key_may_be_a_credential_of_the_unit(tmp_path: Path) -> None:
     assert "LoadCredential=dune" in str(found)
     (tmp_path / "dune").write_text(KEY)
     assert ask(provider)[0] == DUNE.readings
+
+
+def test_the_newest_day_is_compared_with_its_month() -> None:
+    days = [f"2026-01-{day:02}" for day in range(1, 31)]
+
+    def month(*missing: int) -> Any:
+        rows = [("btc", day, {"TxCnt": 100 + 29 * (at == 29)}) for at, day in enumerate(days) if at not in missing]
+        # What is older than a month belongs to no mean.
+        body = community(("btc", "2025-12-29", {"TxCnt": 1_000_000}), *rows)
+        found, *_ = ask(COIN_METRICS, answers=dict.fromkeys(COIN_METRICS.answers, lambda _request: body))
+        return {reading.name: reading.value for reading in found}
+
+    mean = (29 * 100 + 129) / 30
+    assert month() == {"transactions": 129.0, "transactions_change": pytest.approx(129 / mean - 1)}
+    assert set(month(1, 2, 3, 4, 5)) == {"transactions", "transactions_change"}
+    assert set(month(1, 2, 3, 4, 5, 6)) == {"transactions"}

@@ -54,6 +54,8 @@ class SmallDaemon:
         self.entries_left: list[str] = []
         self.flattening = False
         self.flatten_steps: list[dict[str, str]] = []  # what is left, at each look
+        self.alt_sources: dict[str, Any] = {}
+        self.alt_values: list[dict[str, Any]] = []
         self.listed: list[Alert] = []  # of `alerts`, which waits until
         self.waiting = asyncio.Event()
         journal = AlertJournal(Path("/dev/null/alerts.sqlite"), (), 30, wall_ms)  # no disk takes it
@@ -254,6 +256,9 @@ class SmallDaemon:
 
     async def health(self) -> dict[str, Any]:
         return {"ok": self.healthy, "wrong": [] if self.healthy else ["feed is BACKOFF"]}
+
+    async def altdata(self) -> dict[str, Any]:
+        return {"sources": self.alt_sources, "values": self.alt_values, "trouble": ""}
 
     async def alerts(self) -> list[dict[str, Any]]:
         await self.waiting.wait()

@@ -210,6 +210,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         {"ledgers_aside": {"BTC/USDT": "BTC-USDT.sqlite.corrupt-20260131T000000Z"}},
         {"ledger_damaged:BTC/USDT": "warning"},
     ),
+    ("altdata", {"altdata_missing": {"dune": "no key"}}, {"altdata:dune": "warning"}),
     ("notifier", {"notifier_trouble": "line 2"}, {"notifier": "warning"}),
 ]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from levibot.observability.metrics import Family
+from levibot.supervisor.altdata_metrics import ALTDATA_FAMILIES
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
@@ -29,6 +30,7 @@ def test_the_document_lists_every_metric_and_invents_none() -> None:
         *rows(DAEMON_FAMILIES),
         *rows(EQUITY_FAMILIES),
         *rows(FEED_FAMILIES),
+        *rows(ALTDATA_FAMILIES),
         *rows(TRADING_FAMILIES),
         *rows(WORKER_FAMILIES, "worker", "symbol"),
         *rows(ENGINE_FAMILIES, "symbol"),

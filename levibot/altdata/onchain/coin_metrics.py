@@ -5,7 +5,8 @@ https://docs.coinmetrics.io/api-reference/timeseries/timeseries-rest/asset-metri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -16,7 +17,10 @@ from levibot.altdata.source import Reading, Usage
 from levibot.config_altdata import CoinMetricsConfig
 from levibot.errors import AltDataError
 
-_DAYS = 3  # the metrics of a day are not complete all at the same hour
+_DAYS = 30  # whose mean the newest is compared with
+_LAG_DAYS = 3  # the metrics of a day are not complete all at the same hour
+_FEWEST_DAYS = 25  # of these that must be there
+_DAY_MS = 86_400_000
 _NEVER_BELOW_ZERO = ("Cnt", "Flow", "Fee", "HashRate", "Sply", "Cap", "Price", "Diff")  # parts of metric names
 
 
@@ -25,7 +29,7 @@ class _Answer(msgspec.Struct):
 
 
 class CoinMetrics:
-    """Newest value of each metric of each asset that Coin Metrics knows.
+    """Newest value of each metric of each asset that Coin Metrics knows, and its distance from a month's mean.
 
     Parameters
     ----------
@@ -57,22 +61,20 @@ class CoinMetrics:
                 "assets": ",".join(known),
                 "metrics": ",".join(self._names),
                 "frequency": "1d",
-                "limit_per_asset": str(_DAYS),
-                "page_size": str(_DAYS * len(known)),
+                "limit_per_asset": str(_DAYS + _LAG_DAYS),
+                "page_size": str((_DAYS + _LAG_DAYS) * len(known)),
                 "paging_from": "end",
                 "ignore_unsupported_errors": "true",  # of each asset what there is
                 "ignore_forbidden_errors": "true",  # what the community tier lacks is missing
             },
         )
-        newest: dict[tuple[str, str], Reading] = {}
+        days: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         for row in answer.data:
             for reading in self._read(row, known):
-                key = reading.asset, reading.name
-                if key not in newest or newest[key].observed_ms < reading.observed_ms:
-                    newest[key] = reading
-        if not newest:
+                days[reading.asset, reading.name][reading.observed_ms] = reading.value
+        if not days:
             raise AltDataError(f"{self.name}: has none of these metrics of {', '.join(assets)}", "refused")
-        return list(newest.values())
+        return [reading for (asset, name), values in days.items() for reading in _newest(asset, name, values)]
 
     def _read(self, row: Mapping[str, Any], known: Mapping[str, str]) -> list[Reading]:
         asset = known.get(str(row.get("asset")))
@@ -90,6 +92,16 @@ class CoinMetrics:
     async def close(self) -> None:
         """See `AltSource`."""
         await self._http.close()
+
+
+def _newest(asset: str, name: str, days: Mapping[int, float]) -> Iterator[Reading]:
+    """The value of the newest day, and how far it is from the mean of the days up to it."""
+    newest_ms = max(days)
+    yield Reading(asset, name, days[newest_ms], newest_ms)
+    month = [value for at_ms, value in days.items() if at_ms > newest_ms - _DAYS * _DAY_MS]
+    mean = sum(month) / len(month)
+    if len(month) >= _FEWEST_DAYS and mean > 0:
+        yield Reading(asset, f"{name}_change", days[newest_ms] / mean - 1, newest_ms)
 
 
 def _least(metric: str) -> float | None:

@@ -61,7 +61,7 @@ class Mempool:
     async def _fees(self, now_ms: int) -> list[Reading]:
         fees = await self._http.get("/api/v1/fees/recommended", _Fees)
         return [
-            self._reading("fee_next_block", fees.fastestFee, now_ms),
+            self._reading("fee_rate", fees.fastestFee, now_ms),
             self._reading("fee_hour", fees.hourFee, now_ms),
         ]
 
