@@ -13,7 +13,7 @@ from levibot.cli.target import Target
 @click.option("--json", "as_json", is_flag=True, help="Print the document of the HTTP interface.")
 @click.pass_obj
 def altdata(target: Target, as_json: bool) -> None:
-    """Show alternative data: each source, and the last value of each asset with its age."""
+    """Show alternative data: sources, and what they told last."""
     document = target.client().get("/altdata")
     if as_json:
         click.echo(json.dumps(document, indent=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from levibot.altdata.history import History
 from levibot.altdata.runner import SourceRunner
 from levibot.altdata.source import PartialFetchError, Reading, Usage
 from levibot.bus.messages import AltData
-from levibot.clock import wall_ms
+from levibot.clock import boot_seconds, wall_ms
 from levibot.errors import AltDataError
 
 Answer = list[Reading] | Exception | float  # a float: seconds until nothing comes
@@ -31,10 +32,12 @@ class Scripted:
         self.usage = Usage()
         self.answers = list(answers)
         self.asked: list[tuple[str, ...]] = []
+        self.asked_at: list[float] = []
         self.closed = False
 
     async def fetch(self, assets: Sequence[str], now_ms: int) -> list[Reading]:
         self.asked.append(tuple(assets))
+        self.asked_at.append(boot_seconds())
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -168,9 +171,9 @@ def test_what_cannot_be_used_is_not_published(tmp_path: Path, bad: Reading, kind
 
 def test_failures_are_asked_again_later_and_later(tmp_path: Path) -> None:
     source = Scripted("one", AltDataError("one: away", "unreachable"), interval=20.0)
-    stage = Stage(tmp_path, source)
-    stage.play(lambda s: len(source.asked) == 5)
-    assert 0.1 < stage.health("one").next_s <= 0.16
+    Stage(tmp_path, source).play(lambda _: len(source.asked) == 5)
+    gaps_s = [after - before for before, after in pairwise(source.asked_at)]
+    assert [gap_s >= 0.9 * 0.01 * 2**number for number, gap_s in enumerate(gaps_s)] == [True] * 4
 
 
 def test_a_source_is_not_asked_before_the_time_that_it_named_not_even_by_the_next_process(tmp_path: Path) -> None:
