@@ -84,10 +84,8 @@ class LlmScorer:
 
     async def _ask(self, headlines: Sequence[Headline], now_ms: int) -> dict[str, float]:
         if self._cache.spent(now_ms) >= self._daily_requests:
-            spent = f"the {self._daily_requests} requests of today are spent"
-            raise AltDataError(
-                f"news: {spent}; raise altdata.news.daily_requests, or wait for 00:00 UTC", "throttled"
-            )
+            remedy = "raise altdata.news.daily_requests, or wait for 00:00 UTC"
+            raise AltDataError(f"news: the {self._daily_requests} requests of today are spent; {remedy}", "budget")
         key = self._key.find()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._cache.spend(now_ms)
