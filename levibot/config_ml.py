@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,8 +36,41 @@ class InferenceConfig(Section):
 
 
 class TrainingConfig(Section):
-    """What a new model has to show before it takes the place of the one that serves."""
+    """What `levibotctl train` makes, where its options do not say otherwise, and what a model needs to serve."""
 
+    per_symbol: bool = Field(False, description="Grow trees for each symbol alone, not for all together.")
+    label: Literal["triple_barrier", "fixed_horizon"] = Field(
+        "triple_barrier",
+        description="Event that is predicted: which barrier comes first, or the sign of the return.",
+    )
+    unit: Literal["fraction", "sigma"] = Field(
+        "fraction",
+        description="Of the distances: a fraction of the price, or the volatility of the bar over the horizon.",
+    )
+    horizon: Annotated[int, Field(gt=0, le=10_000)] | None = Field(
+        None, description="Bars within which it must happen; default: 240, of the simulated market 20."
+    )
+    take_profit: Annotated[float, Field(gt=0, lt=10)] | None = Field(
+        None, description="Distance of the upper barrier in that unit; default: from volatility and costs."
+    )
+    stop_loss: Annotated[float, Field(gt=0, lt=10)] | None = Field(
+        None, description="Distance of the lower barrier in that unit; default: from volatility and costs."
+    )
+    embargo: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        60, description="Bars left out at the beginning of each span but the first."
+    )
+    tune: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        0, description="Trials of a search for better settings; 0: none. Needs the extra train."
+    )
+    time_limit: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Seconds after which no further trial begins; default: no limit."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(1, description="The same seed gives the same model.")
+    threads: Annotated[int, Field(gt=0, le=256)] = Field(1, description="CPU cores to use.")
+    expires_days: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Days after the newest bar until a model opens nothing; 0: never; default: 30, simulated 0.",
+    )
     promotion_margin: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="Least gain in log loss over the serving model on the same rows; more than chance anyway."
     )

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from levibot.cli.target import Target
+from levibot.config_ml import TrainingConfig
 
 _HORIZON, _SIMULATED_HORIZON = 240, 20  # bars; a third of the simulated market's cycle: one leg of a swing
 _LIFE_DAYS = 30  # of a model of real prices
@@ -29,31 +30,51 @@ _LIFE_DAYS = 30  # of a model of real prices
 @click.option("--days", type=click.IntRange(1), help="The newest days only.")
 @click.option("--until", help="UTC time of the first bar left out, ISO 8601; default: when the feed goes live.")
 @click.option(
+    "--test-from", help="UTC time at which the test begins, ISO 8601; default: the newest fifth of the time."
+)
+@click.option(
+    "--per-symbol/--no-per-symbol", default=None, help="Trees for each symbol alone, or for all together."
+)
+@click.option(
+    "--label",
+    type=click.Choice(["triple_barrier", "fixed_horizon"]),
+    help="What is predicted: which barrier comes first, or the sign of the return.",
+)
+@click.option(
+    "--unit",
+    type=click.Choice(["fraction", "sigma"]),
+    help="Of the distances: a fraction of the price, or the bar's volatility over the horizon.",
+)
+@click.option(
     "--horizon",
     type=click.IntRange(1, 10_000),
-    help=f"Bars within which the price must touch a barrier. Default: {_HORIZON}, simulated {_SIMULATED_HORIZON}.",
+    help=f"Bars within which it must happen. Default: {_HORIZON}, simulated {_SIMULATED_HORIZON}.",
 )
 @click.option(
     "--take-profit",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Distance of the upper barrier, as a fraction; default: from volatility and costs.",
+    type=click.FloatRange(0, 10, min_open=True, max_open=True),
+    help="Distance of the upper barrier, in that unit; default: from volatility and costs.",
 )
 @click.option(
     "--stop-loss",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Distance of the lower barrier, as a fraction; default: from volatility and costs.",
+    type=click.FloatRange(0, 10, min_open=True, max_open=True),
+    help="Distance of the lower barrier, in that unit; default: from volatility and costs.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of the training.")
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True, help="CPU cores to use.")
+@click.option("--embargo", type=click.IntRange(0, 100_000), help="Bars left out at the beginning of each span.")
+@click.option("--tune", type=click.IntRange(0, 100_000), help="Trials of a search for better settings; goes on.")
+@click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds of that search.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the training.")
+@click.option("--threads", type=click.IntRange(1, 256), help="CPU cores to use.")
 @click.option(
     "--expires-days",
     type=click.IntRange(0),
     help=f"Days after the newest bar until it opens nothing; 0: never. Default: {_LIFE_DAYS}, simulated 0.",
 )
+@click.option("--picture/--no-picture", default=True, help="Draw what moves the model, if matplotlib is there.")
 @click.option(
     "--promote/--no-promote",
     default=None,
-    help="Let the model serve, or not; default: if by more than chance it beats each constant and what serves.",
+    help="Let it serve, or not; default: if it beats constants and what serves by more than chance, with no leak.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 @click.pass_obj
@@ -66,27 +87,42 @@ def train(
     exchange: str | None,
     days: int | None,
     until: str | None,
-    horizon: int | None,
-    expires_days: int | None,
+    test_from: str | None,
+    picture: bool,
     promote: bool | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Train a model on candles, judge it, and let it serve.
 
-    The newest fifth of the time is the test: nothing is fitted or chosen on it. A running daemon takes a
-    promoted model up within seconds.
+    The newest fifth of the time is the test: nothing is fitted, chosen or calibrated on it. What is not given is
+    taken from the section [training]. A running daemon takes a promoted model up within seconds. A search that is
+    interrupted goes on where it ended.
     """
     from levibot.cli import promoting
     from levibot.cli.names import exchange_name, symbol_list
     from levibot.cli.train_view import print_result, progress
     from levibot.config_file import load
+    from levibot.market.source import parse_time
     from levibot.market.specs import FEE
     from levibot.ml import contest, sources
     from levibot.ml import train as training
+    from levibot.ml.preparation import Plan
     from levibot.ml.store import ModelStore
+    from levibot.ml.tuning import Search, import_optuna
 
     config = load(target.config_path, os.environ).config
+    chosen = _chosen(config.training, options)
+    search = None
+    if chosen.tune:
+        import_optuna()  # or nothing is begun
+        search = Search(
+            chosen.tune,
+            chosen.time_limit,
+            config.supervisor.data_dir / "tuning.sqlite3",
+            chosen.seed,
+            chosen.threads,
+        )
     names = symbol_list(symbols, config.symbols)
     recorded = "replay" if candles and config.feed.is_artificial else config.exchange_id
     exchange = exchange_name(exchange or config.exchange.id or recorded)
@@ -94,15 +130,24 @@ def train(
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
         found = sources.choose(config, exchange, names, folder=candles, days=days, until=until)
-        plan = training.Plan(
+        plan = Plan(
             name=config.inference.model or f"lightgbm-{exchange}",
             exchange=exchange,
-            horizon_bars=horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
+            horizon_bars=chosen.horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
             costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
-            life_days=(0 if simulated else _LIFE_DAYS) if expires_days is None else expires_days,
-            **options,
+            kind=chosen.label,
+            unit=chosen.unit,
+            take_profit=chosen.take_profit,
+            stop_loss=chosen.stop_loss,
+            per_symbol=chosen.per_symbol,
+            embargo_bars=chosen.embargo,
+            test_from_ms=None if test_from is None else parse_time(test_from, "--test-from"),
+            seed=chosen.seed,
+            threads=chosen.threads,
+            picture=picture,
+            life_days=(0 if simulated else _LIFE_DAYS) if chosen.expires_days is None else chosen.expires_days,
         )
-        trained = training.train(found.by_symbol, found.bars, plan, report)
+        trained = training.train(found.by_symbol, found.bars, plan, report, search)
     for note in found.notes:
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)
@@ -114,3 +159,9 @@ def train(
         who, why = promoting.user(), verdict.summary
         store.promote(manifest.name, manifest.version, who=who, why=why, champion=champion)
     print_result(manifest, verdict, promoted=promoted, as_json=as_json)
+
+
+def _chosen(config: TrainingConfig, options: dict[str, Any]) -> TrainingConfig:
+    """The section, with what options say put over it."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return config.model_validate({**config.model_dump(), **given})

@@ -20,14 +20,14 @@ from rich.progress import (
 from rich.table import Table
 
 from levibot.cli.view import stdout_console
-from levibot.ml import train as training
 from levibot.ml.contest import Verdict
 from levibot.ml.manifest import Manifest, Part, Scores, to_document
+from levibot.ml.preparation import Progress as Told
 from levibot.ml.splits import question
 
 
 @contextmanager
-def progress(*, quiet: bool) -> Iterator[training.Progress]:
+def progress(*, quiet: bool) -> Iterator[Told]:
     """Show each stage: a bar on a terminal, a line elsewhere."""
     console = Console(stderr=True)
     if quiet:
@@ -69,7 +69,7 @@ def print_result(manifest: Manifest, verdict: Verdict, *, promoted: bool, as_jso
         click.echo(f"not promoted; `levibotctl models promote {name} --force` lets it serve all the same")
 
 
-def _bars(display: Progress) -> training.Progress:
+def _bars(display: Progress) -> Told:
     tasks: dict[str, TaskID] = {}
 
     def report(stage: str, done: int, total: int | None) -> None:
@@ -82,7 +82,7 @@ def _bars(display: Progress) -> training.Progress:
     return report
 
 
-def _lines() -> training.Progress:
+def _lines() -> Told:
     said: set[str] = set()
 
     def report(stage: str, _done: int, total: int | None) -> None:

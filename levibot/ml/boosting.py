@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from levibot.errors import TrainingError
 from levibot.ml import calibration
@@ -40,6 +41,17 @@ class Fitted(NamedTuple):
         """Probabilities as the trees give them; shape (rows,)."""
         found: Floats = self.booster.predict(features, num_iteration=self.booster.best_iteration, num_threads=1)
         return found
+
+    def contributions(self, features: Floats) -> Floats:
+        """SHAP values: by how much each feature moves the log-odds of each row; shape (rows, features)."""
+        found: Floats = self.booster.predict(
+            features, num_iteration=self.booster.best_iteration, num_threads=1, pred_contrib=True
+        )
+        return found[:, :-1]
+
+    def answers_for(self, rows: Rows, symbols: Sequence[str]) -> NDArray[np.bool_]:
+        """Which rows are of its symbol; `symbols` by the numbers in the rows."""
+        return rows.symbols == symbols.index(self.symbol) if self.symbol else np.ones(len(rows.labels), np.bool_)
 
     def probabilities(self, features: Floats) -> Floats:
         """Probabilities as they are served; shape (rows,)."""

@@ -33,6 +33,19 @@ class BarColumns(NamedTuple):
     volume: Floats
     synthetic: NDArray[np.bool_]
 
+    def part(self, begin: int, end: int) -> BarColumns:
+        """Those from one place up to, and without, another."""
+        some = slice(begin, end)
+        return BarColumns(
+            self.open_ms[some],
+            self.open[some],
+            self.high[some],
+            self.low[some],
+            self.close[some],
+            self.volume[some],
+            self.synthetic[some],
+        )
+
 
 class History(NamedTuple):
     """Bars of one symbol, and the features of those that have any."""

@@ -274,6 +274,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
         The spans: fitted on; stopped early and tuned on; calibrated on (None: not calibrated); judged on.
     scores
         On the test span.
+    leaks
+        Signs that it knows the future, none of which may be there if it is to serve; None: it was not checked.
     seed, params
         Of the library that made it.
     libraries, levibot, commit
@@ -302,6 +304,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     calibration: Part | None = None
     test: Part
     scores: Scores
+    leaks: tuple[str, ...] | None = None
     seed: int
     params: dict[str, str | int | float | bool]
     libraries: dict[str, str]

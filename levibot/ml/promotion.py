@@ -169,7 +169,7 @@ def own_objections(
     now_ms
         Of the market that it is to serve; None: not known, as it is not the wall clock's.
     """
-    found = list(challenger.scores.missed)
+    found = [*challenger.scores.missed, *(f"leak: {alarm}" for alarm in challenger.leaks or ())]
     if measured is None:
         found.append("whether it is calibrated is not known")
     elif measured.excess > limits.calibration_error:

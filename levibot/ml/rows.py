@@ -42,6 +42,20 @@ class Rows(NamedTuple):
             self.short[chosen],
         )
 
+    def join(self, later: Rows) -> Rows:
+        """These, and then those of a later span."""
+        return Rows(
+            np.concatenate((self.symbols, later.symbols)),
+            np.concatenate((self.places, later.places)),
+            np.concatenate((self.open_ms, later.open_ms)),
+            np.concatenate((self.until_ms, later.until_ms)),
+            np.concatenate((self.ends, later.ends)),
+            np.concatenate((self.features, later.features)),
+            np.concatenate((self.labels, later.labels)),
+            np.concatenate((self.long, later.long)),
+            np.concatenate((self.short, later.short)),
+        )
+
     def labelled(self) -> Rows:
         """Those with a label: what is fitted on, and what a label's scores are of."""
         return self.take(~np.isnan(self.labels))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from levibot import __version__
@@ -14,83 +14,23 @@ from levibot.clock import wall_ms
 from levibot.errors import TrainingError
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
-from levibot.ml.boosting import MOST_TREES, Fitted, default_params, fit, fixed_params, ranges
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES, WINDOW
-from levibot.ml.history import Floats, History, read_histories
-from levibot.ml.labels import LEAST_IN_COSTS, REACH, default_distance, volatility
-from levibot.ml.manifest import FURTHEST, MODEL, Label, Manifest, ModelFile, utc
+from levibot.ml.boosting import MOST_TREES, Fitted, Params, default_params, fit, fixed_params, ranges
+from levibot.ml.card import write_card
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.history import Floats
+from levibot.ml.importance import measure, picture
+from levibot.ml.leaks import find_leaks
+from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, utc
+from levibot.ml.preparation import Plan, Prepared, Progress, only, prepare, read
 from levibot.ml.provenance import commit, data_digest, libraries
 from levibot.ml.rows import Rows, describe, label_rows, stretches
 from levibot.ml.scores import score
-from levibot.ml.splits import Split, boundaries, check, split
+from levibot.ml.splits import check
+from levibot.ml.tuning import Search, tune
 from levibot.symbols import on_disk
 
+CARD, IMPORTANCE, PICTURE = "card.md", "importance.json", "shap.png"
 _DAY_MS = 86_400_000
-
-
-# Told how far a training has come: the stage, and how many of how many steps of it (None: not known).
-Progress = Callable[[str, int, int | None], None]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained.
-
-    Parameters
-    ----------
-    name, exchange
-        Of the model.
-    horizon_bars
-        Bars within which a barrier must be touched.
-    costs
-        Of a round trip, as a fraction; no barrier from volatility is nearer than three times that.
-    kind, unit
-        Of the label.
-    take_profit, stop_loss
-        Distances of the barriers in that unit; None: of fractions from the volatility of the training span,
-        of sigmas as far as most rows reach.
-    per_symbol
-        Whether each symbol gets trees of its own.
-    embargo_bars
-        Left out after each boundary of the spans.
-    test_from_ms
-        Where the test begins; None: with the last fifth of the time.
-    seed
-        The same seed, data, threads and versions give the same model.
-    threads
-        More than one is faster.
-    life_days
-        Days after the newest bar until the model is too old to open a position; 0: never.
-    """
-
-    name: str
-    exchange: str
-    horizon_bars: int
-    costs: float
-    kind: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
-    unit: Literal["fraction", "sigma"] = "fraction"
-    take_profit: float | None = None
-    stop_loss: float | None = None
-    per_symbol: bool = False
-    embargo_bars: int = WINDOW - 1
-    test_from_ms: int | None = None
-    seed: int = 1
-    threads: int = 1
-    life_days: int = 0
-
-
-class Prepared(NamedTuple):
-    """All that a model is fitted and judged on."""
-
-    symbols: tuple[str, ...]  # in the order of their numbers in the rows: that of their names
-    histories: tuple[History, ...]
-    features: tuple[str, ...]  # names of those that are not missing in all rows to fit on
-    label: Label
-    spans: Split
-
-    def of_symbol(self, number: int) -> Split:
-        """The spans of one symbol alone."""
-        return Split(*(rows.take(rows.symbols == number) for rows in self.spans))
 
 
 class Trained(NamedTuple):
@@ -102,7 +42,11 @@ class Trained(NamedTuple):
 
 
 def train(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
+    candles: Mapping[str, Iterable[Candle | Hole]],
+    bars: int | None,
+    plan: Plan,
+    progress: Progress,
+    search: Search | None = None,
 ) -> Trained:
     """Train and judge a model, of all symbols together or of each.
 
@@ -116,6 +60,8 @@ def train(
         What is to be trained.
     progress
         Told how far it has come.
+    search
+        For better settings, once for all symbols; None: the defaults.
 
     Raises
     ------
@@ -125,10 +71,17 @@ def train(
         If a candle is bad.
     """
     data = prepare(candles, bars, plan, progress)
-    params = {**default_params(len(data.spans.train.labels)), **fixed_params(plan.seed, plan.threads)}
+    digest = data_digest(data.symbols, FEATURES, data.spans)
+    seen = data.seen
+    params, summary = choose_params(data, plan, digest, search, progress)
     models = fit_models(data, params, plan, progress)
+    progress("looking for leaks", 0, None)
+    planted = plan.exchange == "simulated"
+    leaks = find_leaks(data.histories, seen, data.features, params, planted=planted)
+    progress("judging", 0, None)
     spans, now_ms = data.spans, wall_ms()
     judged = spans.test.labelled()
+    probabilities = predict(models, judged, data.symbols)
     newest_ms = max(int(history.bars.open_ms[-1]) for history in data.histories if len(history.judged))
     contents = {_file_name(fitted): fitted.text for fitted in models}
     manifest = Manifest(
@@ -137,22 +90,23 @@ def train(
         exchange=plan.exchange,
         features=data.features,
         feature_versions=tuple(FEATURE_VERSIONS[name] for name in data.features),
-        ranges=ranges(_only(spans, data.features).train.labelled().features),
+        ranges=ranges(seen.train.labelled().features),
         symbols=data.symbols,
         label=data.label,
-        data_sha256=data_digest(data.symbols, FEATURES, spans),
+        data_sha256=digest,
         train=describe(spans.train),
         tuning=describe(spans.tuning),
         calibration=describe(spans.calibration),
         test=describe(spans.test),
         scores=score(
             judged.labels,
-            predict(models, judged, data.symbols),
+            probabilities,
             float(np.nanmean(spans.train.labels)),
             stretches(judged, data.label.horizon_bars),
         ),
+        leaks=leaks,
         seed=plan.seed,
-        params=params,
+        params={**params, **summary},
         libraries=libraries(),
         levibot=__version__,
         commit=commit(),
@@ -161,41 +115,43 @@ def train(
         expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
         files=tuple(_described(fitted, contents) for fitted in models),
     )
-    return Trained(manifest, contents, judged)
+    found = measure(models, seen.test.labelled(), data.symbols, data.features)
+    beside = {CARD: write_card(manifest, found, judged.labels, probabilities), IMPORTANCE: found.document()}
+    shown = picture(found) if plan.picture else None
+    if shown is not None:
+        beside[PICTURE] = shown
+    files = (*manifest.files, *(_beside(name, content) for name, content in beside.items()))
+    return Trained(msgspec.structs.replace(manifest, files=files), {**contents, **beside}, judged)
 
 
 def remade(
     candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, label: Label, progress: Progress
 ) -> Rows:
     """Labelled rows of candles, as a training makes them: to judge a stored model once more."""
-    histories = _read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, progress)
+    histories = read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, progress)
     return label_rows(histories, label).labelled()
 
 
-def prepare(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
-) -> Prepared:
-    """Compute features, label the rows and divide them; parameters and errors are those of `train`."""
-    symbols = tuple(sorted(candles))
-    histories = _read({symbol: candles[symbol] for symbol in symbols}, bars, progress)
-    progress("labelling", 0, None)
-    begins = boundaries(histories, plan.test_from_ms)
-    label = choose_label(plan, histories, begins.tuning_ms)
-    spans = split(label_rows(histories, label), begins, plan.embargo_bars)
-    check(spans, label)
-    known = np.flatnonzero(np.any(~np.isnan(spans.train.features), axis=0))
-    features = tuple(FEATURES[index] for index in known.tolist())
-    return Prepared(symbols, tuple(histories), features, label, spans)
+def choose_params(
+    data: Prepared, plan: Plan, digest: str, search: Search | None, progress: Progress
+) -> tuple[dict[str, str | int | float | bool], dict[str, str | int | float | bool]]:
+    """Settings of the trees, and what the manifest says of the search for them; errors are those of `train`."""
+    rows = int(np.isfinite(data.spans.train.labels).sum()) // (len(data.symbols) if plan.per_symbol else 1)
+    params = {**default_params(rows), **fixed_params(plan.seed, plan.threads)}
+    if search is None:
+        return params, {}
+    known = data.seen.train.join(data.seen.tuning).labelled()
+    study = f"{plan.name}-{digest[:16]}"
+    tuned = tune(
+        known, plan.embargo_bars, data.features, study, search, partial(_tell_trial, progress, search.trials)
+    )
+    return {**params, **tuned.params}, tuned.summary
 
 
-def fit_models(
-    data: Prepared, params: Mapping[str, str | int | float | bool], plan: Plan, progress: Progress
-) -> list[Fitted]:
+def fit_models(data: Prepared, params: Params, plan: Plan, progress: Progress) -> list[Fitted]:
     """Trees for all symbols together, or for each; errors are those of `train`."""
     if not plan.per_symbol:
-        return [
-            fit(_only(data.spans, data.features), params, data.features, partial(_tell, progress, "growing trees"))
-        ]
+        return [fit(data.seen, params, data.features, partial(_tell, progress, "growing trees"))]
     models = []
     for number, symbol in enumerate(data.symbols):
         spans = data.of_symbol(number)
@@ -204,57 +160,27 @@ def fit_models(
         except TrainingError as error:
             raise TrainingError(f"{symbol}: {error}; or one model of all symbols: --no-per-symbol") from error
         grown = partial(_tell, progress, f"growing trees of {symbol}")
-        models.append(fit(_only(spans, data.features), params, data.features, grown, symbol))
+        models.append(fit(only(spans, data.features), params, data.features, grown, symbol))
     return models
-
-
-def _only(spans: Split, names: Sequence[str]) -> Split:
-    columns = [FEATURES.index(name) for name in names]
-    return Split(*(rows._replace(features=rows.features[:, columns]) for rows in spans))
 
 
 def predict(models: Sequence[Fitted], rows: Rows, symbols: Sequence[str]) -> Floats:
     """Calibrated probabilities of rows, each by the trees of its symbol; shape (rows,)."""
     found = np.full(len(rows.labels), np.nan)
     for fitted in models:
-        chosen = rows.symbols == symbols.index(fitted.symbol) if fitted.symbol else np.ones(len(found), np.bool_)
+        chosen = fitted.answers_for(rows, symbols)
         if chosen.any():
             columns = [FEATURES.index(name) for name in fitted.booster.feature_name()]
             found[chosen] = fitted.probabilities(rows.features[chosen][:, columns])
     return found
 
 
-def choose_label(plan: Plan, histories: Sequence[History], until_ms: int) -> Label:
-    """The label of a plan; distances that it leaves open come from the volatility before `until_ms`."""
-    if plan.unit == "sigma":
-        default, least = REACH, min(LEAST_IN_COSTS * plan.costs, FURTHEST)
-    else:
-        sigma = volatility([history.bars for history in histories], until_ms)
-        default, least = default_distance(sigma, plan.horizon_bars, plan.costs), 0.0
-    return Label(
-        kind=plan.kind,
-        take_profit=plan.take_profit or default,
-        stop_loss=plan.stop_loss or default,
-        horizon_bars=plan.horizon_bars,
-        unit=plan.unit,
-        least=least,
-    )
-
-
-def _read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
-    done = 0
-
-    def report(more: int) -> None:
-        nonlocal done
-        done += more
-        progress("computing features", done, bars)
-
-    report(0)
-    return list(read_histories(candles, "", report).values())
-
-
 def _tell(progress: Progress, stage: str, tree: int) -> None:
     progress(stage, tree, MOST_TREES)
+
+
+def _tell_trial(progress: Progress, trials: int, done: int) -> None:
+    progress("tuning", done, trials)
 
 
 def _file_name(fitted: Fitted) -> str:
@@ -271,3 +197,7 @@ def _described(fitted: Fitted, contents: Mapping[str, bytes]) -> ModelFile:
         trees=fitted.booster.best_iteration,
         calibration=fitted.calibration,
     )
+
+
+def _beside(name: str, content: bytes) -> ModelFile:
+    return ModelFile(name=name, sha256="0" * 64, size_bytes=len(content))

@@ -84,7 +84,7 @@ def train(loaded: LoadedConfig) -> None:
 def _command(loaded: LoadedConfig) -> list[str]:
     path = [] if loaded.path is None else ["-c", str(loaded.path)]
     symbols = ",".join(loaded.config.symbols[:_MOST_SYMBOLS])
-    return [sys.executable, "-m", "levibot.cli", *path, "train", "--json", "--symbols", symbols]
+    return [sys.executable, "-m", "levibot.cli", *path, "train", "--json", "--no-picture", "--symbols", symbols]
 
 
 def _run(command: list[str]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,14 +15,17 @@ import levibot
 from levibot.errors import TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
+from levibot.ml.boosting import default_params, fixed_params
 from levibot.ml.features import FEATURE_VERSIONS, OPTIONAL_FEATURES, FeatureWindow
 from levibot.ml.history import read_history
 from levibot.ml.labels import outcomes
 from levibot.ml.manifest import MODEL
 from levibot.ml.model import Model, load_model
+from levibot.ml.preparation import Plan, choose_label, prepare
+from levibot.ml.scores import auc, log_loss
 from levibot.ml.sources import of_folder
 from levibot.ml.store import ModelStore
-from levibot.ml.train import Plan, Trained, choose_label, train
+from levibot.ml.train import CARD, IMPORTANCE, PICTURE, Trained, fit_models, train
 from tests.market.real_data import real_data
 from tests.ml.examples import walk
 
@@ -123,27 +126,92 @@ def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model
     assert (model.out_of_range(rows) >= 1).all()
 
 
-@pytest.mark.long
-def test_the_same_data_and_seed_give_the_same_model(trained: Trained) -> None:
-    def digest(text: bytes) -> str:
-        return hashlib.sha256(text).hexdigest()
+def test_the_same_data_and_seed_give_the_same_model_in_whatever_order_they_come(trained: Trained) -> None:
+    again = train(dict(reversed(simulated().items())), None, replace(PLAN, picture=False), silent)
+    assert again.contents[MODEL] == trained.contents[MODEL]
+    assert again.manifest.data_sha256 == trained.manifest.data_sha256
+    assert again.contents[IMPORTANCE] == trained.contents[IMPORTANCE]
+    assert again.manifest.files[0].calibration == trained.manifest.files[0].calibration
+    assert PICTURE not in again.contents
+    data = prepare(simulated(), None, PLAN, silent)
+    other = fit_models(data, {**default_params(5000), **fixed_params(2, 1)}, PLAN, silent)
+    assert other[0].text != trained.contents[MODEL]
 
-    again = train(simulated(), None, PLAN, silent)
-    assert digest(again.contents[MODEL]) == digest(trained.contents[MODEL])
-    other = train(simulated(), None, replace(PLAN, seed=2), silent)
-    assert digest(other.contents[MODEL]) != digest(trained.contents[MODEL])
+
+def test_beside_the_model_lie_its_card_and_what_it_lives_on(trained: Trained) -> None:
+    manifest = trained.manifest
+    assert {file.name for file in manifest.files} == trained.contents.keys() == {MODEL, CARD, IMPORTANCE, PICTURE}
+    assert [file.name for file in manifest.files if file.trees] == [MODEL]
+    assert trained.contents[PICTURE].startswith(b"\x89PNG")
+    found = msgspec.json.decode(trained.contents[IMPORTANCE])["features"]
+    assert {each["feature"] for each in found} == set(manifest.features)
+    assert sum(each["gain"] for each in found) == pytest.approx(1)
+    assert [each["shap"] for each in found] == sorted((each["shap"] for each in found), reverse=True)
+    card = trained.contents[CARD].decode()
+    for words in (
+        "# lightgbm-simulated\n",
+        "+0.72% before -0.72%, within 20 bars",
+        f"| test | {manifest.test.from_utc} | {manifest.test.until_utc} | {manifest.test.judged:,} |",
+        manifest.data_sha256,
+        f"| log loss | {manifest.scores.log_loss:.4f} | 0.6931 |",
+        f"| {found[0]['feature']} | 1 |",
+        "No leak was found",
+        "planted pattern",
+    ):
+        assert words in card
+
+
+def test_its_calibration_comes_true_and_is_what_serves(trained: Trained, model: Model) -> None:
+    data = prepare(simulated(), None, PLAN, silent)
+    rows = data.spans.test.labelled()
+    (file,) = (file for file in trained.manifest.files if file.trees)
+    assert file.calibration.kind != "none"
+    said = model.predict(rows.features[:, model.columns])
+    assert auc(rows.labels, said) == pytest.approx(trained.manifest.scores.auc)
+    assert log_loss(rows.labels, said) == pytest.approx(trained.manifest.scores.log_loss)
+    for low, high in ((0.0, 0.2), (0.8, 1.01)):
+        part = (said >= low) & (said < high)
+        assert rows.labels[part].mean() == pytest.approx(said[part].mean(), abs=0.05)
+
+
+def test_each_symbol_may_have_trees_of_its_own_in_one_version_with_distances_in_sigmas() -> None:
+    plan = replace(PLAN, per_symbol=True, unit="sigma", picture=False)
+    trained = train(simulated(), None, plan, silent)
+    manifest = trained.manifest
+    models = [file for file in manifest.files if file.trees]
+    assert [(file.name, file.symbol) for file in models] == [
+        ("model-BTC-USDT.txt", "BTC/USDT"),
+        ("model-ETH-USDT.txt", "ETH/USDT"),
+    ]
+    assert (manifest.label.unit, manifest.label.take_profit) == ("sigma", 0.7)
+    assert manifest.label.least == pytest.approx(3 * PLAN.costs)
+    assert manifest.scores.auc > 0.9
+    assert "Trees of its own for each symbol" in trained.contents[CARD].decode()
+    few = {**simulated(), "LATE/USDT": simulated()["ETH/USDT"][-2000:]}
+    with pytest.raises(TrainingError, match=r"^LATE/USDT: the train span has 0 rows .*--no-per-symbol"):
+        train(few, None, plan, silent)
+
+
+def test_the_test_begins_where_it_is_told_to() -> None:
+    from_ms = ORIGIN_MS - 1440 * MINUTE_MS
+    data = prepare(simulated(), None, replace(PLAN, test_from_ms=from_ms, embargo_bars=90), silent)
+    assert data.spans.test.open_ms[0] == from_ms + 90 * MINUTE_MS
+    assert data.spans.calibration.until_ms.max() <= from_ms
 
 
 def test_a_random_walk_teaches_it_nothing() -> None:
     symbols = {f"S{seed}/USDT": walk(6000, seed=seed) for seed in range(4)}
-    scores = train(symbols, None, replace(PLAN, horizon_bars=120), silent).manifest.scores
+    plan = replace(PLAN, exchange="binance", horizon_bars=120, picture=False)
+    manifest = train(symbols, None, plan, silent).manifest
+    scores = manifest.scores
     assert abs(scores.auc - 0.5) < 0.1
     assert scores.missed
+    assert manifest.leaks == ()
 
 
 def test_distances_and_life_are_as_asked() -> None:
     plan = replace(PLAN, take_profit=0.004, stop_loss=0.003, horizon_bars=30, life_days=30)
-    manifest = train(simulated(), None, plan, silent).manifest
+    manifest = train(simulated(), None, replace(plan, picture=False), silent).manifest
     label = manifest.label
     assert (label.take_profit, label.stop_loss, label.horizon_bars) == (0.004, 0.003, 30)
     assert manifest.expires_ms == ORIGIN_MS - MINUTE_MS + 30 * 86_400_000
@@ -152,11 +220,13 @@ def test_distances_and_life_are_as_asked() -> None:
 def test_progress_never_stands_still() -> None:
     told: list[tuple[str, int, int | None]] = []
     bars = DAYS * 1440 * len(SYMBOLS)
-    train(simulated(), bars, PLAN, lambda *step: told.append(step))
+    train(simulated(), bars, replace(PLAN, picture=False), lambda *step: told.append(step))
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
         "computing features",
         "labelling",
         "growing trees",
+        "looking for leaks",
+        "judging",
     ]
     assert [done for stage, done, _ in told if stage == "computing features"][-1] == bars
     trees = [done for stage, done, _ in told if stage == "growing trees"]

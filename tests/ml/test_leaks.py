@@ -1,0 +1,87 @@
+"""What knows the future is found out, and what is honest raises no alarm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from levibot.market.bars import MINUTE_MS
+from levibot.ml.boosting import default_params, fixed_params
+from levibot.ml.features import FEATURES
+from levibot.ml.history import BarColumns, Floats, History, read_history
+from levibot.ml.leaks import (
+    compute_alone,
+    find_leaks,
+    later_bars_matter,
+    learns_from_shuffled,
+    overlapping_spans,
+    too_knowing,
+)
+from levibot.ml.manifest import Label
+from levibot.ml.rows import Rows, label_rows
+from levibot.ml.splits import Split, boundaries, split
+from tests.ml.examples import walk
+
+LABEL = Label(take_profit=0.004, stop_loss=0.004, horizon_bars=30)
+PARAMS = {**default_params(4000), **fixed_params(1, 1)}
+HISTORIES = [read_history(walk(4000, seed=seed), lambda _more: None) for seed in (1, 2)]
+SPANS = split(label_rows(HISTORIES, LABEL), boundaries(HISTORIES), 60)
+
+
+def with_feature(rows: Rows, values: Floats) -> Rows:
+    """Rows whose first feature is another."""
+    return rows._replace(features=np.column_stack([values, rows.features[:, 1:]]))
+
+
+def test_an_honest_random_walk_raises_no_alarm() -> None:
+    assert find_leaks(HISTORIES, SPANS, FEATURES, PARAMS, planted=False) == ()
+
+
+def test_a_feature_that_hints_at_the_label_is_found() -> None:
+    rows = SPANS.train.labelled()
+    draw = np.random.default_rng(1)
+    leaky = with_feature(rows, rows.labels + draw.normal(0, 0.5, len(rows.labels)))
+    (alarm,) = too_knowing(leaky, FEATURES, planted=False)
+    assert alarm.startswith(f"the feature {FEATURES[0]} alone has an AUC of 0.9")
+    assert too_knowing(with_feature(rows, -rows.labels), FEATURES, planted=True), "the wrong way round as well"
+    missing = np.where(draw.random(len(rows.labels)) < 0.9, np.nan, rows.labels)
+    assert too_knowing(with_feature(rows, missing), FEATURES, planted=True), "where it is there at all"
+    assert too_knowing(with_feature(rows, np.full(len(rows.labels), np.nan)), FEATURES, planted=True) == []
+
+
+def peeking(bars: BarColumns) -> tuple[Sequence[int], Floats]:
+    """Features by the code that serves, the first of which is the next bar's return."""
+    places, features = compute_alone(bars)
+    ahead = np.append(np.diff(np.log(bars.close)), 0.0)
+    return places, np.column_stack([ahead[np.array(places)], features[:, 1:]])
+
+
+def test_a_feature_that_later_bars_change_is_found() -> None:
+    bars = HISTORIES[0].bars.part(0, 400)
+    places, features = peeking(bars)
+    history = History(bars, np.array(places), features)
+    (alarm,) = later_bars_matter(history, FEATURES, peeking, 20, seed=1)
+    assert alarm.startswith(f"the feature {FEATURES[0]} of 2025-01-01T")
+    assert alarm.endswith("is another where no later bars are known")
+    assert later_bars_matter(HISTORIES[0], FEATURES, compute_alone, 20, seed=1) == []
+
+
+def test_rows_that_are_fitted_on_and_judged_on_show_by_labels_that_mean_nothing() -> None:
+    assert learns_from_shuffled(SPANS, FEATURES, PARAMS, 1) == []
+    seen = Split(SPANS.train, SPANS.train, SPANS.calibration, SPANS.train)
+    (alarm,) = learns_from_shuffled(seen, FEATURES, {**PARAMS, "num_leaves": 31}, 1)
+    assert alarm.startswith("labels drawn at random are told apart with an AUC of ")
+
+
+def test_spans_that_overlap_in_time_are_found() -> None:
+    assert overlapping_spans(SPANS) == []
+    late = SPANS.tuning._replace(until_ms=SPANS.tuning.until_ms + 61 * MINUTE_MS)
+    (alarm,) = overlapping_spans(SPANS._replace(tuning=late))
+    assert alarm.startswith("a label of the tuning span looks until 2025-01-0")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_chance_alone_raises_no_alarm(seed: int) -> None:
+    assert learns_from_shuffled(SPANS, FEATURES, PARAMS, seed) == []
