@@ -13,7 +13,6 @@ from levibot.bus.messages import AltData
 from levibot.market.bars import Candle
 from levibot.market.gaps import Hole
 from levibot.ml.features import FEATURES
-from levibot.ml.features.context import context_symbol
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,7 +64,7 @@ def read_histories(
     candles
         By symbol: bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
     context
-        Base asset of the leading market, which is among `candles` or missing; empty: none.
+        Symbol of the leading market, which is among `candles` or missing: ``[feed] context``.
     report
         Told how many bars have been read since it was told last.
 
@@ -75,7 +74,8 @@ def read_histories(
         If a bar is none, or bars are not in order of time.
     """
     bars = {symbol: read_bars(items, report) for symbol, items in candles.items()}
-    return {symbol: history_of(frame, bars.get(context_symbol(symbol, context))) for symbol, frame in bars.items()}
+    leading = bars.get(context)
+    return {symbol: history_of(frame, leading) for symbol, frame in bars.items()}
 
 
 def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:

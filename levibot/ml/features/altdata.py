@@ -21,8 +21,13 @@ class _Known(NamedTuple):
     value: float
 
 
+def feature_name(data: AltData) -> str:
+    """Which feature a value is, if it is one: its own name, with ``market_`` before it for that of all assets."""
+    return data.name if data.asset else f"market_{data.name}"
+
+
 class AltValues:
-    """What was known of one asset, and when.
+    """What was known of one asset and of the market as a whole, and when.
 
     A value belongs to a bar if it had been fetched when the bar opened, was the last of its name, and had
     not expired when the bar closed. The rule leaves a minute for its way here, so that no race decides.
@@ -33,7 +38,7 @@ class AltValues:
 
     def add(self, data: AltData) -> bool:
         """Take a value in; one that is no feature is left alone. Whether anything has changed."""
-        known = self._by_name.get(data.name)
+        known = self._by_name.get(feature_name(data))
         if known is None:
             return False
         value = data.value if math.isfinite(data.value) else math.nan

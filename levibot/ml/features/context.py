@@ -72,16 +72,3 @@ class ContextBars:
                 for own, bars_back in zip(own_returns, RELATIVE_RETURNS, strict=True)
             ],
         )
-
-
-def context_symbol(symbol: str, base: str) -> str:
-    """The leading market of `symbol`: that of `base` with the same quote asset, and settled in the same.
-
-    Parameters
-    ----------
-    symbol
-        Canonical: ``ETH/USDT`` has ``BTC/USDT``, ``ETH/USDT:USDT`` has ``BTC/USDT:USDT``.
-    base
-        Asset, as of ``[inference] context``.
-    """
-    return f"{base}/{symbol.partition('/')[2]}"

@@ -35,7 +35,7 @@ class Feature:
     Parameters
     ----------
     name
-        Unique; of the group ``altdata`` also the name of the value on the bus.
+        Unique; of the group ``altdata`` see `altdata.feature_name`.
     group
         What it is made from. ``bars`` is always there; the other groups are NaN where they are missing.
     window
@@ -111,7 +111,12 @@ def _liquidity() -> list[Feature]:
     return [
         Feature("spread", "book", 1, "Mean relative spread in the minute, as a fraction of the price."),
         Feature("book_imbalance", "book", 1, "Mean of (bids - asks) / (bids + asks) near the price, -1 to 1."),
-        Feature("flow_imbalance", "flow", 1, "(bought - sold) / volume of the minute's takers, -1 to 1."),
+        Feature(
+            "flow_imbalance",
+            "flow",
+            1,
+            "Bought by takers less sold by them in the minute, over the volume: -1 to 1.",
+        ),
         Feature("flow_imbalance_10", "flow", SHORT_FLOW, "The same over the last 10 bars."),
         Feature("trades_log", "flow", 1, "Logarithm of 1 + the number of trades in the minute."),
     ]
@@ -130,8 +135,11 @@ def _altdata() -> list[Feature]:
             "active_addresses_change", "Active addresses of the last full day over their mean of 30 days, less 1."
         ),
         made("transactions_change", "Transactions of the last full day over their mean of 30 days, less 1."),
-        made("mvrv", "Market value of all coins over the value at which they moved last."),
+        made("exchange_inflow_change", "Coins sent to exchanges on that day over their mean of 30 days, less 1."),
+        made("exchange_outflow_change", "Coins taken from exchanges on that day over their mean, less 1."),
         made("fee_rate", "Fee for the next block in satoshi a byte."),
+        made("market_sentiment", "Mood of the news that name no asset, -1 to 1."),
+        made("market_news_count", "Headlines that this mood is made from."),
     ]
 
 

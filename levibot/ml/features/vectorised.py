@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from levibot.bus.messages import AltData
 from levibot.errors import MarketDataError
 from levibot.market.bars import MINUTE_MS
+from levibot.ml.features.altdata import feature_name
 from levibot.ml.features.formulas import DAY_MS, HISTOGRAM_WEIGHTS, MACD_WEIGHTS
 from levibot.ml.features.registry import (
     ALTDATA_FEATURES,
@@ -292,8 +293,8 @@ def _join_altdata(rows: pl.DataFrame, altdata: Iterable[AltData]) -> pl.DataFram
     """Put the last value of each name beside each bar, unless it had expired when the bar closed."""
     known: dict[str, dict[int, tuple[float, int]]] = {name: {} for name in ALTDATA_FEATURES}
     for data in altdata:
-        if data.name in known:
-            known[data.name][data.fetched_ms] = data.value, data.expires_ms
+        if (name := feature_name(data)) in known:
+            known[name][data.fetched_ms] = data.value, data.expires_ms
     for name, values in known.items():
         fetched_ms = sorted(values)
         frame = pl.DataFrame(

@@ -130,7 +130,7 @@ class FeatureWindow:
         self._context.add(bar)
 
     def add_altdata(self, data: AltData) -> None:
-        """Take a value of the symbol's base asset in; one that is no feature changes nothing."""
+        """Take a value of the symbol's base asset, or of the whole market, in; one that is no feature is left."""
         if self._altdata.add(data):
             self._forget_rows(data.fetched_ms)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levibot.bus.messages import AltData
 from levibot.errors import MarketDataError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.ml.features import FEATURES, MOST_SYNTHETIC, OPTIONAL_FEATURES, WINDOW, FeatureWindow
 from tests.ml.examples import START_MS, walk
+from tests.ml.features.streams import Rows, Stream, play, stream, vectorised
 
 
 def answers(bars: Sequence[Candle]) -> list[tuple[float, ...] | None]:
@@ -221,3 +225,89 @@ def test_every_number_is_finite_on_any_valid_bars(
     bars = [Candle((minute + n) * MINUTE_MS, *values[n % len(values)]) for n in range(WINDOW + 3)]
     for features in answers(bars)[WINDOW - 1 :]:
         assert {name for name, value in named(features).items() if not math.isfinite(value)} == OPTIONAL_FEATURES
+
+
+STEPS = 5
+
+
+def sequence_of(rows: Rows, count: int = STEPS) -> bytes:
+    return b"".join(struct.pack(f"<{len(FEATURES)}d", *row) for row in [*rows.values()][-count:])
+
+
+def test_a_sequence_is_the_rows_of_the_newest_bars_and_none_before_there_are_enough() -> None:
+    told = stream(WINDOW + STEPS)
+    window = FeatureWindow(STEPS)
+    rows: Rows = {}
+    for bar in told.bars:
+        row = window.add(bar)
+        if row is not None:
+            rows[bar.open_ms] = row
+        assert window.sequence == (sequence_of(rows) if len(rows) >= STEPS else b"")
+    window.add(told.bars[-1]._replace(open_ms=told.bars[-1].close_ms, synthetic=True))
+    assert window.sequence == b"", "a bar among them has no features"
+
+
+@pytest.mark.parametrize("late", ["bar", "context", "altdata"])
+def test_what_comes_late_or_is_corrected_changes_the_sequence_from_its_time_on(late: str) -> None:
+    told = stream(3 * WINDOW)
+    window = FeatureWindow(STEPS)
+    right = told.bars[-3]._replace(volume=1234.0, synthetic=False)
+    if late == "bar":
+        play(window, told)
+        assert window.sequence
+        window.replace(right)
+        expected = replace(told, bars=[*told.bars[:-3], right, *told.bars[-2:]])
+    elif late == "context":
+        play(window, replace(told, context=told.context[:-4]))
+        assert window.sequence
+        for bar in told.context[-4:]:
+            window.add_context(bar)
+        expected = told
+    else:
+        data = AltData("ETH", "sentiment", 0.75, "test", 0, told.bars[-3].open_ms, 2**53)
+        play(window, told)
+        assert window.sequence
+        window.add_altdata(data)
+        expected = replace(told, altdata=sorted([*told.altdata, data], key=lambda data: data.fetched_ms))
+    assert window.sequence == sequence_of(play(FeatureWindow(), expected))
+
+
+def test_a_value_counts_from_its_fetch_until_it_expires_and_no_older_one_takes_its_place() -> None:
+    told = stream(WINDOW + 30)
+    first = told.bars[WINDOW].open_ms
+    values = [
+        AltData("ETH", "funding_rate", 0.1, "a", 0, first + 1, first + 99 * MINUTE_MS),
+        AltData("ETH", "funding_rate", 0.2, "b", 0, first + 5 * MINUTE_MS, first + 10 * MINUTE_MS),
+        AltData("", "sentiment", -0.5, "c", 0, first + 5 * MINUTE_MS + 1, 2**53),
+        AltData("ETH", "nobody knows", 1.0, "d", 0, first, 2**53),
+        AltData("ETH", "news_count", math.inf, "e", 0, first, 2**53),
+    ]
+    rows = play(FeatureWindow(), replace(told, altdata=values))
+    found = [named(row) for row in rows.values()][1:]  # from `first` on
+    rates = [row["funding_rate"] for row in found]
+    assert math.isnan(rates[0])
+    assert rates[1:5] == [0.1] * 4
+    assert rates[5:9] == [0.2] * 4
+    assert all(map(math.isnan, rates[9:])), "expired when the bar closed"
+    assert [row["market_sentiment"] for row in found[6:]] == [-0.5] * (len(found) - 6)
+    assert all(math.isnan(row["sentiment"]) and math.isnan(row["news_count"]) for row in found)
+    np.testing.assert_allclose([*vectorised(replace(told, altdata=values)).values()][-1], [*rows.values()][-1])
+
+
+def test_what_is_no_bar_of_the_context_is_refused_and_leaves_its_minute_missing() -> None:
+    told = stream(WINDOW)
+    window = FeatureWindow()
+    play(window, replace(told, bars=[]))
+    with pytest.raises(MarketDataError, match="is no bar of context"):
+        window.add_context(told.context[-9]._replace(high=math.nan))
+    (row,) = play(window, Stream(told.bars)).values()
+    assert math.isnan(named(row)["context_return_1"])
+
+
+def test_a_flow_that_cannot_be_is_missing() -> None:
+    told = stream(WINDOW)
+    nonsense = told.bars[-1]._replace(buy_volume=-1.0, trades=math.inf, spread=-0.1, imbalance=1.5)
+    for rows in (play, lambda _window, told: vectorised(told)):
+        (row,) = rows(FeatureWindow(), replace(told, bars=[*told.bars[:-1], nonsense])).values()
+        for name in ("flow_imbalance", "flow_imbalance_10", "trades_log", "spread", "book_imbalance"):
+            assert math.isnan(named(row)[name]), name
