@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from levibot.config_base import Section, Share
+from levibot.symbols import is_canonical
 
 
 def _check_url(url: str) -> str:
@@ -32,6 +33,14 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
         if key.lower().replace("_", "") in secrets:
             raise ValueError(f"{key} is a secret: this file is no place for it")
     return options
+
+
+def _check_context(symbol: str) -> str:
+    if symbol and not is_canonical(symbol):
+        raise ValueError(
+            f"{symbol!r} is no symbol; write it as BASE/QUOTE, for example BTC/USDT, or leave it empty"
+        )
+    return symbol
 
 
 Url = Annotated[str, AfterValidator(_check_url)]
@@ -109,6 +118,10 @@ class FeedConfig(Section):
         4.0,
         description="ccxt: seconds of silence, unless the exchange confirms it, until a market is stale; it is "
         "asked at half of that.",
+    )
+    context: Annotated[str, AfterValidator(_check_context)] = Field(
+        "BTC/USDT",
+        description="Market that strategies may look at besides their own; streamed if one does. Empty: none.",
     )
     record: bool = Field(False, description="Write all that is published to a recording that can be replayed.")
 

@@ -14,6 +14,7 @@ import zmq
 
 from levibot.bus.codec import Decoder, encode
 from levibot.bus.messages import (
+    AltData,
     Bar,
     Book,
     EngineReport,
@@ -37,8 +38,16 @@ from levibot.equity.document import day_opening
 from levibot.errors import DataStoreError, MalformedMessageError
 from levibot.execution.broker_client import BrokerClient, Recovered
 from levibot.execution.ledger import Ledger
+from levibot.market.context import ContextBar
 from levibot.market.subscription import MarketSubscription
-from levibot.strategies.base import BookStrategy, ModelStrategy, Strategy, TradeStrategy
+from levibot.strategies.base import (
+    AltDataStrategy,
+    BookStrategy,
+    ContextStrategy,
+    ModelStrategy,
+    Strategy,
+    TradeStrategy,
+)
 from workers.engine_ledger import LedgerPort
 from workers.engine_models import ModelPort
 from workers.engine_start import Preparation, make_strategy, open_recorder, report_decisions
@@ -120,6 +129,8 @@ class Engine:
             lockstep=spec.lockstep,
             trades=isinstance(strategy, TradeStrategy),
             books=isinstance(strategy, BookStrategy),
+            altdata=isinstance(strategy, AltDataStrategy),
+            context_symbol=spec.context if isinstance(strategy, ContextStrategy) else "",
             refuse=self._refuse,
         )
         self._broker = BrokerClient(
@@ -171,7 +182,7 @@ class Engine:
         if now_ns >= self._timer_ns or (deadline_ns is not None and now_ns >= deadline_ns):
             self._timer_ns = now_ns + self._cycle_ns
             self._handle(inputs.TimerFired(now_ns))
-        if self._status.ready and self._core.settled and not self._market.stream.waiting:
+        if self._status.ready and self._core.settled and self._market.settled:
             self._market.acknowledge()
         if self._recorder is not None:
             self._keep_recording(self._recorder)
@@ -253,6 +264,10 @@ class Engine:
             elif isinstance(message, Book):
                 self._order_books += 1
                 self._handle(inputs.BookReceived(now_ns, message))
+            elif isinstance(message, ContextBar):
+                self._handle(inputs.ContextBarClosed(now_ns, message.bar))
+            elif isinstance(message, AltData):
+                self._handle(inputs.AltDataReceived(now_ns, message))
             else:
                 self._handle(inputs.MarketChanged(now_ns, message))
         self._tell_hole(stream.waiting)

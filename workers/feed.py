@@ -22,6 +22,7 @@ from levibot.market.recorder import FeedRecorder, recorder_of
 from levibot.market.recording import Market, Opening
 from levibot.market.snapshots import SnapshotDesk
 from levibot.market.source import Source, open_recording, settings_key
+from levibot.market.watched import Watched
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
@@ -49,6 +50,7 @@ class FeedWorker(AsyncWorker):
     def __init__(self, runtime: Runtime) -> None:
         super().__init__(runtime)
         self._config = runtime.spec.feed or FeedConfig()
+        self._watched = Watched(self._config.context, runtime.spec.symbols)
         self._save_ns = 0
         self._saving: asyncio.Task[None] | None = None
         self._save_fails = False
@@ -78,11 +80,16 @@ class FeedWorker(AsyncWorker):
         self._source = source = self._make_source()
         self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
         self._desk = SnapshotDesk(
-            self._publisher, markets.states, lambda *frames: send(clients, *frames), source.heed, self._refuse
+            self._publisher,
+            markets.states,
+            lambda *frames: send(clients, *frames),
+            source.heed,
+            self._asked,
+            self._refuse,
         )
         reader = AsyncReader(loop, clients, self._desk.take)
         runtime.log.info("feed_started", source=source.disclosure, position_ms=source.position_ms)
-        markets.want(spec.symbols)
+        markets.want(self._watched.symbols)
         playing: asyncio.Task[None] | None = None
         try:
             while self._stop is None:
@@ -114,7 +121,9 @@ class FeedWorker(AsyncWorker):
         opening = Opening(0, config.history_bars, config.max_gap_minutes, step_ms)
         position_ms = self._load_progress()
         if not spec.lockstep:
-            return Playback(recording, spec.symbols, opening, position_ms, config.speed, self._ended)
+            return Playback(
+                recording, spec.symbols, opening, position_ms, config.speed, self._ended, self._watched
+            )
         return LockstepPlayback(
             recording,
             spec.symbols,
@@ -123,11 +132,13 @@ class FeedWorker(AsyncWorker):
             self._report_lockstep,
             self._publisher.repeat,
             self._ended,
+            self._watched,
         )
 
     def _on_command(self, command: Command) -> None:
         if isinstance(command, SymbolsChanged) and self._markets is not None:
-            self._markets.want(command.symbols)
+            self._watched.serve(command.symbols)
+            self._markets.want(self._watched.symbols)
 
     def _on_turn(self) -> None:
         if self._markets is not None:
@@ -155,6 +166,11 @@ class FeedWorker(AsyncWorker):
             self._recorder.report() if self._recorder is not None else None,
         )
 
+    def _asked(self, symbol: str) -> None:
+        """Somebody asks for a symbol that is not open."""
+        if self._watched.ask(symbol) and self._markets is not None:
+            self._markets.want(self._watched.symbols)
+
     def _opened(self, symbol: str, market: Market) -> None:
         source = self._source
         if source is None:
@@ -169,6 +185,12 @@ class FeedWorker(AsyncWorker):
         self._runtime.log.info("market_opened", symbol=symbol, bars=len(market.history), gaps=len(market.holes))
 
     def _failed(self, symbol: str, error: Exception) -> None:
+        self._desk.settle(symbol)
+        self._wake.set()
+        if symbol in self._watched:
+            if self._complaints.is_news(symbol, str(error)):
+                self._runtime.log.warning("context_missing", symbol=symbol, error=str(error))
+            return
         # Told, but not counted as an error of the worker: many of them would get it restarted, for all symbols.
         self._runtime.status.last_error = f"{symbol}: {error}"
         # What keeps all from being opened has one cause, which names no symbol.
@@ -176,8 +198,6 @@ class FeedWorker(AsyncWorker):
         if self._complaints.is_news(about, str(error)):
             trace = None if isinstance(error, LeviBotError) else error
             self._runtime.log.error("market_failed", symbol=symbol, error=str(error), exc_info=trace)
-        self._desk.settle(symbol)
-        self._wake.set()
 
     def _ended(self, symbol: str, event_ms: int) -> None:
         source, markets = self._source, self._markets

@@ -6,10 +6,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from levibot.bus.messages import Bar, Book, Position, Prediction, Tick, Trades
+from levibot.bus.messages import AltData, Bar, Book, Position, Prediction, Tick, Trades
 from levibot.engine.commands import AskModel
 from levibot.strategies.base import (
+    AltDataStrategy,
     BookStrategy,
+    ContextStrategy,
     CorrectionStrategy,
     ModelStrategy,
     Question,
@@ -43,6 +45,8 @@ class Adviser:
         self.hears_trades = isinstance(strategy, TradeStrategy)
         self.hears_books = isinstance(strategy, BookStrategy)
         self._hears_corrections = isinstance(strategy, CorrectionStrategy)
+        self._hears_context = isinstance(strategy, ContextStrategy)
+        self._hears_altdata = isinstance(strategy, AltDataStrategy)
         self._strategy: Any = strategy
         self._may_ask = isinstance(strategy, ModelStrategy)
         self._note = note
@@ -82,6 +86,16 @@ class Adviser:
         """Tell a strategy that wants to know it which bar counts; an open question stays open."""
         if self._hears_corrections:
             self._call(self._strategy.on_correction, bar)
+
+    def on_context(self, bar: Bar) -> None:
+        """Give a bar of the context symbol to a strategy that wants it."""
+        if self._hears_context:
+            self._call(self._strategy.on_context, bar)
+
+    def on_altdata(self, data: AltData) -> None:
+        """Give a value of alternative data to a strategy that wants it."""
+        if self._hears_altdata:
+            self._call(self._strategy.on_altdata, data)
 
     def ask(self, question: Question, bar_ms: int, now_ns: int) -> AskModel:
         """Open a question about the newest bar."""

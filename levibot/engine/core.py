@@ -30,7 +30,7 @@ from levibot.engine.adviser import Adviser
 from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command, Level, Note, SendIntent
 from levibot.engine.market_view import MarketView
 from levibot.engine.notes import market_note, order_note
-from levibot.engine.orders import Barriers, entry_intent, exit_intent, grant_flaw, to_price, tradable
+from levibot.engine.orders import Barriers, entry_intent, entry_request, exit_intent, grant_flaw, tradable
 from levibot.strategies.base import Question, Signal, Strategy
 
 _ANSWER_DEADLINE_NS = 2_000_000_000
@@ -111,6 +111,8 @@ class DecisionCore:
             inputs.Resumed: self._resume,
             inputs.TradesReceived: self._trades_received,
             inputs.BookReceived: self._book_received,
+            inputs.ContextBarClosed: lambda item: self._adviser.on_context(item.bar),
+            inputs.AltDataReceived: lambda item: self._adviser.on_altdata(item.data),
         }
 
     def handle(self, item: inputs.Input) -> list[Command]:
@@ -280,24 +282,10 @@ class DecisionCore:
         if client_id is None:
             self._hold_back("no client order id could be stored")
             return
-        assert self.market.spec is not None
         self._held = ""
         self._barriers = Barriers.of(signal, self._config)
-        self._request = RiskRequest(
-            request_id=self._next_request_id,
-            client_id=client_id,
-            symbol=self._symbol,
-            side=side,
-            price=to_price(self.market.price_to(side), self.market.spec.price_tick),
-            probability=signal.probability,
-            confidence=signal.confidence,
-            volatility=self.market.volatility.annualised,
-            event_ms=self.market.event_ms,
-            market_seq=self.market.newest.seq if self.market.newest else 0,
-            market_epoch=self.market.newest.epoch if self.market.newest else 0,
-            stop_loss=self._barriers.stop_loss,
-            take_profit=self._barriers.take_profit or None,
-        )
+        number = self._next_request_id
+        self._request = entry_request(number, client_id, self._symbol, side, signal, self._barriers, self.market)
         self._next_request_id += 1
         self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
         self._commands.append(AskRisk(self._request))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from levibot.bus.messages import (
+    AltData,
     Bar,
     Book,
     Grant,
@@ -130,6 +131,18 @@ class BookReceived(Event, frozen=True):
     book: Book
 
 
+class ContextBarClosed(Event, frozen=True):
+    """A closed bar of the context symbol, or the right one of a minute that was given before."""
+
+    bar: Bar
+
+
+class AltDataReceived(Event, frozen=True):
+    """A value of alternative data; it takes the place of that of the same asset and name."""
+
+    data: AltData
+
+
 Input = (
     HistoryLoaded
     | BarClosed
@@ -147,4 +160,6 @@ Input = (
     | Resumed
     | TradesReceived
     | BookReceived
+    | ContextBarClosed
+    | AltDataReceived
 )

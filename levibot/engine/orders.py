@@ -1,4 +1,4 @@
-"""Makes intents: sizes and prices in the steps of the market, protection at the distances that are wanted."""
+"""Makes requests and intents: sizes and prices in the steps of the market, protection at the wanted distances."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from levibot.bus.messages import Grant, Intent, MarketSpec, Position, RiskRequest, Side, Tick
 from levibot.config import EngineConfig
+from levibot.engine.market_view import MarketView
 from levibot.execution.checks import worst_exit
 from levibot.execution.position import opposite
 from levibot.execution.precision import closable_refusal, floor_to, is_dust, sellable
@@ -28,6 +29,47 @@ class Barriers(NamedTuple):
             config.take_profit if signal.take_profit is None else signal.take_profit,
             config.trailing_stop if signal.trailing_stop is None else signal.trailing_stop,
         )
+
+
+def entry_request(
+    request_id: int,
+    client_id: str,
+    symbol: str,
+    side: Side,
+    signal: Signal,
+    barriers: Barriers,
+    market: MarketView,
+) -> RiskRequest:
+    """What risk is asked: whether, and how much, may be bought or sold at the newest price.
+
+    Parameters
+    ----------
+    request_id, client_id
+        Of the question, and of the order that may follow from it.
+    symbol, side
+        Of the entry.
+    signal, barriers
+        What the strategy wants, and the protection that goes with it.
+    market
+        Its rules must be known.
+    """
+    assert market.spec is not None
+    newest = market.newest
+    return RiskRequest(
+        request_id=request_id,
+        client_id=client_id,
+        symbol=symbol,
+        side=side,
+        price=to_price(market.price_to(side), market.spec.price_tick),
+        probability=signal.probability,
+        confidence=signal.confidence,
+        volatility=market.volatility.annualised,
+        event_ms=market.event_ms,
+        market_seq=newest.seq if newest else 0,
+        market_epoch=newest.epoch if newest else 0,
+        stop_loss=barriers.stop_loss,
+        take_profit=barriers.take_profit or None,
+    )
 
 
 def entry_intent(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 
 from levibot.bus.messages import Acknowledge, JoinLockstep
 from levibot.clock import boot_ns
@@ -72,7 +72,7 @@ class LockstepPlayback(Playback):
 
     Parameters
     ----------
-    recording, symbols, opening, position_ms, over
+    recording, symbols, opening, position_ms, over, watched
         As of `Playback`.
     report
         Called with a text about each participant that was dropped or never came.
@@ -92,11 +92,12 @@ class LockstepPlayback(Playback):
         report: Callable[[str], None],
         repeat: Callable[[], None],
         over: Over,
+        watched: Container[str] = (),
         *,
         deadline: float = 30.0,
         repeat_after: float = 1.0,
     ) -> None:
-        super().__init__(recording, symbols, opening, position_ms, 1.0, over)
+        super().__init__(recording, symbols, opening, position_ms, 1.0, over, watched)
         self.gate = Gate()
         self._report = report
         self._repeat = repeat
@@ -134,9 +135,9 @@ class LockstepPlayback(Playback):
 
     async def _wait_for_all(self) -> None:
         deadline_ns = boot_ns() + self._deadline_ns
-        while self.gate.missing(self._open) or not self._open:
-            if boot_ns() >= deadline_ns and self._open:
-                self._report(f"begins without {', '.join(self.gate.missing(sorted(self._open)))}")
+        while self.gate.missing(self._traded) or not self._traded:
+            if boot_ns() >= deadline_ns and self._traded:
+                self._report(f"begins without {', '.join(self.gate.missing(self._traded))}")
                 return
             if not await self._wait(_JOIN_PAUSE):
                 self._repeat()  # a feed that has started again must be noticed before its first step

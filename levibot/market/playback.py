@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 from levibot.clock import boot_ns
 from levibot.market.path import Ended, Item, TimedItem
@@ -113,6 +113,8 @@ class Playback:
         Market seconds for each second.
     over
         Called with each symbol whose recording has come to its end, and when that was in event time.
+    watched
+        Symbols that nobody trades: the end of the others is the end of all.
     """
 
     opens_at_once = 1  # reading files in several threads is no faster
@@ -125,6 +127,7 @@ class Playback:
         position_ms: int | None,
         speed: float,
         over: Over,
+        watched: Container[str] = (),
     ) -> None:
         self.disclosure = recording.disclosure
         self._recording = recording
@@ -133,6 +136,7 @@ class Playback:
         self._position_ms = position_ms
         self._speed = speed
         self._tell_end = over
+        self._watched = watched
         self._open: set[str] = set()
         self._over: set[str] = set()
         self.timeline = Timeline()
@@ -144,8 +148,8 @@ class Playback:
 
     @property
     def ended(self) -> bool:
-        """Whether all open symbols have come to their end."""
-        return bool(self._open) and self._open == self._over
+        """Whether all symbols that are traded have come to their end."""
+        return bool(self._traded) and self._over.issuperset(self._traded)
 
     async def open(self, symbol: str) -> Market:
         """Open a market at the present event time, in a thread: reading files may take long."""
@@ -186,6 +190,10 @@ class Playback:
 
     async def stop(self) -> None:
         """Nothing is open here."""
+
+    @property
+    def _traded(self) -> list[str]:
+        return sorted(symbol for symbol in self._open if symbol not in self._watched)
 
     def _note(self, symbol: str, item: Item) -> None:
         if isinstance(item, Ended):

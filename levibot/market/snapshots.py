@@ -25,6 +25,8 @@ class SnapshotDesk:
         Sends an answer to the peer with this identity.
     heed
         Takes messages about lockstep.
+    asked
+        Called with each symbol that somebody asks for and that has no state; it may have one afterwards.
     malformed
         Called with what was wrong with a message that is none of ours.
     """
@@ -35,12 +37,14 @@ class SnapshotDesk:
         states: Mapping[str, str],
         reply: Callable[[bytes, bytes], object],
         heed: Callable[[LockstepMessage], None],
+        asked: Callable[[str], None],
         malformed: Callable[[str], None],
     ) -> None:
         self._publisher = publisher
         self._states = states
         self._reply = reply
         self._heed = heed
+        self._asked = asked
         self._malformed = malformed
         self._decode: Decoder[FeedRequest] = Decoder(FeedRequest)
         self._waiting: dict[tuple[bytes, str], SnapshotRequest] = {}  # the newest of each peer and symbol
@@ -58,7 +62,10 @@ class SnapshotDesk:
             return
         if not isinstance(message, SnapshotRequest):
             self._heed(message)
-        elif self._states.get(message.symbol) == OPENING:
+            return
+        if message.symbol not in self._states:
+            self._asked(message.symbol)
+        if self._states.get(message.symbol) == OPENING:
             self._waiting[identity, message.symbol] = message
         else:
             self._answer(identity, message)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
-from levibot.bus.messages import Reliable, Snapshot, Tick
+from levibot.bus.messages import Bar, BarCorrected, Reliable, Snapshot, SpecChanged, Tick
 
 _KEPT_WHILE_WAITING = 4_096
 
@@ -71,3 +72,20 @@ class MarketStream:
             self.waiting = "the feed has started again"
         elif seq > self._seq:
             self.waiting = f"bars or events {self._seq + 1} to {seq} were lost"
+
+
+def problem_with(message: Tick | Reliable, symbol: str) -> str:
+    """What is wrong with a message that came under the topic of `symbol`; empty if nothing is."""
+    if message.symbol != symbol:
+        return f"a message of {message.symbol!r:.40} under the topic of {symbol}"
+    if isinstance(message, Tick):
+        prices = (message.bid, message.ask, message.last)
+    elif isinstance(message, Bar | BarCorrected):
+        prices = (message.low, message.high, message.close)
+    elif isinstance(message, SpecChanged) and message.spec.symbol != symbol:
+        return f"rules of {message.spec.symbol!r:.40} under the topic of {symbol}"
+    else:
+        return ""
+    if all(math.isfinite(price) and price > 0 for price in prices):
+        return ""
+    return f"{type(message).__name__.lower()} {message.seq} has a price that is none: {prices}"

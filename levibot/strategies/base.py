@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
-from levibot.bus.messages import Bar, Book, Position, Prediction, Tick, Trades
+from levibot.bus.messages import AltData, Bar, Book, Position, Prediction, Tick, Trades
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
@@ -136,6 +136,32 @@ class CorrectionStrategy(Protocol):
 
     def on_correction(self, bar: Bar) -> None:
         """Take the right bar of a minute that may be among those seen."""
+        ...
+
+
+@runtime_checkable
+class ContextStrategy(Protocol):
+    """A strategy with this method is given the closed bars of the context symbol, `[feed] context`.
+
+    They come in the order of publication, history first; that of a minute is there before the own bar of the
+    next. After a loss they may come again, and the exchange's own bar in the place of one that was made here:
+    the newest of a minute counts. There may be none at all.
+    """
+
+    def on_context(self, bar: Bar) -> None:
+        """Take a bar of the context symbol."""
+        ...
+
+
+@runtime_checkable
+class AltDataStrategy(Protocol):
+    """A strategy with this method is given alternative data of its base asset, and of the market as a whole.
+
+    The latest value of an asset and name counts, until it expires.
+    """
+
+    def on_altdata(self, data: AltData) -> None:
+        """Take a value."""
         ...
 
 

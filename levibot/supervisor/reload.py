@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # What is fixed for the life of the daemon: sockets, folders and identities hang on it.
 _FIXED = ("mode", "supervisor", "inference", "api", "alerts", "logging")
-# Of these sections it is what says which market this is: positions of one are never carried to another.
-_FIXED_KEYS = {"exchange": ("id", "account", "sandbox"), "feed": ("source", "lockstep")}
+# Of these sections it is what says which market this is: positions of one are never carried to another. And
+# the market that all engines look at.
+_FIXED_KEYS = {"exchange": ("id", "account", "sandbox"), "feed": ("source", "lockstep", "context")}
 
 
 async def apply_reload(daemon: Daemon, *, flatten: bool = False, keep: bool = False) -> Document:

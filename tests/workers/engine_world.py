@@ -15,11 +15,12 @@ import psutil
 import zmq
 
 import workers.entry
-from levibot.bus.codec import BAR, BOOK, MARKET, TICK, TRADES, Decoder, encode, frame
+from levibot.bus.codec import ALTDATA, BAR, BOOK, MARKET, TICK, TRADES, Decoder, encode, frame
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import (
     Acknowledge,
     Acknowledged,
+    AltData,
     Bar,
     BarCorrected,
     Book,
@@ -110,7 +111,26 @@ class ByFlow(ByPrice):
 
     def on_correction(self, bar):
         self.told.append(f"c{bar.open_ms // 60000}={bar.close:g}")
+
+class ByContext(ByPrice):
+    """Long when the context of the minute before rose and the mood is good; its reason tells what it knows."""
+    def __init__(self):
+        self.context = {}
+        self.mood = None
+
+    def on_context(self, bar):
+        self.context[bar.open_ms] = bar
+
+    def on_altdata(self, data):
+        self.mood = data.value
+
+    def on_bar(self, bar, position):
+        before = self.context.get(bar.open_ms - 60000)
+        rose = before is not None and before.close > 100
+        known = "none" if before is None else f"{before.close:g} bought {before.buy_volume:g} of {before.trades:g}"
+        return Signal("long" if rose and self.mood else "flat", reason=f"{known} mood {self.mood}")
 '''
+CONTEXT = "BTC/EUR"
 
 
 class Feed:
@@ -127,6 +147,7 @@ class Feed:
         self.stale = ""
         self.spec = market_spec()
         self.bars: list[Bar] = []
+        self.context: list[Bar] = []
         self.tick: Tick | None = None
         self.asked = 0
         self.joined: list[str] = []
@@ -144,6 +165,19 @@ class Feed:
             self.bars.append(bar)
             if not lose:
                 self.send(BAR, _lockstep(bar, lockstep))
+
+    def publish_context(self, closes: list[float], *, lose: bool = False) -> None:
+        """Close a bar of the context symbol for each price; it has as many minutes as the own symbol had then."""
+        for close in closes:
+            minute, seq = len(self.context) + 1, len(self.context) + 1
+            bar = Bar(CONTEXT, self.epoch, seq, minute * 60_000, *[close] * 4, 1.0, buy_volume=close / 2)
+            self.context.append(bar)
+            if not lose:
+                self._pub.send(frame(BAR, CONTEXT, bar))
+
+    def publish_altdata(self, value: float, asset: str = "") -> None:
+        """Publish a value of alternative data."""
+        self._pub.send(frame(ALTDATA, asset, AltData(asset, "mood", value, "test", 1, 2, 3)))
 
     def publish_tick(self, price: float = 100.0, *, skip: int = 0, lockstep: bool = False) -> None:
         """Publish a tick after leaving out `skip` of them."""
@@ -217,7 +251,11 @@ class Feed:
             match request:
                 case SnapshotRequest(request_id, symbol, bars):
                     self.asked += 1
-                    if self.answers:
+                    if symbol == CONTEXT:
+                        head = request_id, symbol, self.epoch, len(self.context)
+                        known = Snapshot(*head, self.spec, self.context[-bars:], [])
+                        self._router.send_multipart([identity, encode(known)])
+                    elif self.answers:
                         answer = Snapshot(
                             request_id,
                             symbol,

@@ -140,7 +140,7 @@ def test_damaged_progress_is_set_aside_and_counted(run_dir: Path) -> None:
 
 
 def test_symbols_come_and_go_at_run_time(run_dir: Path) -> None:
-    with FeedHost(run_dir, (BTC,), fast()) as host:
+    with FeedHost(run_dir, (BTC,), fast(context="")) as host:
         host.start()
         receiver = host.receiver()
         receiver.subscribe(BTC, ETH)
