@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from levibot.errors import ModelError, TrainingError
@@ -56,7 +57,7 @@ def judge(
     measured = paired = None
     if rows is not None:
         blocks = stretches(rows, challenger.label.horizon_bars)
-        measured = promotion.reliability(rows.labels, _answers(model, rows), blocks)
+        measured = promotion.reliability(rows.labels, _answers(model, rows, challenger.symbols), blocks)
     objections = promotion.own_objections(challenger, measured, limits, now_ms)
     champion, trouble = _champion(store, challenger, now_ms)
     if champion is not None:
@@ -85,6 +86,10 @@ def compare(champion: Model, challenger: Model, rows: Rows) -> tuple[Paired | No
     rows
         Of the challenger's test span.
     """
+    symbols = challenger.manifest.symbols
+    answered = {file.symbol for file in champion.manifest.files if file.trees}
+    if "" not in answered and not answered.issuperset(symbols):
+        return None, f"{champion.label} answers for {', '.join(sorted(answered))} alone"
     unseen = rows.open_ms >= promotion.fitted_until_ms(champion.manifest)
     if not unseen.any():
         return None, f"{champion.label} has learned from all of the bars that it would be compared on"
@@ -93,7 +98,7 @@ def compare(champion: Model, challenger: Model, rows: Rows) -> tuple[Paired | No
         (champion.label, challenger.label),
         chosen.open_ms,
         chosen.labels,
-        (_answers(champion, chosen), _answers(challenger, chosen)),
+        (_answers(champion, chosen, symbols), _answers(challenger, chosen, symbols)),
         stretches(chosen, challenger.manifest.label.horizon_bars),
     )
     return paired, ""
@@ -131,5 +136,7 @@ def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tu
         return None, f"what serves cannot be used, so there is no champion to beat: {error}"
 
 
-def _answers(model: Model, rows: Rows) -> Floats:
-    return model.predict(rows.features[:, model.columns])
+def _answers(model: Model, rows: Rows, symbols: Sequence[str]) -> Floats:
+    """Probabilities of rows, whose symbols are numbers of `symbols`."""
+    names = [symbols[number] for number in rows.symbols.tolist()]
+    return model.predict(rows.features[:, model.columns], names)
