@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from levibot.bus.codec import Decoder
 from levibot.bus.messages import OrderAccepted, OrderEvent
-from scripts.bench.figures import LONG, RUNS, Figure, percentile
+from scripts.bench.figures import LONG, RUNS, Figure, machine_load, percentile
 from scripts.bench.live import LiveDaemon, open_daemon
 from scripts.bench.models import promote_model
 
@@ -34,6 +34,7 @@ class Decision(NamedTuple):
     published: float  # the bar, by the feed
     asked: float  # the strategy was called with it
     answered: float  # the pool's answer was in its hands
+    judged: float  # the signal
     sent: float  # the intent: granted, journaled, on its way
     accepted: float  # written down by the broker, whose stamp is in whole ms: the end of that millisecond
     heard: float  # committed there, and stored in the engine's ledger too
@@ -49,13 +50,16 @@ def rows() -> Iterator[Figure]:
     runs = [_run() for _ in range(RUNS)]
     decisions = [decision for run in runs for decision in run]
     stages = [statistics.median(values) for values in zip(*(d.stages for d in decisions), strict=True)]
-    names = ("feed → engine", "pool", "risk and journal", "broker", "commit and back")
+    names = ("feed → engine", "features and pool", "signal", "risk and journal", "broker", "commit and back")
     beside = ", ".join(f"{name} {value:.1f}" for name, value in zip(names, stages, strict=True))
     note = f"{ENGINES} engines at the same bar, {len(decisions):,} entries; median ms: {beside}"
     for fraction, target in ((0.5, None), (0.99, 50.0)):
         values = tuple(percentile([1000 * (d.accepted - d.published) for d in run], fraction) for run in runs)
         name = f"bar closed in the feed → order accepted by the paper broker, p{fraction * 100:.0f}"
         yield Figure(name, values, "ms", target, beside=note)
+    signals = tuple(percentile([1000 * (d.judged - d.published) for d in run], 0.95) for run in runs)
+    beside = f"the same entries: bus, features, question, answer, judgement; {machine_load()}"
+    yield Figure("bar closed in the feed → signal, by LightGBM, p95", signals, "ms", 5.0, beside=beside)
     values = tuple(percentile([1000 * (d.heard - d.published) for d in run], 0.99) for run in runs)
     yield Figure(
         "the same → its fill in the engine's ledger, p99", values, "ms", beside="all of it on disk, twice"

@@ -60,6 +60,11 @@ class Figure:
         return self.median <= self.target if self.bound == "at most" else self.median >= self.target
 
 
+def machine_load() -> str:
+    """How busy the machine is, in words that stand beside a figure."""
+    return f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
 def percentile(values: Sequence[float], fraction: float) -> float:
     """Smallest value that at least `fraction` of all values do not exceed; not a number if there is none."""
     if not values:

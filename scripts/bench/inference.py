@@ -1,4 +1,4 @@
-"""The inference pool under 15 engines: round trips, the most it takes, faults and a hot swap."""
+"""The inference pool under 15 and 100 engines: round trips, the most it takes, faults and a hot swap."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from levibot.ml.features import FEATURES
 from levibot.ml.model import import_lightgbm
 from levibot.spec import inference_name
 from scripts.bench.children import Child, children
-from scripts.bench.figures import LONG, RUNS, Figure, percentile
+from scripts.bench.figures import LONG, RUNS, Figure, machine_load, percentile
 from scripts.bench.live import LiveDaemon, open_daemon, wait_for
 from scripts.bench.models import TREES, model_text, promote_model
 
-ENGINES, HZ, PROCESSES = 15, 30.0, 2
+ENGINES, MANY, HZ, PROCESSES = 15, 100, 30.0, 2
 DEADLINE = 0.2
-WINDOW = 16
+WINDOW, _WINDOW_OF_MANY = 16, 4
 SECONDS = 10.0 if LONG else 4.0
 SWAPS = 5 if LONG else 3
 MEASURED = f"{PROCESSES} pool processes of a daemon; {ENGINES} InferenceClients in one more process; {TREES} trees"
 
 
 @contextmanager
-def pool(engines: int, strategy: str) -> Iterator[tuple[LiveDaemon, Child]]:
-    """A daemon with a pool that has a model, and the clients of 15 engines beside it."""
+def pool(engines: int, strategy: str, asking: int = ENGINES) -> Iterator[tuple[LiveDaemon, Child]]:
+    """A daemon with a pool that has a model, and the clients of `asking` engines beside it."""
     settings: dict[str, dict[str, Any]] = {
         "inference": {"processes": PROCESSES, "deadline": DEADLINE},
         "engine": {"strategy": strategy},
@@ -45,7 +45,7 @@ def pool(engines: int, strategy: str) -> Iterator[tuple[LiveDaemon, Child]]:
         daemon.wait_until_ready()
         wait_for(lambda: all(worker["ready"] for worker in _pool(daemon)), "the pool to be ready")
         endpoints = [ipc(daemon.directory / "run" / f"{inference_name(n)}.sock") for n in range(PROCESSES)]
-        clients = Child("scripts.bench.inference_clients", str(DEADLINE), str(ENGINES), *endpoints)
+        clients = Child("scripts.bench.inference_clients", str(DEADLINE), str(asking), *endpoints)
         started.append(clients)
         clients.hear()
         clients.ask({"load": "paced", "hz": HZ, "seconds": 1.0, "together": False})
@@ -57,6 +57,8 @@ def rows() -> Iterator[Figure]:
     with pool(1, "sma_cross") as (_, clients):
         yield from _round_trips(clients)
         yield from _throughput(clients)
+    with pool(1, "sma_cross", MANY) as (_, clients):
+        yield from _many(clients)
     with pool(ENGINES, "ensemble") as (daemon, clients):
         yield from _faults(daemon, clients)
         yield _hot_swap(daemon, clients)
@@ -78,17 +80,33 @@ def _round_trips(clients: Child) -> Iterator[Figure]:
     )
 
 
+def _many(clients: Child) -> Iterator[Figure]:
+    apart = [_paced(clients) for _ in range(RUNS)]
+    beside = f"{MANY * HZ:.0f} questions a second; p50 {_median(apart):.2f} ms; {machine_load()}"
+    name = f"inference: round trip, {MANY} engines × {HZ:.0f} Hz, p99"
+    yield Figure(name, _percentiles(apart, 0.99), "ms", beside=beside)
+    beside = f"{_WINDOW_OF_MANY} questions open for each of {MANY} engines"
+    yield Figure(
+        f"inference: the most it takes of {MANY} engines", _most(clients, _WINDOW_OF_MANY), "/s", beside=beside
+    )
+
+
+def _most(clients: Child, window: int) -> tuple[float, ...]:
+    order = {"load": "flood", "window": window, "seconds": SECONDS}
+    return tuple(clients.ask(order)["answered_per_second"] for _ in range(RUNS))
+
+
 def _throughput(clients: Child) -> Iterator[Figure]:
-    order = {"load": "flood", "window": WINDOW, "seconds": SECONDS}
-    most = tuple(clients.ask(order)["answered_per_second"] for _ in range(RUNS))
+    most = _most(clients, WINDOW)
     alone, executor = one_by_one(), executor_rate()
     ours = Figure(
         "inference: the most it takes",
         most,
         "/s",
-        20_000,
+        25_000,
         "at least",
-        f"{WINDOW} questions open for each of {ENGINES} engines, whose process shares the cores with the pool",
+        f"{WINDOW} questions open for each of {ENGINES} engines, whose process shares the cores with the pool; "
+        f"{machine_load()}",
     )
     yield ours
     yield Figure("Booster.predict in a loop", (alone,), "/s", beside="one row a call, one process, nothing sent")

@@ -93,12 +93,19 @@ class InAndOut(Ensemble):
         """Go in, or out."""
         if not predictions or predictions[0].bar_ms // MINUTE_MS % 2:
             return Signal("flat")
-        times = {"published": self._published_ns, "asked": self._asked_ns, "answered": boot_ns()}
+        sure = tuple(msgspec.structs.replace(said, probability=0.95) for said in predictions)
+        answered_ns = boot_ns()
+        signal = super().on_predictions(sure, position)
+        times = {
+            "published": self._published_ns,
+            "asked": self._asked_ns,
+            "answered": answered_ns,
+            "judged": boot_ns(),
+        }
         seconds = {name: wall_seconds(ns) for name, ns in times.items()}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seconds) + "\n")
-        sure = tuple(msgspec.structs.replace(said, probability=0.95) for said in predictions)
-        return super().on_predictions(sure, position)
+        return signal
 
 
 def wall_seconds(then_ns: int) -> float:
