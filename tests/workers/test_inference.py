@@ -182,6 +182,23 @@ def test_28_what_one_process_has_in_flight_another_answers(house: PoolHouse, sig
     wait_for(back, "the second process to be used again")
 
 
+def test_28_a_process_killed_at_full_load_costs_fewer_than_one_answer_in_a_hundred(house: PoolHouse) -> None:
+    house.start(1)
+    client = house.client(deadline=2.0)
+    asked = 2000
+    answers: list[Answered | Missed] = []
+    for number in range(asked):
+        if number == asked // 2:
+            house.signal(signal.SIGKILL, 1)
+        client.ask("BTC/USDT", 60_000, GOOD, boot_ns())
+        while number + 1 - len(answers) >= 64:  # always as many as one process answers in one go
+            answers += outcomes(client, 1)
+    answers += outcomes(client, asked - len(answers))
+    assert len({outcome.request_id for outcome in answers}) == asked
+    assert sum(isinstance(outcome, Missed) for outcome in answers) < asked // 100
+    assert all(version(outcome) for outcome in answers if isinstance(outcome, Answered))
+
+
 def test_28_with_nobody_left_questions_are_missed_until_one_is_back(house: PoolHouse) -> None:
     client = house.client(deadline=0.3)
     ask(client)
