@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from levibot.bus.messages import Command, FeedReport, SymbolsChanged
+from levibot.bus.codec import ALTDATA, frame
+from levibot.bus.messages import AltData, Command, FeedReport, SymbolsChanged
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
@@ -77,7 +78,7 @@ class FeedWorker(AsyncWorker):
             spec.lockstep,
             self._recorder,
         )
-        self._source = source = self._make_source()
+        self._source = source = self._make_source(stream)
         self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
         self._desk = SnapshotDesk(
             self._publisher,
@@ -108,13 +109,19 @@ class FeedWorker(AsyncWorker):
             stream.close(0)
             clients.close(0)
 
-    def _make_source(self) -> Source:
+    def _make_source(self, stream: zmq.Socket[bytes]) -> Source:
         config, spec = self._config, self._runtime.spec
         if not config.is_artificial:
             from levibot.market.live.source import LiveSource  # loads the adapter, for live data alone
 
             exchange = spec.exchange or ExchangeConfig()
-            self._live = LiveSource(spec.exchange_id, exchange, config, spec.state_dir, self._tell)
+
+            def tell_altdata(value: AltData) -> None:
+                send(stream, frame(ALTDATA, value.asset, value))
+
+            self._live = LiveSource(
+                spec.exchange_id, exchange, config, spec.state_dir, self._tell, spec.altdata, tell_altdata
+            )
             return self._live
         recording = open_recording(config)
         step_ms = None if spec.lockstep else config.speed * 1000 / config.tick_hz

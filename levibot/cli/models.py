@@ -49,7 +49,7 @@ _candles = click.option(
 
 @click.group()
 def models() -> None:
-    """Show models, let another version serve, go back to the one before.
+    """Show models, let another version serve, or go back.
 
     MODEL is NAME, NAME/VERSION, or a VERSION of the model that the configuration names. A running daemon takes
     another version up within seconds.

@@ -178,8 +178,19 @@ class ExchangeSession:
         self._siblings.append(made)
         return made
 
+    def swaps(self) -> Any:
+        """Another ccxt object, for requests alone, that knows swaps too; nothing is sent yet.
+
+        Its markets are its own: what keeps them from being read must not keep spot markets from being traded.
+        """
+        made = build(self.id, self._config, self.quirks, swaps=True)
+        listeners = self._listeners
+        made.watch_over(Watcher(self.budget, self._begin_cool_down, listeners.connected, listeners.disconnected))
+        self._siblings.append(made)
+        return made
+
     async def end_sibling(self, exchange: Any) -> None:
-        """End what `sibling` made; no task and no socket of it is left."""
+        """End what `sibling` or `swaps` made; no task and no socket of it is left."""
         self._siblings = [sibling for sibling in self._siblings if sibling is not exchange]
         await exchange.end()
 

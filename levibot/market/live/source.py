@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from levibot.bus.messages import PARSE_BOUNDS, LiveReport, MarketSpec
+from levibot.bus.messages import PARSE_BOUNDS, AltData, LiveReport, MarketSpec
 from levibot.clock import boot_ns
+from levibot.config_altdata import AltDataConfig
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import BackOffError, LeviBotError, RetryError
 from levibot.exchange.candles import closed_until_ms, fetch_candles
@@ -18,6 +19,7 @@ from levibot.market.bars import MINUTE_MS
 from levibot.market.complaints import Complaints
 from levibot.market.gaps import fill_gaps
 from levibot.market.live.clock_watch import ClockWatch
+from levibot.market.live.funding import FundingWatch
 from levibot.market.live.market_watch import MarketWatch
 from levibot.market.live.meter import MeteredReceiver
 from levibot.market.live.pauses import Refusals
@@ -62,17 +64,30 @@ class LiveSource:
         Of this mode, exchange and account: the rate limit and cool-down lie there.
     tell
         Gets what belongs into the log.
+    altdata
+        Section ``[altdata]``, whose part ``funding`` is asked for here.
+    tell_altdata
+        Gets funding rates and open interest.
     """
 
     opens_at_once = 4  # markets; more would only wait for the rate limit
 
     def __init__(
-        self, exchange_id: str, exchange: ExchangeConfig, feed: FeedConfig, state_dir: Path, tell: Tell
+        self,
+        exchange_id: str,
+        exchange: ExchangeConfig,
+        feed: FeedConfig,
+        state_dir: Path,
+        tell: Tell,
+        altdata: AltDataConfig | None = None,
+        tell_altdata: Callable[[AltData], None] = lambda _value: None,
     ) -> None:
         self.disclosure = f"LIVE prices of {exchange_id}{', sandbox' if exchange.sandbox else ''}."
         self.feeds: dict[str, SymbolFeed] = {}
         self._config = feed
         self._tell = tell
+        self._altdata = altdata
+        self._tell_altdata = tell_altdata
         self._publish: Publish | None = None
         listeners = Listeners(markets_changed=self._on_markets, trouble=self._on_trouble)
         self._session = ExchangeSession(exchange_id, exchange, "feed", state_dir, listeners)
@@ -166,6 +181,10 @@ class LiveSource:
             tasks.create_task(self._watch_clock())
             tasks.create_task(self._watch_markets())
             tasks.create_task(self._make_scout().run())
+            if self._altdata is not None and self._altdata.funding.enabled:
+                failed = self._on_funding_failed
+                watch = FundingWatch(self._session, self._altdata, lambda: self.feeds, self._tell_altdata, failed)
+                tasks.create_task(watch.run())
 
     def heed(self, message: LockstepMessage) -> None:
         """An exchange waits for nobody."""
@@ -323,6 +342,9 @@ class LiveSource:
 
     def _on_trouble(self, what: str, error: Exception) -> None:
         self._note("session_trouble", {"what": what}, error)
+
+    def _on_funding_failed(self, error: Exception) -> None:
+        self._note("funding_failed", {}, error)
 
     def _on_probe_failed(self, error: Exception) -> None:
         self._note("probe_failed", {}, error)
