@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from levibot.bus.messages import EngineReport, ModelKind, Prediction
+from levibot.bus.messages import Component, EngineReport, ModelKind, Prediction
 from levibot.clock import boot_ns
 from levibot.engine import inputs
 from levibot.engine.commands import AskModel
 from levibot.errors import ConfigError
 from levibot.ml.client import Answered, InferenceClient, Missed
+from levibot.strategies.components import NO_ANSWER
 from workers.runtime import Runtime
 
 _LOCKSTEP_DEADLINE = 20.0  # seconds: a slow machine must not change decisions; the feed waits for 30
@@ -91,9 +92,11 @@ class ModelPort:
         """`report` with what models said, and how long they took."""
         lane, client = self._lightgbm, self._lightgbm.client
         newest = lane.newest
+        probability = report.prob_up if report.components else newest.probability if newest else None
         return msgspec.structs.replace(
             report,
-            prob_up=newest.probability if newest and not lane.trouble else None,
+            prob_up=None if lane.trouble else probability,
+            components={name: self._explained(name, one) for name, one in report.components.items()},
             model=newest.model if newest else "",
             no_model=lane.trouble,
             predictions=client.answered,
@@ -102,6 +105,14 @@ class ModelPort:
             inference_buckets=client.round_trips.cumulative(),
             inference_seconds=client.round_trips.seconds,
         )
+
+    def _explained(self, name: str, component: Component) -> Component:
+        """Why a model said nothing, if more is known of it here."""
+        if component.trouble != NO_ANSWER:
+            return component
+        lane = next((lane for lane in self._lanes if lane.kind == name), None)
+        trouble = f"absent: inference.{name}_processes is 0" if lane is None else lane.trouble or NO_ANSWER
+        return Component(trouble=trouble)
 
     def close(self) -> None:
         """Close the sockets."""

@@ -115,7 +115,7 @@ def _empty_report() -> EngineReport:
 
 def report_decisions(core: DecisionCore) -> EngineReport:
     """What the core itself can say; positions and counts are the caller's."""
-    signal = core.signal
+    signal, opinion = core.signal, core.opinion
     return msgspec.structs.replace(
         EMPTY_REPORT,
         price=core.market.mark,
@@ -124,6 +124,8 @@ def report_decisions(core: DecisionCore) -> EngineReport:
         confidence=signal.confidence if signal else None,
         signals=dict(core.signals),
         bar_ms=core.market.bar_ms or None,
+        prob_up=opinion.probability,
+        components=opinion.components,
     )
 
 

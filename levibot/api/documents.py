@@ -104,6 +104,14 @@ class FeedForm(WorkerForm):
     recorder: RecorderForm | None = Field(description="While it records.")
 
 
+class ComponentForm(_Form):
+    """What one component of an ensemble said of the newest bar that was judged."""
+
+    probability: float | None = Field(description="Of a rise; null: it said nothing that counts.")
+    source: str = Field(description="Name and version of the model, or who gave the value.")
+    trouble: str = Field(description="Why it does not count; empty if it does.")
+
+
 class EngineForm(WorkerForm):
     """The engine of one symbol."""
 
@@ -124,6 +132,7 @@ class EngineForm(WorkerForm):
     )
     prob_up: float | None = Field(description="Newest probability of a rise, whatever the signal made of it.")
     confidence: float | None = Field(description="0: as good as a coin, 1: certain.")
+    components: dict[str, ComponentForm] | None = Field(description="What `prob_up` is made of, by name.")
 
 
 class ChannelForm(_Form):

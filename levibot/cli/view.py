@@ -80,6 +80,7 @@ def status_view(document: Entry, below: Iterable[RenderableType] = ()) -> Group:
         _engine_table(document["engines"], live=document["daemon"]["source"] == "ccxt"),
         *_untraded_lines(document["untraded_positions"]),
         *_lines_without_model(document["engines"]),
+        *_lines_without_component(document["engines"]),
         *frozen_lines(document["engines"]),
         _worker_lines(document["workers"]),
         *(_alert_line(alert) for alert in document["alerts"]),
@@ -178,6 +179,29 @@ def _lines_without_model(engines: Iterable[Entry]) -> list[Text]:
         if engine["no_model"]:
             symbols.setdefault(engine["no_model"], []).append(engine["symbol"])
     return [Text(f"no signal for {', '.join(names)}: {why}", style="yellow") for why, names in symbols.items()]
+
+
+def _lines_without_component(engines: Iterable[Entry]) -> list[Text]:
+    """Which components do not count where others do, one line for each, with the first reason."""
+    left_out: dict[str, dict[str, str]] = {}
+    for engine in engines:
+        for name, component in (engine["components"] or {}).items():
+            if component["probability"] is None and not engine["no_model"]:
+                left_out.setdefault(name, {})[engine["symbol"]] = component["trouble"]
+    lines = []
+    for name, reasons in left_out.items():
+        why, *others = dict.fromkeys(reasons.values())
+        more = f" (and {len(others)} other reasons)" if others else ""
+        lines.append(Text(f"without {name}: {', '.join(reasons)}: {why}{more}", style="dim"))
+    return lines
+
+
+def _component(component: Entry) -> str:
+    if component["probability"] is None:
+        return f"does not count: {component['trouble']}" + (
+            f" ({component['source']})" if component["source"] else ""
+        )
+    return f"{component['probability']:.3f} ({component['source']})"
 
 
 def _untraded_lines(positions: Mapping[str, float]) -> list[Text]:
@@ -283,6 +307,8 @@ def _field(name: str, value: Any) -> str:
         return _megabytes(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name == "components":
+        return "\n".join(f"{key} {_component(one)}" for key, one in value.items()) or "–"
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {count}" for key, count in value.items()) or "–"
     return str(value)

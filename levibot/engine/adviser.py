@@ -14,12 +14,14 @@ from levibot.strategies.base import (
     ContextStrategy,
     CorrectionStrategy,
     ModelStrategy,
+    Opinion,
     Question,
     Signal,
     Strategy,
     TickStrategy,
     TradeStrategy,
     check_answer,
+    check_opinion,
     check_signal,
 )
 
@@ -47,6 +49,7 @@ class Adviser:
         self._hears_corrections = isinstance(strategy, CorrectionStrategy)
         self._hears_context = isinstance(strategy, ContextStrategy)
         self._hears_altdata = isinstance(strategy, AltDataStrategy)
+        self.opinion = Opinion()  # of the newest bar that the strategy judged by what models said
         self._strategy: Any = strategy
         self._may_ask = isinstance(strategy, ModelStrategy)
         self._note = note
@@ -111,7 +114,9 @@ class Adviser:
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """What the strategy makes of the answers to the open question, of which there may be none."""
         self._asked = None
-        return self._call(lambda: check_signal(self._strategy.on_predictions(predictions, position)))  # type: ignore[no-any-return]
+        signal = self._call(lambda: check_signal(self._strategy.on_predictions(predictions, position)))
+        self.opinion = self._call(lambda: check_opinion(getattr(self._strategy, "opinion", None))) or Opinion()
+        return signal  # type: ignore[no-any-return]
 
     def _answer(self, method: Callable[..., Any], *arguments: Any) -> Signal | Question | None:
         return self._call(lambda: check_answer(method(*arguments), may_ask=self._may_ask))  # type: ignore[no-any-return]

@@ -31,7 +31,8 @@ from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command,
 from levibot.engine.market_view import MarketView
 from levibot.engine.notes import market_note, order_note
 from levibot.engine.orders import Barriers, entry_intent, entry_request, exit_intent, grant_flaw, tradable
-from levibot.strategies.base import Question, Signal, Strategy
+from levibot.strategies.base import Opinion, Question, Signal, Strategy
+from levibot.strategies.components import in_words
 
 _ANSWER_DEADLINE_NS = 2_000_000_000
 _EXIT_RETRY_NS = 5_000_000_000
@@ -114,6 +115,11 @@ class DecisionCore:
             inputs.ContextBarClosed: lambda item: self._adviser.on_context(item.bar),
             inputs.AltDataReceived: lambda item: self._adviser.on_altdata(item.data),
         }
+
+    @property
+    def opinion(self) -> Opinion:
+        """What the strategy thinks of the newest bar that it judged."""
+        return self._adviser.opinion
 
     def handle(self, item: inputs.Input) -> list[Command]:
         """Take one input in; return what is to be done, in order."""
@@ -220,7 +226,8 @@ class DecisionCore:
 
     def _accept(self, signal: Signal) -> None:
         if self.signal is None or signal.direction != self.signal.direction:
-            self._note("info", "signal_changed", direction=signal.direction, reason=signal.reason[:200])
+            said = in_words(self.opinion.components)[:400]
+            self._note("info", "signal_changed", direction=signal.direction, reason=signal.reason[:200], said=said)
         self.signal = signal
         self.signals[signal.direction] += 1
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from levibot.bus.messages import ModelKind
+from levibot.bus.messages import EventKind, ModelKind
 from levibot.durable import read_document
 from levibot.errors import CorruptStoreError, DataStoreError, ModelError
 
@@ -55,7 +55,7 @@ class Label(_Record, frozen=True, kw_only=True):
         Of ``sigma``: no distance is nearer than this fraction of the price, or costs would eat what is won.
     """
 
-    kind: Literal["triple_barrier", "fixed_horizon"] = "triple_barrier"
+    kind: EventKind = "triple_barrier"
     take_profit: _Above
     stop_loss: _Above
     horizon_bars: _Positive

@@ -138,7 +138,8 @@ class PredictionService:
                 return
         self.batches += 1
         name, manifest = self.model_name, model.manifest
-        horizon_bars, expires_ms, kind = manifest.label.horizon_bars, manifest.expires_ms, manifest.kind
+        horizon_bars, event = manifest.label.horizon_bars, manifest.label.kind
+        expires_ms, kind = manifest.expires_ms, manifest.kind
         probabilities = model.predict(rows, [request.symbol for _, request in asked]).tolist()
         outside = model.out_of_range(rows).tolist()
         for (sender, request), probability, count, (above, below) in zip(
@@ -151,7 +152,7 @@ class PredictionService:
             self.answered += 1
             number, symbol, bar_ms = request.request_id, request.symbol, request.bar_ms
             prediction = Prediction(
-                number, symbol, bar_ms, probability, name, above, below, horizon_bars, expires_ms, count, kind
+                number, symbol, bar_ms, probability, name, above, below, horizon_bars, expires_ms, count, kind, event
             )
             replies.append((sender, prediction))
 

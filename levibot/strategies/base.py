@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
-from levibot.bus.messages import AltData, Bar, Book, Position, Prediction, Tick, Trades
+from levibot.bus.messages import AltData, Bar, Book, Component, Position, Prediction, Tick, Trades
 from levibot.errors import StrategyError
 
 Direction = Literal["long", "short", "flat"]
@@ -139,6 +139,24 @@ class CorrectionStrategy(Protocol):
         ...
 
 
+class Opinion(msgspec.Struct, frozen=True):
+    """What a strategy thinks of the newest bar that it judged, and why.
+
+    A strategy with an attribute `opinion` of this kind is asked for it after each `on_predictions`, so that people
+    can see what its probability is made of, also where no signal comes of it.
+
+    Parameters
+    ----------
+    probability
+        Of a rise; None: it has none.
+    components
+        What that is made of, by name; those too that say nothing that counts.
+    """
+
+    probability: float | None = None
+    components: dict[str, Component] = {}
+
+
 @runtime_checkable
 class ContextStrategy(Protocol):
     """A strategy with this method is given the closed bars of the context symbol, `[feed] context`.
@@ -208,6 +226,28 @@ def check_answer(answer: Any, *, may_ask: bool) -> Signal | Question | None:
             f"sequence is no bytes of {len(features)} float64 a bar; use bytes() of an array, or b''"
         )
     return Question(str.__str__(answer.feature_set), features, bytes(answer.sequence))
+
+
+def check_opinion(told: Any) -> Opinion:
+    """Return what a strategy thinks; None, of a strategy that does not tell, is an empty opinion.
+
+    Raises
+    ------
+    StrategyError
+        If it is anything else, or has a value out of range.
+    """
+    if told is None:
+        return Opinion()
+    if not isinstance(told, Opinion):
+        raise StrategyError(f"opinion is a {type(told).__name__}; use levibot.strategies.base.Opinion")
+    try:
+        opinion = msgspec.convert(msgspec.to_builtins(told), Opinion)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise StrategyError(f"opinion: {error}") from error
+    for probability in (opinion.probability, *(one.probability for one in opinion.components.values())):
+        if probability is not None and not 0 <= probability <= 1:
+            raise StrategyError(f"opinion: probability is {probability}; use a number from 0 to 1")
+    return opinion
 
 
 def check_signal(answer: Any) -> Signal | None:

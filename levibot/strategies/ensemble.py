@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-from levibot.bus.messages import Bar, Position, Prediction
+from levibot.bus.messages import AltData, Bar, Component, Position, Prediction
 from levibot.market.bars import MINUTE_MS
 from levibot.ml.features import FEATURE_SET, WINDOW, FeatureWindow
-from levibot.strategies.base import Question, Signal
-from levibot.strategies.probability import choose_side, combine, confidence, expected_gain
+from levibot.strategies.base import Opinion, Question, Signal
+from levibot.strategies.components import SENTIMENT, Sentiment, answer_of, beside, of_model
+from levibot.strategies.probability import PRIMARY, WEIGHTS, choose, combine, confidence, expected_gain
 
 
 class Ensemble:
@@ -22,8 +24,13 @@ class Ensemble:
       leave at the first doubt, and come back at the next hope, would cost more than it saves;
     * at the third barrier of the label, its horizon, if no answer since would have opened it anew.
 
-    In between there is no opinion. Nor is there one without a model's answer, by a model that is too old,
-    or on features that the model has not seen the like of; what is open then keeps its barriers.
+    In between there is no opinion. Nor is there one without an answer of the primary model, LightGBM, by a model
+    that is too old, or on features that the model has not seen the like of; what is open then keeps its barriers.
+
+    The Temporal Fusion Transformer and the sentiment of headlines are heard where they are there, fresh, and of
+    the same event: the probability is the weighted mean of those that are. One that is missing is missing, never
+    a neutral number. Sentiment alone moves nothing: a bet must pass the thresholds without it as well, and is
+    made with the less certain of the two probabilities.
 
     Parameters
     ----------
@@ -37,6 +44,8 @@ class Ensemble:
         first moment at which a bet would pay at all is the worst at which to make it.
     max_out_of_range
         Features that may lie outside the range that the model was trained on.
+    weight_lightgbm, weight_tft, weight_sentiment
+        Of the components; 0 leaves one out, but never LightGBM.
 
     Raises
     ------
@@ -51,6 +60,9 @@ class Ensemble:
         costs: float = 0.0024,
         least_gain: float = 0.002,
         max_out_of_range: int = 3,
+        weight_lightgbm: float = WEIGHTS["lightgbm"],
+        weight_tft: float = WEIGHTS["tft"],
+        weight_sentiment: float = WEIGHTS["sentiment"],
     ) -> None:
         if not 0 <= short_to < long_from <= 1:
             raise ValueError(
@@ -61,12 +73,16 @@ class Ensemble:
                 raise ValueError(f"{name} = {value!r}: need a fraction, 0 <= {name} < 1")
         if type(max_out_of_range) is not int or max_out_of_range < 0:
             raise ValueError(f"max_out_of_range = {max_out_of_range!r}: need a whole number, 0 or more")
+        self.opinion = Opinion()
+        self._weights = _checked(lightgbm=weight_lightgbm, tft=weight_tft, sentiment=weight_sentiment)
         self._long_from = long_from
         self._short_to = short_to
         self._costs = costs
         self._least_gain = least_gain
         self._max_out_of_range = max_out_of_range
         self._window = FeatureWindow()
+        self._sentiment = Sentiment()
+        self._asset = ""  # base asset of the market
         self._bar_ms = 0
         self._bet_ms: int | None = None  # bar of the newest answer that was worth a bet
         self._horizon_bars: int | None = None  # of the newest answer
@@ -84,6 +100,7 @@ class Ensemble:
     def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
         """Ask the model, if there are features to ask it about."""
         self._bar_ms = bar.open_ms
+        self._asset = bar.symbol.partition("/")[0]
         if position.quantity and self._bet_ms is None:  # found open after a restart
             self._bet_ms = bar.open_ms
         features = self._window.add(bar)
@@ -93,37 +110,50 @@ class Ensemble:
         """Let the next features be those of the right bar; a question that is open is about the wrong one."""
         self._window.replace(bar)
 
+    def on_altdata(self, data: AltData) -> None:
+        """Keep what is said of the asset."""
+        self._sentiment.add(data)
+
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
-        """The bet on the model's answer, if it is worth one."""
-        prediction = next((said for said in predictions if said.kind == "lightgbm"), None)
-        if prediction is not None:
-            self._horizon_bars = prediction.horizon_bars
-            signal = self._judge(prediction) if self._is_usable(prediction) else None
+        """The bet on what the components say together, if it is worth one."""
+        primary = answer_of(predictions, PRIMARY)
+        self.opinion = self._form(predictions, primary)
+        if primary is not None:
+            self._horizon_bars = primary.horizon_bars
+            signal = self._judge(primary)
             if signal is not None:
                 return signal
         return self._end_of_horizon(position)
 
-    def _is_usable(self, prediction: Prediction) -> bool:
-        return not prediction.is_expired and prediction.out_of_range <= self._max_out_of_range
+    def _form(self, predictions: tuple[Prediction, ...], primary: Prediction | None) -> Opinion:
+        components = {}
+        for name in self._weights:
+            if name == SENTIMENT:
+                components[name] = self._sentiment.at(self._asset, self._bar_ms)
+                continue
+            prediction = answer_of(predictions, name)
+            component = of_model(prediction, self._max_out_of_range)
+            components[name] = beside(component, prediction, primary)
+        parts = _counting(components)
+        return Opinion(combine(parts, self._weights) if PRIMARY in parts else None, components)
 
-    def _judge(self, prediction: Prediction) -> Signal | None:
-        parts = {"lightgbm": prediction.probability}
-        probability = combine(parts)
-        side = choose_side(parts, self._long_from, self._short_to)
-        if probability is None or side is None:
+    def _judge(self, primary: Prediction) -> Signal | None:
+        parts = _counting(self.opinion.components)
+        bet = choose(parts, self._long_from, self._short_to, self._weights)
+        if bet is None:
             return None
-        chance, win, loss = probability, prediction.take_profit, prediction.stop_loss
-        if side == "short":
-            chance, win, loss = 1 - probability, loss, win
+        chance, win, loss = bet.probability, primary.take_profit, primary.stop_loss
+        if bet.side == "short":
+            chance, win, loss = 1 - chance, loss, win
         gain = expected_gain(chance, win, loss, self._costs)
         if gain <= self._least_gain:
             return None
         self._bet_ms = self._bar_ms
         said = ", ".join(f"{name} {value:.3f}" for name, value in parts.items())
         return Signal(
-            side,
+            bet.side,
             chance,
-            confidence(probability),
+            confidence(bet.probability),
             f"{said}: expects {gain:+.2%} after costs",
             stop_loss=loss,
             take_profit=win,
@@ -135,3 +165,19 @@ class Ensemble:
         if self._bar_ms - self._bet_ms < self._horizon_bars * MINUTE_MS:
             return None
         return Signal("flat", reason=f"neither barrier reached in {self._horizon_bars} bars")
+
+
+def _checked(**weights: float) -> dict[str, float]:
+    """Those that are not switched off; ValueError if one is no weight."""
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not 0 <= weight < math.inf:
+            raise ValueError(f"weight_{name} = {weight!r}: need a finite number, 0 or more")
+    if not weights[PRIMARY]:
+        raise ValueError(f"weight_{PRIMARY} = 0: nothing is ever opened without it; need a number above 0")
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def _counting(components: Mapping[str, Component]) -> dict[str, float]:
+    """Probabilities of those that count."""
+    known = ((name, component.probability) for name, component in components.items())
+    return {name: probability for name, probability in known if probability is not None}

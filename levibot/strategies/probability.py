@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import fsum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 WEIGHTS: Mapping[str, float] = {"lightgbm": 0.5, "tft": 0.3, "sentiment": 0.2}
+PRIMARY = "lightgbm"  # nothing is opened without it
 VETO_ONLY = frozenset({"sentiment"})  # headlines may shrink or veto, never open
+
+
+class Bet(NamedTuple):
+    """A side, and the probability of a rise to bet with.
+
+    That is the less certain of the two: with headlines, and without. So headlines make a bet smaller, or too
+    small to pay, and never larger.
+    """
+
+    side: Literal["long", "short"]
+    probability: float
 
 
 def combine(parts: Mapping[str, float], weights: Mapping[str, float] = WEIGHTS) -> float | None:
@@ -37,26 +49,26 @@ def combine(parts: Mapping[str, float], weights: Mapping[str, float] = WEIGHTS) 
     return min(max(mean, min(parts.values())), max(parts.values()))  # a rounding must not cross a threshold
 
 
-def choose_side(
+def choose(
     parts: Mapping[str, float], long_from: float, short_to: float, weights: Mapping[str, float] = WEIGHTS
-) -> Literal["long", "short"] | None:
-    """Side on which all components together are, and also those alone that may open a position.
+) -> Bet | None:
+    """The side on which all components together are, and also those alone that may open a position.
 
     Parameters
     ----------
     parts, weights
-        As of `combine`.
+        As of `combine`. Without `PRIMARY` among the parts there is no bet.
     long_from, short_to
         Least probability of a long and greatest of a short, ``short_to < long_from``.
     """
     together = combine(parts, weights)
     alone = combine({name: value for name, value in parts.items() if name not in VETO_ONLY}, weights)
-    if together is None or alone is None:
+    if PRIMARY not in parts or together is None or alone is None:
         return None
     if min(together, alone) >= long_from:
-        return "long"
+        return Bet("long", min(together, alone))
     if max(together, alone) <= short_to:
-        return "short"
+        return Bet("short", max(together, alone))
     return None
 
 

@@ -242,6 +242,7 @@ _ENGINE_FIELDS: dict[str, Callable[[EngineReport], Any]] = {
     "model": lambda report: report.model or None,
     **{name: attrgetter(name) for name in ("no_model", "predictions")},
     "predictions_missed": attrgetter("missed"),
+    "components": lambda report: {name: msgspec.structs.asdict(one) for name, one in report.components.items()},
 }
 _INFERENCE_FIELDS: dict[str, Callable[[InferenceReport], Any]] = {
     name: attrgetter(name)

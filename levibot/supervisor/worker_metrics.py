@@ -111,6 +111,11 @@ def _now(read: Callable[[EngineReport], Reading]) -> Callable[[WorkerView], Read
     return lambda view: read(view.engine) if view.engine and view.running else None
 
 
+def _components(report: EngineReport) -> Reading:
+    said = ((name, component.probability) for name, component in report.components.items())
+    return {name: probability for name, probability in said if probability is not None}
+
+
 def _total_pnl(view: WorkerView) -> Reading:
     # That of a dead engine still holds if nothing can move it any more.
     report = view.engine if view.running or view.flat else None
@@ -254,6 +259,13 @@ ENGINE_FAMILIES: tuple[Family[WorkerView], ...] = (
         "gauge",
         "Confidence of the newest signal, 0 to 1; absent without one, and while the engine does not run.",
         _now(lambda report: report.confidence),
+    ),
+    Family(
+        "levi_signal_component",
+        "gauge",
+        "What each component of the ensemble gives as the probability of a rise; absent while it does not count.",
+        _now(_components),
+        ("component",),
     ),
     Family(
         "levi_signals_total",

@@ -93,6 +93,18 @@ def test_the_probability_of_a_rise_is_shown_or_why_there_is_none(document: dict[
     assert "no signal for BTC/USDT, ETH/USDT: no model lightgbm-simulated yet; run `levibotctl train`" in text
 
 
+def test_what_each_component_says_is_shown_or_why_it_does_not_count(document: dict[str, Any]) -> None:
+    first, second, third = document["engines"]
+    third["components"]["tft"] |= {"trouble": "expired", "source": "tft/1"}
+    names = f"{first['symbol']}, {second['symbol']}, {third['symbol']}"
+    text = drawn(status_view(document))
+    assert f"without tft: {names}: absent: inference.tft_processes is 0 (and 1 other reasons)" in text
+    assert "without lightgbm" not in text
+    text = drawn(entry_view(third))
+    assert "lightgbm 0.625 (lightgbm-simulated/20260101T000000Z-001)" in text
+    assert "tft does not count: expired (tft/1)" in text
+
+
 def test_errors_of_a_running_engine_are_shown(document: dict[str, Any]) -> None:
     once, often, never = document["engines"]
     for engine, count in ((once, 1), (often, 7), (never, 0)):

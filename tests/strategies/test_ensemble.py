@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from levibot.bus.messages import Bar, Position, Prediction
+from levibot.bus.messages import AltData, Bar, Component, Position, Prediction
 from levibot.errors import ConfigError
 from levibot.ml.features import FEATURE_SET, FEATURES, WINDOW, FeatureWindow
 from levibot.strategies.base import ModelStrategy, Question, Signal, check_signal
@@ -37,6 +37,20 @@ class Asked:
     def bar(self, position: Position = NONE, *, synthetic: bool = False) -> Signal | Question | None:
         self.number += 1
         return self.ensemble.on_bar(make_bar(self.number, synthetic=synthetic), position)
+
+    def together(self, *predictions: Prediction, position: Position = NONE) -> Signal | None:
+        """What it makes of several answers to the next bar."""
+        assert isinstance(self.bar(position), Question)
+        told = tuple(msgspec.structs.replace(one, bar_ms=self.number * 60_000) for one in predictions)
+        return check_signal(self.ensemble.on_predictions(told, position))
+
+    def hear(self, sentiment: float, *, minutes_ago: int = 0) -> None:
+        """A value that was fetched so long before the close of the next bar, and lasts half an hour."""
+        fetched_ms = (self.number + 2 - minutes_ago) * 60_000
+        expires_ms = fetched_ms + 30 * 60_000
+        self.ensemble.on_altdata(
+            AltData("BTC", "sentiment", sentiment, "news", fetched_ms, fetched_ms, expires_ms)
+        )
 
     def verdict(self, probability: float | None, position: Position = NONE, **changes: Any) -> Signal | None:
         """What it makes of the answer to the next bar."""
@@ -75,6 +89,12 @@ def test_it_is_a_built_in_that_asks_models() -> None:
         {"least_gain": -0.001},
         {"max_out_of_range": -1},
         {"max_out_of_range": 1.5},
+        {"weight_lightgbm": 0.0},
+        {"weight_lightgbm": -0.5},
+        {"weight_tft": -0.1},
+        {"weight_sentiment": float("inf")},
+        {"weight_sentiment": float("nan")},
+        {"weight_tft": True},
         {"quick": 1},
     ],
 )
@@ -211,3 +231,90 @@ def test_it_asks_about_the_right_bar_after_a_correction() -> None:
     window.add(right)
     asked.ensemble.on_correction(right)
     assert asked.bar() == Question(FEATURE_SET, window.add(make_bar(WINDOW)) or ())
+
+
+def lightgbm(probability: float, **changes: Any) -> Prediction:
+    return make_prediction(0, probability, **changes)
+
+
+def tft(probability: float, **changes: Any) -> Prediction:
+    return make_prediction(0, probability, **{"kind": "tft", "model": "t/1", **changes})
+
+
+def test_components_are_weighed_and_each_is_told() -> None:
+    asked = Asked()
+    asked.hear(0.4)
+    signal = asked.together(lightgbm(0.7), tft(0.6))
+    assert signal is not None
+    assert signal.probability == pytest.approx((0.35 + 0.18) / 0.8)  # with headlines .67: the less certain counts
+    assert "lightgbm 0.700, tft 0.600, sentiment 0.700" in signal.reason
+    opinion = asked.ensemble.opinion
+    assert opinion.probability == pytest.approx(0.35 + 0.18 + 0.14)
+    assert opinion.components == {
+        "lightgbm": Component(0.7, "m/1"),
+        "tft": Component(0.6, "t/1"),
+        "sentiment": Component(pytest.approx(0.7), "news"),
+    }
+
+
+def test_what_is_absent_or_stale_is_left_out_and_told() -> None:
+    asked = Asked()
+    asked.hear(-1.0, minutes_ago=75)
+    signal = asked.together(lightgbm(0.7))
+    assert signal is not None
+    assert signal.probability == 0.7
+    assert asked.ensemble.opinion.components["tft"].trouble == "no answer in time"
+    assert asked.ensemble.opinion.components["sentiment"].trouble == "75 min old"
+
+
+def test_without_the_primary_nothing_is_opened_whatever_the_others_say() -> None:
+    asked = Asked()
+    asked.hear(1.0)
+    for predictions in ((), (tft(0.99),), (lightgbm(0.99, expires_ms=1), tft(0.99))):
+        assert asked.together(*predictions) is None
+        assert asked.ensemble.opinion.probability is None
+    assert asked.ensemble.opinion.components["lightgbm"].trouble == "expired"
+
+
+def test_headlines_veto_and_shrink_but_open_nothing_and_enlarge_nothing() -> None:
+    asked = Asked(costs=0.0, least_gain=0.0)
+    bare = asked.together(lightgbm(0.6))
+    asked.hear(1.0)
+    assert asked.together(lightgbm(0.6)) == msgspec.structs.replace(
+        bare or Signal("flat"), reason="lightgbm 0.600, sentiment 1.000: expects +0.40% after costs"
+    )
+    assert asked.together(lightgbm(0.54)) is None
+    asked.hear(0.0)
+    shrunk = asked.together(lightgbm(0.6))
+    assert shrunk is not None
+    assert shrunk.confidence < 0.2
+    asked.hear(-1.0)
+    assert asked.together(lightgbm(0.6)) is None
+    assert asked.together(lightgbm(0.9)) is not None  # .45 / .7: it takes more than headlines to hold that up
+
+
+def test_headlines_cannot_make_a_bet_worth_its_costs() -> None:
+    asked = Asked()
+    assert asked.together(lightgbm(0.61)) is None
+    asked.hear(1.0)
+    assert asked.together(lightgbm(0.61)) is None
+
+
+def test_a_model_of_another_label_is_not_mixed_in() -> None:
+    asked = Asked()
+    signal = asked.together(lightgbm(0.7), tft(0.1, take_profit=0.05))
+    assert signal is not None
+    assert (signal.probability, signal.take_profit) == (0.7, 0.012)
+    assert "another label than m/1" in asked.ensemble.opinion.components["tft"].trouble
+
+
+def test_a_weight_of_nothing_switches_a_component_off() -> None:
+    asked = Asked(weight_tft=0, weight_sentiment=0)
+    asked.hear(-1.0)
+    signal = asked.together(lightgbm(0.7), tft(0.1))
+    assert signal is not None
+    assert signal.probability == 0.7
+    assert set(asked.ensemble.opinion.components) == {"lightgbm"}
+    heavy = Asked(weight_tft=1.5)
+    assert heavy.together(lightgbm(0.7), tft(0.0)) is not None
+    assert heavy.ensemble.opinion.probability == pytest.approx(0.175)  # (.35 + 0) / 2

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from levibot.strategies.probability import WEIGHTS, choose_side, combine, confidence, expected_gain
+from levibot.strategies.probability import PRIMARY, WEIGHTS, Bet, choose, combine, confidence, expected_gain
 
 probabilities = st.floats(0, 1)
 parts = st.dictionaries(st.sampled_from(sorted(WEIGHTS)), probabilities)
@@ -44,33 +46,93 @@ def test_one_component_alone_is_the_whole_whatever_its_weight(probability: float
     assert combine({name: probability}) == probability
 
 
+def side_of(
+    components: Mapping[str, float], long_from: float = 0.55, short_to: float = 0.45
+) -> Literal["long", "short"] | None:
+    bet = choose(components, long_from, short_to)
+    return None if bet is None else bet.side
+
+
 @pytest.mark.parametrize(
-    ("components", "side"),
+    ("components", "bet"),
     [
-        ({"lightgbm": 0.55}, "long"),
+        ({"lightgbm": 0.55}, Bet("long", 0.55)),
         ({"lightgbm": 0.5499}, None),
-        ({"lightgbm": 0.45}, "short"),
+        ({"lightgbm": 0.45}, Bet("short", 0.45)),
         ({"lightgbm": 0.4501}, None),
         ({"lightgbm": 0.54, "sentiment": 1.0}, None),  # .671 together, but headlines never open
+        ({"lightgbm": 0.46, "sentiment": 0.0}, None),
         ({"lightgbm": 0.58, "sentiment": 0.3}, None),  # .5 together: headlines veto
-        ({"lightgbm": 0.58, "sentiment": 0.5}, "long"),  # .557 together
+        ({"lightgbm": 0.58, "sentiment": 0.55}, Bet("long", 0.4 / 0.7)),  # (.29 + .11) / .7
+        ({"lightgbm": 0.58, "sentiment": 1.0}, Bet("long", 0.58)),  # .7 together: headlines never make it larger
+        ({"lightgbm": 0.42, "sentiment": 0.0}, Bet("short", 0.42)),
         ({"lightgbm": 0.42, "sentiment": 0.9}, None),
         ({"lightgbm": 0.6, "tft": 0.45}, None),  # .54375
+        ({"lightgbm": 0.6, "tft": 0.5, "sentiment": 0.6}, Bet("long", 0.45 / 0.8)),  # .57 with headlines
         ({"sentiment": 1.0}, None),
+        ({"tft": 0.9}, None),
+        ({"tft": 0.9, "sentiment": 1.0}, None),
         ({}, None),
     ],
 )
-def test_side(components: dict[str, float], side: str | None) -> None:
-    assert choose_side(components, 0.55, 0.45) == side
+def test_side_and_probability_of_a_bet(components: dict[str, float], bet: Bet | None) -> None:
+    found = choose(components, 0.55, 0.45)
+    assert (found is None) == (bet is None)
+    if found is not None and bet is not None:
+        assert found.side == bet.side
+        assert found.probability == pytest.approx(bet.probability)
+
+
+@given(parts)
+def test_nothing_is_opened_without_the_primary_model(components: dict[str, float]) -> None:
+    components.pop(PRIMARY, None)
+    assert choose(components, 0.500001, 0.5) is None
 
 
 @given(parts, probabilities)
-def test_headlines_never_open_what_would_be_closed_without_them(
-    components: dict[str, float], headline: float
-) -> None:
+def test_headlines_open_nothing_and_never_make_a_bet_larger(components: dict[str, float], headline: float) -> None:
     without = {name: value for name, value in components.items() if name != "sentiment"}
-    side = choose_side({**without, "sentiment": headline}, 0.55, 0.45)
-    assert side is None or side == choose_side(without, 0.55, 0.45)
+    with_them, bare = choose({**without, "sentiment": headline}, 0.55, 0.45), choose(without, 0.55, 0.45)
+    if with_them is None:
+        return
+    assert bare is not None
+    assert with_them.side == bare.side
+    assert confidence(with_them.probability) <= confidence(bare.probability)
+
+
+@given(parts.filter(bool), st.sampled_from(sorted(WEIGHTS)), probabilities)
+def test_what_is_missing_is_never_counted_as_a_coin_toss(
+    components: dict[str, float], missing: str, told: float
+) -> None:
+    known = {name: value for name, value in components.items() if name != missing}
+    assume(known)
+    total = math.fsum(WEIGHTS[name] for name in known)
+    by_hand = math.fsum(WEIGHTS[name] * value for name, value in known.items()) / total
+    assert combine(known) == pytest.approx(by_hand, abs=1e-12)
+    neutral, coin = combine({**known, missing: by_hand}), combine({**known, missing: 0.5})
+    assert neutral == pytest.approx(by_hand, abs=1e-12), "only what agrees changes nothing"
+    if abs(by_hand - 0.5) > 1e-6:
+        assert coin != pytest.approx(by_hand, abs=1e-9), "a coin toss would have changed it"
+
+
+@given(parts.filter(bool), st.data())
+def test_a_component_that_says_more_makes_the_whole_say_more(
+    components: dict[str, float], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(components)))
+    higher = {**components, name: data.draw(st.floats(components[name], 1))}
+    before, after = combine(components), combine(higher)
+    assert before is not None
+    assert after is not None
+    assert after >= before - 1e-12
+    order = {"short": 0, None: 1, "long": 2}
+    assert order[side_of(higher)] >= order[side_of(components)] or abs(after - before) < 1e-12
+
+
+@given(parts, st.floats(0.01, 100))
+def test_only_the_ratio_of_weights_counts(components: dict[str, float], scale: float) -> None:
+    scaled = {name: weight * scale for name, weight in WEIGHTS.items()}
+    assert combine(components, scaled) == pytest.approx(combine(components), abs=1e-12)
 
 
 @given(parts)
@@ -80,7 +142,7 @@ def test_sides_mirror(components: dict[str, float]) -> None:
     values = [combine(components), combine({n: v for n, v in components.items() if n != "sentiment"})]
     if any(value is not None and min(abs(value - 0.75), abs(value - 0.25)) < 1e-9 for value in values):
         return  # so near a threshold rounding decides
-    assert choose_side(mirrored, 0.75, 0.25) == other[choose_side(components, 0.75, 0.25)]
+    assert side_of(mirrored, 0.75, 0.25) == other[side_of(components, 0.75, 0.25)]
 
 
 def test_expected_gain_by_hand() -> None:

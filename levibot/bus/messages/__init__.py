@@ -47,6 +47,8 @@ from levibot.bus.messages.heartbeat import (
     Report,
 )
 from levibot.bus.messages.inference import (
+    Component,
+    EventKind,
     InferenceReply,
     ModelKind,
     Prediction,
@@ -143,8 +145,10 @@ __all__ = [
     "BrokerRequest",
     "CancelOrder",
     "Command",
+    "Component",
     "Crashed",
     "EngineReport",
+    "EventKind",
     "FeedReply",
     "FeedReport",
     "FeedRequest",

@@ -8,6 +8,7 @@ import msgspec
 
 from levibot.bus.messages.altdata import AltData
 from levibot.bus.messages.base import Message, MoneyMessage
+from levibot.bus.messages.inference import Component
 
 INFERENCE_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)  # seconds; one more bucket is without bound
 ORDER_BOUNDS = INFERENCE_BOUNDS
@@ -50,6 +51,8 @@ class EngineReport(MoneyMessage, frozen=True, tag=True):
     books: int = 0  # that were kept
     corrections: int = 0  # bars that the exchange had otherwise
     refused_writes: int = 0  # of the ledger, by a full disk
+    # what a probability is made of, by name
+    components: dict[str, Component] = msgspec.field(default_factory=dict)
 
 
 class MarketHealth(Message, frozen=True):

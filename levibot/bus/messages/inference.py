@@ -7,6 +7,7 @@ from typing import Literal
 from levibot.bus.messages.base import Message
 
 ModelKind = Literal["lightgbm", "tft"]
+EventKind = Literal["triple_barrier", "fixed_horizon"]
 
 _BAR_MS = 60_000
 
@@ -37,11 +38,20 @@ class Prediction(Message, frozen=True, tag=True):
     expires_ms: int  # event time after which the model is too old to open a position; 0: never
     out_of_range: int = 0  # features outside the range that the model was trained on
     kind: ModelKind = "lightgbm"  # of the model: which component of an ensemble it is
+    event: EventKind = "triple_barrier"  # kind of its label
 
     @property
     def is_expired(self) -> bool:
         """Whether the model was too old at the bar's close for a position to be opened on its answer."""
         return 0 < self.expires_ms <= self.bar_ms + _BAR_MS
+
+
+class Component(Message, frozen=True):
+    """What one component of an ensemble said of the newest bar that was judged."""
+
+    probability: float | None = None  # of a rise; None: it said nothing that counts
+    source: str = ""  # name/version of the model, or who gave the value
+    trouble: str = ""  # why it does not count; empty if it does
 
 
 class PredictionRefused(Message, frozen=True, tag=True):
