@@ -152,7 +152,18 @@ class PredictionService:
             self.answered += 1
             number, symbol, bar_ms = request.request_id, request.symbol, request.bar_ms
             prediction = Prediction(
-                number, symbol, bar_ms, probability, name, above, below, horizon_bars, expires_ms, count, kind, event
+                number,
+                symbol,
+                bar_ms,
+                probability,
+                name,
+                above,
+                below,
+                horizon_bars,
+                expires_ms,
+                count,
+                kind,
+                event,
             )
             replies.append((sender, prediction))
 

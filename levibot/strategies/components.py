@@ -15,10 +15,10 @@ _MOST_KEPT = 8  # values that came after the bar that is judged
 
 
 class Sentiment:
-    """The newest value of each asset that was known here when a bar closed.
+    """The newest value of each asset that was known here when a bar opened, and had not expired when it closed.
 
-    A value that was fetched later than that would be knowledge of the future in a replay, so the one before
-    it is kept until then.
+    That is the rule of features too. A value that was fetched later would be a race with the close, and knowledge
+    of the future in a replay; so the one before it is kept until then.
     """
 
     def __init__(self) -> None:
@@ -37,14 +37,13 @@ class Sentiment:
         del known[:-_MOST_KEPT]
 
     def at(self, asset: str, bar_ms: int) -> Component:
-        """What was known of it when the bar of `bar_ms` closed: s in −1..1 is the probability (s + 1)/2."""
-        close_ms = bar_ms + MINUTE_MS
+        """What it says of the bar that opened at `bar_ms`: s in −1..1 is the probability (s + 1)/2."""
         known = self._known.get(asset, [])
-        while len(known) > 1 and known[1].fetched_ms <= close_ms:
+        while len(known) > 1 and known[1].fetched_ms <= bar_ms:
             del known[0]
-        if not known or known[0].fetched_ms > close_ms:
+        if not known or known[0].fetched_ms > bar_ms:
             return Component(trouble=f"none of {asset} yet")
-        data = known[0]
+        data, close_ms = known[0], bar_ms + MINUTE_MS
         if data.expires_ms <= close_ms:
             minutes = (close_ms - data.fetched_ms) // MINUTE_MS
             return Component(source=data.source, trouble=f"{minutes} min old")

@@ -12,6 +12,8 @@ from levibot.strategies.base import Opinion, Question, Signal
 from levibot.strategies.components import SENTIMENT, Sentiment, answer_of, beside, of_model
 from levibot.strategies.probability import PRIMARY, WEIGHTS, choose, combine, confidence, expected_gain
 
+_SEQUENCE = 60  # bars that the Temporal Fusion Transformer looks at
+
 
 class Ensemble:
     """Long where a rise is likely enough to pay, short where a fall is.
@@ -80,7 +82,7 @@ class Ensemble:
         self._costs = costs
         self._least_gain = least_gain
         self._max_out_of_range = max_out_of_range
-        self._window = FeatureWindow()
+        self._window = FeatureWindow(_SEQUENCE if weight_tft else 1)
         self._sentiment = Sentiment()
         self._asset = ""  # base asset of the market
         self._bar_ms = 0
@@ -104,14 +106,23 @@ class Ensemble:
         if position.quantity and self._bet_ms is None:  # found open after a restart
             self._bet_ms = bar.open_ms
         features = self._window.add(bar)
-        return self._end_of_horizon(position) if features is None else Question(FEATURE_SET, features)
+        if features is None:
+            return self._end_of_horizon(position)
+        return Question(FEATURE_SET, features, self._window.sequence if "tft" in self._weights else b"")
 
     def on_correction(self, bar: Bar) -> None:
         """Let the next features be those of the right bar; a question that is open is about the wrong one."""
         self._window.replace(bar)
 
+    def on_context(self, bar: Bar) -> None:
+        """Let features know what the leading market did."""
+        self._window.add_context(bar)
+
     def on_altdata(self, data: AltData) -> None:
-        """Keep what is said of the asset."""
+        """Let features know it, and keep what headlines say."""
+        if not data.asset:  # of the whole market
+            return
+        self._window.add_altdata(data)
         self._sentiment.add(data)
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:

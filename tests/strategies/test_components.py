@@ -10,12 +10,13 @@ from levibot.strategies.components import NO_ANSWER, Sentiment, answer_of, besid
 from tests.engine.scene import make_prediction
 
 MINUTE = 60_000
-BAR = 100  # number of the bar that is judged; it closes a minute after it opened
-CLOSE = (BAR + 1) * MINUTE
+BAR = 100  # number of the bar that is judged
+OPEN = BAR * MINUTE
+CLOSE = OPEN + MINUTE
 
 
 def said(
-    value: float, fetched_ms: int = CLOSE, *, asset: str = "BTC", name: str = "sentiment", life: int = 30
+    value: float, fetched_ms: int = OPEN, *, asset: str = "BTC", name: str = "sentiment", life: int = 30
 ) -> AltData:
     return AltData(asset, name, value, "headlines", fetched_ms - 1, fetched_ms, fetched_ms + life * MINUTE)
 
@@ -27,13 +28,13 @@ def heard(*values: AltData) -> Sentiment:
     return sentiment
 
 
-def at_close(*values: AltData) -> Component:
+def now(*values: AltData) -> Component:
     return heard(*values).at("BTC", BAR * MINUTE)
 
 
 @pytest.mark.parametrize(("value", "probability"), [(-1.0, 0.0), (0.0, 0.5), (0.1, 0.55), (1.0, 1.0)])
 def test_a_sentiment_is_a_probability(value: float, probability: float) -> None:
-    assert at_close(said(value)) == Component(pytest.approx(probability), "headlines")
+    assert now(said(value)) == Component(pytest.approx(probability), "headlines")
 
 
 @pytest.mark.parametrize(
@@ -42,33 +43,33 @@ def test_a_sentiment_is_a_probability(value: float, probability: float) -> None:
         ([], "none of BTC yet"),
         ([said(0.5, asset="ETH")], "none of BTC yet"),
         ([said(0.5, name="funding_rate")], "none of BTC yet"),
-        ([said(0.5, CLOSE + 1)], "none of BTC yet"),  # nobody knew it when the bar closed
+        ([said(0.5, OPEN + 1)], "none of BTC yet"),  # it was not known before the bar
         ([said(0.5, CLOSE - 30 * MINUTE)], "30 min old"),
         ([said(0.5, CLOSE - 75 * MINUTE)], "75 min old"),
         ([said(1.5)], "is 1.5, expected -1 to 1"),
     ],
 )
 def test_a_sentiment_that_does_not_count_says_why(values: list[AltData], trouble: str) -> None:
-    component = at_close(*values)
+    component = now(*values)
     assert (component.probability, component.trouble) == (None, trouble)
 
 
-def test_the_newest_value_that_was_known_at_the_close_counts() -> None:
-    sentiment = heard(said(-1.0, CLOSE - MINUTE), said(1.0, CLOSE + 5))
+def test_the_newest_value_that_was_known_before_the_bar_counts() -> None:
+    sentiment = heard(said(-1.0, OPEN - MINUTE), said(1.0, OPEN + 5))
     assert sentiment.at("BTC", BAR * MINUTE).probability == 0.0
     assert sentiment.at("BTC", (BAR + 1) * MINUTE).probability == 1.0
-    sentiment.add(said(-1.0, CLOSE - MINUTE))
+    sentiment.add(said(-1.0, OPEN - MINUTE))
     assert sentiment.at("BTC", (BAR + 1) * MINUTE).probability == 1.0, "an old one that is sent again"
-    sentiment.add(said(0.0, CLOSE + 5))
+    sentiment.add(said(0.0, OPEN + 5))
     assert sentiment.at("BTC", (BAR + 1) * MINUTE).probability == 0.5, "the same, put right"
 
 
 def test_one_that_lasts_to_the_close_still_counts() -> None:
-    assert at_close(said(0.0, CLOSE - 30 * MINUTE + 1)).probability == 0.5
+    assert now(said(0.0, CLOSE - 30 * MINUTE + 1)).probability == 0.5
 
 
-def test_what_many_say_after_the_close_does_not_pile_up() -> None:
-    sentiment = heard(*(said(0.0, CLOSE + number) for number in range(10_000)))
+def test_what_many_say_later_does_not_pile_up() -> None:
+    sentiment = heard(*(said(0.0, OPEN + number) for number in range(10_000)))
     assert len(sentiment._known["BTC"]) <= 8
 
 
@@ -110,6 +111,6 @@ def test_each_kind_is_found_and_told() -> None:
     components = {
         "lightgbm": of_model(predictions[0], 3),
         "tft": of_model(None, 3),
-        "sentiment": at_close(said(0.5, CLOSE - 75 * MINUTE)),
+        "sentiment": now(said(0.5, CLOSE - 75 * MINUTE)),
     }
     assert in_words(components) == "lightgbm 0.600 (m/1); tft: no answer in time; sentiment: 75 min old"

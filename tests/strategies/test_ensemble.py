@@ -45,8 +45,8 @@ class Asked:
         return check_signal(self.ensemble.on_predictions(told, position))
 
     def hear(self, sentiment: float, *, minutes_ago: int = 0) -> None:
-        """A value that was fetched so long before the close of the next bar, and lasts half an hour."""
-        fetched_ms = (self.number + 2 - minutes_ago) * 60_000
+        """A value that was fetched so long before the next bar opens, and lasts half an hour."""
+        fetched_ms = (self.number + 1 - minutes_ago) * 60_000
         expires_ms = fetched_ms + 30 * 60_000
         self.ensemble.on_altdata(
             AltData("BTC", "sentiment", sentiment, "news", fetched_ms, fetched_ms, expires_ms)
@@ -219,8 +219,43 @@ def test_a_restart_asks_the_same_question() -> None:
     old, new = Asked(), Ensemble()
     for _ in range(200):
         question = old.bar()
-    new.warm_up([make_bar(number) for number in range(old.number - WINDOW + 1, old.number)])
-    assert new.on_bar(make_bar(old.number), NONE) == question
+    new.warm_up([make_bar(number) for number in range(old.number - WINDOW - 58, old.number)])
+    again = new.on_bar(make_bar(old.number), NONE)
+    assert repr(again) == repr(question), "NaN is not equal to itself"
+    assert isinstance(again, Question)
+    assert again.steps == 60
+    short = Ensemble()
+    short.warm_up([make_bar(number) for number in range(old.number - WINDOW + 1, old.number)])
+    asked = short.on_bar(make_bar(old.number), NONE)
+    assert isinstance(asked, Question)
+    assert asked.steps == 0, "there is no sequence yet, but LightGBM is asked"
+    assert repr(asked.features) == repr(again.features)
+
+
+def test_without_a_weight_no_sequence_is_computed() -> None:
+    asked = Asked(weight_tft=0)
+    for _ in range(100):
+        question = asked.bar()
+    assert isinstance(question, Question)
+    assert question.sequence == b""
+
+
+def test_context_and_alternative_data_enter_the_features() -> None:
+    asked, plain = Asked(), Asked()
+    for number in range(WINDOW):
+        asked.ensemble.on_context(make_bar(number))
+    fetched_ms = asked.number * 60_000
+    for asset in ("BTC", ""):
+        value = 0.25 if asset else -1.0  # that of the whole market is another figure
+        asked.ensemble.on_altdata(AltData(asset, "sentiment", value, "news", fetched_ms, fetched_ms, 10**12))
+    questions = asked.bar(), plain.bar()
+    assert isinstance(questions[0], Question)
+    assert isinstance(questions[1], Question)
+    told = dict(zip(FEATURES, questions[0].features, strict=True))
+    missing = dict(zip(FEATURES, questions[1].features, strict=True))
+    assert told["sentiment"] == 0.25
+    changed = {name for name in FEATURES if math.isnan(missing[name]) and not math.isnan(told[name])}
+    assert {"sentiment", *(name for name in FEATURES if name.startswith("context_return"))} <= changed
 
 
 def test_it_asks_about_the_right_bar_after_a_correction() -> None:
@@ -264,7 +299,7 @@ def test_what_is_absent_or_stale_is_left_out_and_told() -> None:
     assert signal is not None
     assert signal.probability == 0.7
     assert asked.ensemble.opinion.components["tft"].trouble == "no answer in time"
-    assert asked.ensemble.opinion.components["sentiment"].trouble == "75 min old"
+    assert asked.ensemble.opinion.components["sentiment"].trouble == "76 min old"
 
 
 def test_without_the_primary_nothing_is_opened_whatever_the_others_say() -> None:
