@@ -11,7 +11,7 @@ from levibot.errors import LeviBotError
 from levibot.market.source import parse_time
 from levibot.ml import sources
 from levibot.ml import train as training
-from levibot.ml.boosting import default_params, fixed_params
+from levibot.ml.preparation import Plan, prepare
 from levibot.ml.rows import describe
 from scripts.evaluate import baselines, report
 from scripts.evaluate.experiments import COSTS, DATA, EXPERIMENTS, LONG_FROM, SHORT_TO, Experiment
@@ -43,20 +43,20 @@ def evaluate(console: Console, experiment: Experiment) -> None:
     """Train, freeze, judge once, print."""
     started = time.monotonic()
     found = sources.of_folder(DATA / experiment.folder, experiment.symbols, None, None, _MAX_GAP_MINUTES)
-    plan = training.Plan(
+    plan = Plan(
         name=f"lightgbm-{experiment.exchange}",
         exchange=experiment.exchange,
         horizon_bars=experiment.horizon_bars,
         costs=COSTS,
         test_from_ms=parse_time(experiment.test_from, "test_from"),
     )
-    data = training.prepare(found.by_symbol, found.bars, plan, _quiet)
-    params = {**default_params(len(data.spans.train.labels)), **fixed_params(plan.seed, plan.threads)}
+    data = prepare(found.by_symbol, found.bars, plan, _quiet)
+    params, _ = training.choose_params(data, plan, "", None, _quiet)
     models = training.fit_models(data, params, plan, _quiet)
     test = data.spans.test
     answers = {
         "LightGBM": training.predict(models, test, data.symbols),
-        "logistic regression": baselines.logistic_regression(data.spans.train, test),
+        "logistic regression": baselines.logistic_regression(data.seen.train, data.seen.test),
         "base rate": baselines.base_rate(data.spans.train, test),
     }
     seconds = time.monotonic() - started

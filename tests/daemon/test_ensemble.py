@@ -13,7 +13,7 @@ import pytest
 
 from levibot.api.client import ApiClient
 from levibot.bus.messages import OrderFilled, OrderSubmitted
-from levibot.ml.manifest import MODEL, read_manifest
+from levibot.ml.manifest import read_manifest
 from levibot.ml.store import ModelStore
 from tests.daemon.audit import broker_events
 from tests.daemon.conftest import MakeDaemon
@@ -88,7 +88,8 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     trained = ModelStore(models).current(NAME)
     assert trained is not None
     store = ModelStore(daemon.data / "models")
-    stored = store.save(read_manifest(trained), {MODEL: (trained / MODEL).read_bytes()})
+    manifest = read_manifest(trained)
+    stored = store.save(manifest, {file.name: (trained / file.name).read_bytes() for file in manifest.files})
     store.promote(NAME, stored.version)
     daemon.wait(lambda: daemon.engine()["prob_up"] is not None, "a probability", seconds=60)
     assert daemon.engine()["no_model"] == ""
