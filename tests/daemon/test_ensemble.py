@@ -67,6 +67,9 @@ def test_it_trades_on_a_first_model_of_its_own_and_outlives_every_pool_process(m
     engine = daemon.engine()
     assert engine["model"].startswith("lightgbm-simulated/")
     assert 0 <= engine["prob_up"] <= 1
+    parts = engine["components"]
+    assert (parts["lightgbm"]["probability"], parts["lightgbm"]["source"]) == (engine["prob_up"], engine["model"])
+    assert "tft_processes is 0" in parts["tft"]["trouble"]
     assert daemon.stop() == 0
     orders = [event for event in broker_events(daemon.state) if isinstance(event, OrderSubmitted)]
     assert len(orders) == len({event.client_id for event in orders}) > 3

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from levibot.bus.messages import Component
 from levibot.engine.recording import recorded_commands, replay
 from levibot.ml.features import FEATURE_SET, FEATURES
 from tests.workers.pool_world import PoolWorld
@@ -54,6 +55,11 @@ def test_it_trades_on_answers_with_their_barriers_and_reports_them(make_world: M
     assert (entry.stop_loss, entry.take_profit) == (Decimal("99.20"), Decimal("101.20"))
     report = world.report
     assert (report.prob_up, report.model, report.signal, report.probability) == (0.9, "test/1", "long", 0.9)
+    assert report.components == {
+        "lightgbm": Component(0.9, "test/1"),
+        "tft": Component(trouble="absent: inference.tft_processes is 0"),
+        "sentiment": Component(trouble="none of BTC yet"),
+    }
     world.bar(0.5)
     predicted(world, 2)
     assert (world.report.prob_up, world.report.position) == (0.5, Decimal(1))
@@ -132,6 +138,7 @@ def test_without_a_pool_it_runs_and_says_so(make_world: MakeWorld) -> None:
     world.bar(0.9)
     missed(world, 1)
     assert "inference.processes is 0" in world.report.no_model
+    assert "inference.processes is 0" in world.report.components["lightgbm"].trouble
     world.stop()
 
 
