@@ -292,6 +292,11 @@ class Config(Section):
         return self.inference.models_dir or self.supervisor.data_dir / "models"
 
     @property
+    def features_dir(self) -> Path:
+        """Folder of the feature store, of all exchanges."""
+        return self.supervisor.data_dir / "features"
+
+    @property
     def altdata_dir(self) -> Path:
         """Folder of all alternative data that were fetched; of no exchange, so all share it."""
         return self.supervisor.data_dir / "altdata"

@@ -48,6 +48,7 @@ _COMMANDS = {
     "restore": "levibot.cli.backup:restore",
     "download": "levibot.cli.download:download",
     "train": "levibot.cli.train:train",
+    "features": "levibot.cli.features:features",
     "models": "levibot.cli.models:models",
     "altdata": "levibot.cli.altdata:altdata",
     "tap": "levibot.cli.tap:tap",

@@ -135,6 +135,7 @@ def train(
             exchange=exchange,
             horizon_bars=chosen.horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
             costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
+            context=config.feed.context,
             kind=chosen.label,
             unit=chosen.unit,
             take_profit=chosen.take_profit,

@@ -38,6 +38,8 @@ class Plan:
     take_profit, stop_loss
         Distances of the barriers in that unit; None: of fractions from the volatility of the training span,
         of sigmas as far as most rows reach.
+    context
+        Symbol of the leading market, if it is among those that are trained on; empty: features of it are missing.
     per_symbol
         Whether each symbol gets trees of its own.
     embargo_bars
@@ -62,6 +64,7 @@ class Plan:
     unit: Literal["fraction", "sigma"] = "fraction"
     take_profit: float | None = None
     stop_loss: float | None = None
+    context: str = ""
     per_symbol: bool = False
     embargo_bars: int = WINDOW - 1
     test_from_ms: int | None = None
@@ -95,7 +98,7 @@ def prepare(
 ) -> Prepared:
     """Compute features, label the rows and divide them; parameters and errors as of `levibot.ml.train.train`."""
     symbols = tuple(sorted(candles))
-    histories = read({symbol: candles[symbol] for symbol in symbols}, bars, progress)
+    histories = read({symbol: candles[symbol] for symbol in symbols}, bars, plan.context, progress)
     progress("labelling", 0, None)
     begins = boundaries(histories, plan.test_from_ms)
     label = choose_label(plan, histories, begins.tuning_ms)
@@ -129,8 +132,10 @@ def choose_label(plan: Plan, histories: Sequence[History], until_ms: int) -> Lab
     )
 
 
-def read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progress: Progress) -> list[History]:
-    """Histories of candles, one a symbol; `bars` is how many all are, if known."""
+def read(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, context: str, progress: Progress
+) -> list[History]:
+    """Histories of candles, one a symbol; `bars` is how many all are, if known, `context` as of `Plan`."""
     done = 0
 
     def report(more: int) -> None:
@@ -139,4 +144,4 @@ def read(candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, progr
         progress("computing features", done, bars)
 
     report(0)
-    return list(read_histories(candles, "", report).values())
+    return list(read_histories(candles, context, report).values())

@@ -125,10 +125,14 @@ def train(
 
 
 def remade(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, label: Label, progress: Progress
+    candles: Mapping[str, Iterable[Candle | Hole]],
+    bars: int | None,
+    context: str,
+    label: Label,
+    progress: Progress,
 ) -> Rows:
     """Labelled rows of candles, as a training makes them: to judge a stored model once more."""
-    histories = read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, progress)
+    histories = read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, context, progress)
     return label_rows(histories, label).labelled()
 
 

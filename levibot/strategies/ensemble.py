@@ -82,7 +82,8 @@ class Ensemble:
         self._costs = costs
         self._least_gain = least_gain
         self._max_out_of_range = max_out_of_range
-        self._window = FeatureWindow(_SEQUENCE if weight_tft else 1)
+        self._steps = _SEQUENCE if weight_tft else 1
+        self._window = FeatureWindow(self._steps)
         self._sentiment = Sentiment()
         self._asset = ""  # base asset of the market
         self._bar_ms = 0
@@ -91,8 +92,8 @@ class Ensemble:
 
     @property
     def warm_up_bars(self) -> int:
-        """Bars that the features need."""
-        return WINDOW
+        """Bars that the features need, of each bar of a sequence."""
+        return WINDOW + self._steps - 1
 
     def warm_up(self, bars: Sequence[Bar]) -> None:
         """Learn from history."""
@@ -120,10 +121,9 @@ class Ensemble:
 
     def on_altdata(self, data: AltData) -> None:
         """Let features know it, and keep what headlines say."""
-        if not data.asset:  # of the whole market
-            return
         self._window.add_altdata(data)
-        self._sentiment.add(data)
+        if data.asset:  # the mood of the whole market is a feature, but no component
+            self._sentiment.add(data)
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """The bet on what the components say together, if it is worth one."""

@@ -48,6 +48,7 @@ def evaluate(console: Console, experiment: Experiment) -> None:
         exchange=experiment.exchange,
         horizon_bars=experiment.horizon_bars,
         costs=COSTS,
+        context=next((symbol for symbol in experiment.symbols if symbol.startswith("BTC/")), ""),
         test_from_ms=parse_time(experiment.test_from, "test_from"),
     )
     data = prepare(found.by_symbol, found.bars, plan, _quiet)
