@@ -39,7 +39,7 @@ class Place:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             stdin=subprocess.DEVNULL,
             env={**self.environ, **environ},
         )

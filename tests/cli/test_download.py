@@ -70,9 +70,9 @@ def test_a_download_that_is_killed_leaves_whole_days_and_goes_on(
     exchange.arm("hang", "GET /api/v3/klines", skip=10)
     process = following("download", *SPAN)
     folder = place.data / "candles" / "mexc" / "BTC-USDT"
-    wait_for(lambda: len(list(folder.glob("*.parquet"))) >= 2, "two days", seconds=30)
+    wait_for(lambda: len(list(folder.glob("*.parquet"))) >= 2, "two days", seconds=80)
     process.send_signal(number)
-    assert process.wait(20) == (130 if number == signal.SIGINT else -number)
+    assert process.wait(30) == (130 if number == signal.SIGINT else -number)
     kept = len(list(folder.glob("*.parquet")))
     exchange.clear()
     document = json.loads(place.ctl("download", *SPAN, "--json").stdout)

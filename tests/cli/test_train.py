@@ -19,6 +19,8 @@ from tests.cli.conftest import Place
 from tests.deadline import wait_for
 from tests.ml.examples import walk
 
+pytestmark = pytest.mark.unmeasured
+
 NAME = "lightgbm-simulated"
 Following = Callable[..., subprocess.Popen[str]]
 

@@ -25,6 +25,8 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 from tests.deadline import wait_for
 
+pytestmark = pytest.mark.unmeasured
+
 TOKEN = "t0psecret4711"
 NOTIFIER: dict[str, Any] = {
     "policy.notifier.heartbeat_interval": 0.1,

@@ -14,6 +14,8 @@ import pytest
 from tests.cli.conftest import LEVIBOTCTL
 from tests.daemon.conftest import MakeDaemon
 
+pytestmark = pytest.mark.unmeasured
+
 Findings = dict[str, dict[str, str]]
 
 
