@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 RefusalReason = Literal["symbol", "authentication", "funds", "order", "not found", "request"]
-AltDataFault = Literal["unreachable", "throttled", "refused", "malformed", "stale", "key", "budget", "missing"]
+AltDataFault = Literal[
+    "unreachable", "throttled", "refused", "malformed", "stale", "key", "budget", "missing", "disk"
+]
 
 
 class LeviBotError(Exception):

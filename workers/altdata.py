@@ -61,6 +61,8 @@ class AltDataWorker(AsyncWorker):
         self._board.load(settings)
         if self._board.damage:
             runtime.log.error("board_damaged", error=self._board.damage)
+        if self._config.funding.enabled:  # asked for by the feed: what it told stays known here too
+            self._board.asked(FUNDING, settings[FUNDING])
         self._stream = make_socket(runtime.context, zmq.PUB, connect=spec.endpoints.publishers)
         heard = make_socket(runtime.context, zmq.SUB, connect=spec.endpoints.subscribers)
         heard.setsockopt(zmq.SUBSCRIBE, ALTDATA)

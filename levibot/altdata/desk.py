@@ -10,9 +10,10 @@ from levibot.altdata.history import History
 from levibot.altdata.runner import Complain, Deliver, SourceRunner
 from levibot.altdata.source import AltSource
 from levibot.bus.messages import AltData, AltDataReport
-from levibot.clock import wall_ms
+from levibot.clock import boot_seconds, wall_ms
 
-_WRITE_PAUSE_S, _AFTER_FAILURE_S = 1.0, 30.0
+_WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 1.0, 30.0, 60.0
+_SHARE = 0.01  # of its time that writing may take: a day's file is written whole, and grows with the day
 _MOST_UNWRITTEN = 50_000  # while the disk takes nothing
 
 
@@ -124,14 +125,18 @@ class AltDataDesk:
         while not self._closing:
             await self._changed.wait()
             self._changed.clear()
+            began_s = boot_seconds()
             await self._write_once()
+            wanted_s = min(_LONGEST_PAUSE_S, max(_WRITE_PAUSE_S, (boot_seconds() - began_s) / _SHARE))
             try:  # what comes together is written together
-                async with asyncio.timeout(_AFTER_FAILURE_S if self._disk_trouble else _WRITE_PAUSE_S):
+                async with asyncio.timeout(_AFTER_FAILURE_S if self._disk_trouble else wanted_s):
                     while not self._closing:
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 if self._disk_trouble:
                     self._changed.set()
+        if self._changed.is_set():  # what came during the pause
+            await self._write_once()
 
     async def _write_once(self) -> None:
         values, self._unwritten = self._unwritten, []

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from levibot.altdata.bucket import TokenBucket
-from levibot.altdata.source import Usage
+from levibot.altdata.source import LONGEST_WAIT_S, Usage
 from levibot.clock import boot_seconds
 from levibot.errors import AltDataError, AltDataFault
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 _TOO_MANY = 429
 _AWAY = 503  # may say when it is back
 _CHUNK = 65_536
-_WAIT_S, _LONGEST_WAIT_S = 60.0, 86_400.0  # after 429 without a time, and whatever time is named
+_WAIT_S = 60.0  # after 429 without a time
 _EXCERPT = 120  # characters of an answer that says why
 _PAUSES_S = (0.5, 2.0)  # between attempts where the provider is in trouble
 
@@ -47,6 +47,8 @@ class HttpClient:
         Our own rate limit.
     max_bytes
         Most bytes of an answer, unpacked.
+    accept
+        Types of content that are wanted.
     pauses_s
         Seconds between attempts; so many more are made.
     """
@@ -59,15 +61,17 @@ class HttpClient:
         timeout_s: float,
         bucket: TokenBucket,
         max_bytes: int = 2_000_000,
+        accept: str = "application/json",
         pauses_s: Sequence[float] = _PAUSES_S,
     ) -> None:
         self.usage = Usage()
         self._name = name
-        self._url = url.rstrip("/")
+        self._url = url
         self._host = urlsplit(url).netloc
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._bucket = bucket
         self._max_bytes = max_bytes
+        self._accept = accept
         self._pauses_s = pauses_s
         self._session: aiohttp.ClientSession | None = None
         self._closed_until = 0.0  # CLOCK_BOOTTIME in seconds
@@ -136,14 +140,14 @@ class HttpClient:
         body: bytes | None,
     ) -> bytes:
         if self._session is None:
-            agent = {"User-Agent": "levibot", "Accept": "application/json"}
+            agent = {"User-Agent": "levibot", "Accept": self._accept}
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=agent)
             self._session._retry_connection = False  # or aiohttp asks again by itself, past our rate limit
         self.usage.requests += 1
         try:
             async with self._session.request(
                 method,
-                self._url + path,
+                self._url.rstrip("/") + path if path else self._url,  # some feeds end in a slash
                 params=params,
                 headers=headers,
                 data=body,
@@ -173,7 +177,7 @@ class HttpClient:
         status = response.status
         after_s = seconds_of(response.headers.get("Retry-After", ""), datetime.now(UTC))
         if status == _TOO_MANY or (status == _AWAY and after_s is not None):
-            wait_s = min(_WAIT_S if after_s is None else after_s, _LONGEST_WAIT_S)
+            wait_s = min(_WAIT_S if after_s is None else after_s, LONGEST_WAIT_S)
             self._closed_until = boot_seconds() + wait_s
             self.usage.throttled += 1
             what = f"asks for patience (HTTP {status}); nothing is asked for {wait_s:.0f} s"

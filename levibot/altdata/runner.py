@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from levibot.altdata.board import Board, why_unusable
-from levibot.altdata.source import AltSource, PartialFetchError, Reading
+from levibot.altdata.source import LONGEST_WAIT_S, AltSource, PartialFetchError, Reading
 from levibot.bus.messages import AltData, AltSourceHealth
 from levibot.clock import boot_seconds, wall_ms
 from levibot.errors import AltDataError
@@ -115,7 +115,8 @@ class SourceRunner:
 
     def _open_s(self) -> float:
         """When it may be asked again; now, unless it asked for patience."""
-        return boot_seconds() + max(0.0, (self._asked.closed_until_ms - wall_ms()) / 1000)
+        left_s = (self._asked.closed_until_ms - wall_ms()) / 1000
+        return boot_seconds() + (left_s if 0 < left_s <= LONGEST_WAIT_S else 0.0)  # a clock was wrong, not a day
 
     async def _until_due(self) -> None:
         while (left_s := self._next_s - boot_seconds()) > 0:

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 from levibot.errors import AltDataError
 
+LONGEST_WAIT_S = 86_400.0  # for which a source is left in peace, whatever time it names
+
 
 class Reading(NamedTuple):
     """One value of one asset, as a source gives it."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _SCORES = "headline-scores.sqlite"
 DUNE_KEY, SENTIMENT_KEY = PROVIDER_KEY_VARIABLES
 _TIMEOUT_S = 30.0
+_LARGEST_FEED = 1_000_000
+_FEED_TYPES = "application/rss+xml, application/atom+xml, application/xml;q=0.9, text/xml;q=0.9, */*;q=0.5"
 FUNDING = "funding"  # source of what the feed asks its exchange for
 
 
@@ -67,7 +69,7 @@ def _news(section: NewsConfig, folder: Path, environ: Mapping[str, str]) -> AltS
     from levibot.altdata.sentiment.cache import ScoreCache
     from levibot.altdata.sentiment.source import NewsSource
 
-    feeds = {urlsplit(url).netloc + urlsplit(url).path: _http("news", url, per_minute=12) for url in section.feeds}
+    feeds = {urlsplit(url).netloc + urlsplit(url).path: _feed(url) for url in section.feeds}
     cache = ScoreCache(folder / _SCORES)
     return NewsSource(section, feeds, _scorer(section, cache, environ), cache)
 
@@ -104,6 +106,20 @@ def _dune(config: AltDataConfig, environ: Mapping[str, str]) -> AltSource:
 
     key = ProviderKey(Dune.name, DUNE_KEY, "dune", section.key_file, environ)
     return Dune(section, _http(Dune.name, section.url, per_minute=30), key)  # the free plan allows 40 a minute
+
+
+def _feed(url: str) -> HttpClient:
+    from levibot.altdata.bucket import TokenBucket
+    from levibot.altdata.http import HttpClient
+
+    return HttpClient(
+        "news",
+        url,
+        timeout_s=_TIMEOUT_S,
+        bucket=TokenBucket(12, burst=4),
+        max_bytes=_LARGEST_FEED,
+        accept=_FEED_TYPES,
+    )
 
 
 def _http(name: str, url: str, *, per_minute: float) -> HttpClient:

@@ -22,7 +22,8 @@ BAD = [
 
 def scored(texts: list[str]) -> list[float]:
     headlines = [Headline(digest_of(text), text, 0) for text in texts]
-    scores = asyncio.run(LexiconScorer().score(headlines, 0)).found
+    scores: dict[str, float] = {}
+    assert asyncio.run(LexiconScorer().score(headlines, 0, scores.update)) is None
     return [scores[headline.digest] for headline in headlines]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiohttp import web
@@ -16,14 +16,19 @@ from levibot.altdata.keys import ProviderKey
 from levibot.altdata.sentiment.cache import ScoreCache
 from levibot.altdata.sentiment.headlines import Headline, digest_of
 from levibot.altdata.sentiment.llm import LlmScorer
-from levibot.altdata.sentiment.scorer import Scores
 from levibot.config_altdata import NewsConfig
+from levibot.errors import AltDataError
 from tests.altdata.providers import BODY, FAULTS, Answer, Fault, Provider, serving
 
 PATH = "/v1/chat/completions"
 NOW_MS = 1_767_225_600_000
 KEY = "sk-very-secret-0123456789"
 HEADLINES = [Headline(digest_of(text), text, NOW_MS) for text in ("Bitcoin soars", "Ether slides", "Solana halts")]
+
+
+class Scores(NamedTuple):
+    found: dict[str, float]
+    error: AltDataError | None
 
 
 def completion(content: str | None) -> dict[str, Any]:
@@ -69,7 +74,9 @@ def asking(
             key = ProviderKey("news", "KEY", "sentiment", None, {"KEY": KEY})
             scorer = LlmScorer(client, config, key, cache)
             try:
-                return await scorer.score(headlines, NOW_MS), provider
+                found: dict[str, float] = {}
+                error = await scorer.score(headlines, NOW_MS, found.update)
+                return Scores(found, error), provider
             finally:
                 await scorer.close()
                 cache.close()
@@ -139,6 +146,14 @@ def test_the_days_budget_holds_over_restarts(tmp_path: Path) -> None:
     assert len(provider.asked) == 1, "three were asked before the restart"
     assert len(found.found) == 1
     assert "daily_requests" in str(found.error)
+
+
+def test_what_cannot_be_counted_is_not_spent(tmp_path: Path) -> None:
+    (tmp_path / "scores.sqlite").mkdir()
+    found, provider = asking(tmp_path, by_length, batch=1)
+    assert not provider.asked
+    assert found.error is not None
+    assert found.error.kind == "disk"
 
 
 def test_a_headline_that_gives_orders_is_not_sent_and_moves_nothing(tmp_path: Path) -> None:

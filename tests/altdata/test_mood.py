@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -17,8 +18,10 @@ scores = st.lists(
 )
 
 
-def judged(scored: list[Scored], clamp: float = 1.0, least: int = 3) -> float | None:
-    return mood(scored, NOW_MS, half_life_ms=HOUR_MS, least=least, clamp=clamp)
+def judged(
+    scored: list[Scored], clamp: float = 1.0, least: int = 3, unscored_ms: Sequence[int] = ()
+) -> float | None:
+    return mood(scored, unscored_ms, NOW_MS, half_life_ms=HOUR_MS, least=least, clamp=clamp)
 
 
 def test_older_news_count_less() -> None:
@@ -29,6 +32,12 @@ def test_older_news_count_less() -> None:
 def test_too_few_headlines_give_nothing_rather_than_something_neutral() -> None:
     assert judged([Scored(1.0, NOW_MS)] * 2) is None
     assert judged([], least=0) is None
+
+
+def test_what_is_mostly_unread_has_no_mood() -> None:
+    old = [Scored(1.0, NOW_MS - 2 * HOUR_MS)] * 4  # weigh 1 together
+    assert judged(old, unscored_ms=[NOW_MS - HOUR_MS]) == 1.0
+    assert judged(old, unscored_ms=[NOW_MS - HOUR_MS] * 3) is None
 
 
 @given(scores, st.floats(0, 1))

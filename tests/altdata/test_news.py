@@ -17,7 +17,7 @@ from levibot.altdata.source import AltSource, PartialFetchError, Reading
 from levibot.altdata.sources import make_sources
 from levibot.config_altdata import AltDataConfig, NewsConfig
 from levibot.errors import AltDataError
-from tests.altdata.providers import BODY, FAULTS, Provider, serving
+from tests.altdata.providers import BODY, FAULTS, Fault, Provider, serving
 
 NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000
@@ -117,6 +117,84 @@ def test_a_feed_that_is_away_is_a_failure_of_its_kind(tmp_path: Path, name: str)
         return caught.value
 
     assert playing(tmp_path, {"/a": lambda _: rss(*GOOD)}, play).kind == fault.kind
+
+
+def test_a_feed_that_asks_for_patience_is_waited_for_alone(tmp_path: Path) -> None:
+    feeds = {"/a": lambda _: rss(*GOOD), "/b": lambda _: rss(*BAD)}
+
+    async def play(source: AltSource, provider: Provider) -> PartialFetchError:
+        provider.fail(Fault("patience", "throttled", 429, {"Retry-After": "80000"}, lasts=1))
+        with pytest.raises(PartialFetchError) as caught:
+            await source.fetch(ASSETS, NOW_MS)
+        with pytest.raises(PartialFetchError):
+            await source.fetch(ASSETS, NOW_MS)
+        assert len(provider.asked) == 3, "who wants to be left in peace is not asked again"
+        return caught.value
+
+    assert playing(tmp_path, feeds, play).wait_s == 0
+
+
+def test_an_address_is_asked_as_it_is_written_and_for_a_feed(tmp_path: Path) -> None:
+    async def play(source: AltSource, provider: Provider) -> list[Reading]:
+        readings = await source.fetch(ASSETS, NOW_MS)
+        assert "application/rss+xml" in provider.asked[0].headers["Accept"]
+        return readings
+
+    assert playing(tmp_path, {"/feed/": lambda _: rss(*GOOD)}, play)
+
+
+def test_scores_that_were_paid_for_outlive_a_fetch_that_takes_too_long(tmp_path: Path) -> None:
+    async def play(source: AltSource, provider: Provider) -> int:
+        answers = [scored]
+
+        def one_then_slow(request: web.Request) -> dict[str, Any]:
+            if not answers:
+                fetching.cancel()
+            return (answers.pop() if answers else scored)(request)
+
+        provider.answers["/v1/chat/completions"] = one_then_slow
+        fetching = asyncio.create_task(source.fetch(ASSETS, NOW_MS))
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+        provider.asked.clear()
+        provider.answers["/v1/chat/completions"] = scored
+        await source.fetch(ASSETS, NOW_MS)
+        return sum(request.method == "POST" for request in provider.asked)
+
+    assert playing(tmp_path, TWO_FEEDS, play, scorer="llm", batch=2) == 2, "of three batches one was whole"
+
+
+def test_an_old_story_does_not_become_news_by_a_new_date(tmp_path: Path) -> None:
+    undated = rss(*GOOD).replace(b"pubDate", b"other")
+
+    async def later(source: AltSource, _provider: Provider) -> list[Reading]:
+        assert values(await source.fetch(ASSETS, NOW_MS))["BTC", "news_count"] == 3
+        assert await source.fetch(ASSETS, NOW_MS + 359 * MINUTE_MS)
+        return await source.fetch(ASSETS, NOW_MS + 361 * MINUTE_MS)
+
+    assert playing(tmp_path, {"/a": lambda _: undated}, later) == []
+
+
+def test_a_model_that_fails_for_long_does_not_leave_old_headlines_as_the_mood_of_today(tmp_path: Path) -> None:
+    feed = [rss(*GOOD, age_minutes=60)]
+
+    async def play(source: AltSource, provider: Provider) -> PartialFetchError:
+        await source.fetch(ASSETS, NOW_MS)
+        feed[0] = rss("Bitcoin falls", "Bitcoin falls again", "Bitcoin at a low")
+        provider.answers["/v1/chat/completions"] = lambda _: b"<html>"
+        with pytest.raises(PartialFetchError) as caught:
+            await source.fetch(ASSETS, NOW_MS)
+        return caught.value
+
+    assert playing(tmp_path, {"/a": lambda _: feed[0]}, play, scorer="llm").readings == []
+
+
+def test_a_disk_that_refuses_scores_is_told_and_they_are_used(tmp_path: Path) -> None:
+    (tmp_path / "headline-scores.sqlite").mkdir()
+    with pytest.raises(PartialFetchError) as caught:
+        playing(tmp_path, TWO_FEEDS, fetch)
+    assert caught.value.kind == "disk"
+    assert values(caught.value.readings)["BTC", "sentiment"] > 0.3
 
 
 def test_without_any_feed_nothing_is_said(tmp_path: Path) -> None:

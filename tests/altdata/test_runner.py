@@ -230,6 +230,28 @@ def test_what_another_process_publishes_is_kept_once(tmp_path: Path) -> None:
     assert stage.history.read(["BTC"], 0, now_ms + 1).height == 1
 
 
+def test_what_came_just_before_the_end_is_recorded_too(tmp_path: Path) -> None:
+    now_ms = wall_ms()
+    stage = Stage(tmp_path, Scripted("one", [reading()], interval=30.0))
+
+    async def hear(stage: Stage) -> None:
+        while not stage.history.read(["BTC"], 0, now_ms * 2).height:  # so that the desk pauses now
+            await asyncio.sleep(0.002)
+        stage.desk.hear(AltData("BTC", "funding_rate", 0.0001, "funding", now_ms, now_ms, now_ms + 60_000))
+
+    stage.play(lambda s: s.published, hear)
+    assert set(stage.history.read(["BTC"], 0, now_ms * 2)["name"]) == {"funding_rate", reading().name}
+    assert b"funding_rate" in (tmp_path / "altdata.json").read_bytes()
+
+
+def test_a_clock_that_was_wrong_does_not_silence_a_source_for_years(tmp_path: Path) -> None:
+    source = Scripted("one", [reading()], interval=30.0)
+    stage = Stage(tmp_path, source)
+    stage.board.asked("one", "s").closed_until_ms = wall_ms() + 365 * 86_400_000
+    again = SourceRunner(source, "s", stage.board, ["BTC"], lambda _: None, lambda *_: None)
+    assert again.health().next_s == 0
+
+
 def test_a_runner_is_what_a_desk_has_for_each_source(tmp_path: Path) -> None:
     board = Board(tmp_path / "altdata.json")
     source = Scripted("one", [])

@@ -16,6 +16,7 @@ from levibot.errors import AltDataError
 ABSENT = "news: feedparser and vaderSentiment are not installed; run `pip install 'levibot[altdata]'`"
 MARKET = ""  # asset of a headline that names none: it concerns the whole market
 _LONGEST = 300  # characters of a headline; longer ones are cut
+_MOST_RAW = 3000  # of what a headline is cleaned from
 _MOST = 500  # entries of one feed
 _FUTURE_MS = 600_000  # a publisher's clock may be ahead by so much
 
@@ -92,7 +93,7 @@ def read_feed(content: bytes, source: str, now_ms: int) -> list[Headline]:
 
 def clean(text: str) -> str:
     """One line of plain text: no markup, no control or invisible characters, not too long."""
-    text = _MARKUP.sub(" ", html.unescape(text))
+    text = _MARKUP.sub(" ", html.unescape(text[:_MOST_RAW]))
     text = unicodedata.normalize("NFKC", text)
     text = "".join(c if c.isspace() or unicodedata.category(c)[0] != "C" else "" for c in text)
     return _SPACE.sub(" ", text).strip()[:_LONGEST].rstrip()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from levibot.altdata.sentiment.headlines import ABSENT, Headline
-from levibot.altdata.sentiment.scorer import Scores
+from levibot.altdata.sentiment.scorer import Keep
 from levibot.altdata.source import Usage
 from levibot.errors import AltDataError
 
@@ -49,16 +50,20 @@ class LexiconScorer:
         self.usage = Usage()
         self._analyser: Any = None
 
-    async def score(self, headlines: Sequence[Headline], now_ms: int) -> Scores:
+    async def score(self, headlines: Sequence[Headline], now_ms: int, keep: Keep) -> AltDataError | None:
         """The compound score of each."""
-        try:
-            analyser = self._analyser = self._analyser or _taught()
+        try:  # thousands of headlines take a second
+            keep(await asyncio.to_thread(self._compound, headlines))
         except ModuleNotFoundError:
-            return Scores({}, AltDataError(ABSENT, "refused"))
-        return Scores({h.digest: float(analyser.polarity_scores(h.text)["compound"]) for h in headlines})
+            return AltDataError(ABSENT, "refused")
+        return None
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def _compound(self, headlines: Sequence[Headline]) -> dict[str, float]:
+        analyser = self._analyser = self._analyser or _taught()
+        return {h.digest: float(analyser.polarity_scores(h.text)["compound"]) for h in headlines}
 
 
 def _taught() -> Any:

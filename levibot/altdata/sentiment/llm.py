@@ -12,10 +12,10 @@ from levibot.altdata.keys import ProviderKey
 from levibot.altdata.sentiment import prompt
 from levibot.altdata.sentiment.cache import ScoreCache
 from levibot.altdata.sentiment.headlines import Headline
-from levibot.altdata.sentiment.scorer import Scores
+from levibot.altdata.sentiment.scorer import Keep
 from levibot.altdata.source import Usage
 from levibot.config_altdata import NewsConfig
-from levibot.errors import AltDataError
+from levibot.errors import AltDataError, DataStoreError
 
 
 class _Message(msgspec.Struct):
@@ -63,20 +63,21 @@ class LlmScorer:
         """What the server has been asked."""
         return self._client.usage
 
-    async def score(self, headlines: Sequence[Headline], now_ms: int) -> Scores:
+    async def score(self, headlines: Sequence[Headline], now_ms: int, keep: Keep) -> AltDataError | None:
         """Score headlines in batches; a server that wants no more requests ends it."""
         sound = [headline for headline in headlines if not prompt.looks_like_an_order(headline.text)]
         self.suspicious += len(headlines) - len(sound)
-        found: dict[str, float] = {}
         error: AltDataError | None = None
         for start in range(0, len(sound), self._batch):
             try:
-                found |= await self._ask(sound[start : start + self._batch], now_ms)
+                keep(await self._ask(sound[start : start + self._batch], now_ms))
+            except DataStoreError as failure:  # what is spent could not be counted, so nothing is spent
+                return AltDataError(f"news: {failure}", "disk")
             except AltDataError as failure:
                 error = failure
                 if failure.kind != "malformed":
                     break
-        return Scores(found, error)
+        return error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -2,7 +2,8 @@
 
 Headlines come from strangers, and some will try to give orders. So they are sent as data, each numbered;
 those that look like orders are not sent at all; and of the answer nothing counts but one number between
--1 and 1 for each headline that was asked about. So the worst that a headline can do is to choose its own.
+-1 and 1 for each headline that was asked about. So the worst that a headline can do is to choose its own
+score and, where a model obeys it, those of its batch: sentiment stays within its clamp, and trades nothing alone.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _SCHEMA: Mapping[str, Any] = {
     "required": ["scores"],
     "additionalProperties": False,
 }
-_TOKENS_EACH = 24  # of an answer: id and score with their names
-_TOKENS = 64
+_TOKENS_EACH = 40  # of an answer: id and score with their names, each on a line of its own as some models write
+_TOKENS = 128
 _ORDERS = re.compile(
     r"(?i)\b(ignore|disregard|forget|override)\b.{0,40}\b(previous|prior|above|all|instructions?|rules?|prompts?)\b"
     r"|\b(system|assistant|user|developer)\s*(prompt|message|:)"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from levibot.altdata.sentiment.headlines import Headline
 from levibot.altdata.source import Usage
 from levibot.errors import AltDataError
 
-
-class Scores(NamedTuple):
-    """What could be scored, and why the rest could not."""
-
-    found: Mapping[str, float]  # by digest, -1 (bad for the price) to 1 (good for it)
-    error: AltDataError | None = None
+Keep = Callable[[Mapping[str, float]], None]  # gets scores by digest, -1 (bad for the price) to 1 (good for it)
 
 
 class Scorer(Protocol):
@@ -30,8 +25,18 @@ class Scorer(Protocol):
         """What it has cost so far."""
         ...
 
-    async def score(self, headlines: Sequence[Headline], now_ms: int) -> Scores:
-        """Score headlines; `now_ms` is the time of the call, Unix ms."""
+    async def score(self, headlines: Sequence[Headline], now_ms: int, keep: Keep) -> AltDataError | None:
+        """Score headlines; tell why some could not be.
+
+        Parameters
+        ----------
+        headlines
+            The most urgent first.
+        now_ms
+            Time of the call, Unix ms.
+        keep
+            Gets scores as they come: it may be cancelled at any await, and what was paid for must not be lost.
+        """
         ...
 
     async def close(self) -> None:

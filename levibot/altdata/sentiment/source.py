@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from levibot.altdata.http import HttpClient
-from levibot.altdata.sentiment.cache import ScoreCache
+from levibot.altdata.sentiment.cache import Kept, ScoreCache
 from levibot.altdata.sentiment.headlines import MARKET, AssetNames, Headline, read_feed
 from levibot.altdata.sentiment.mood import Scored, mood
 from levibot.altdata.sentiment.scorer import Scorer
 from levibot.altdata.source import PartialFetchError, Reading, Usage
 from levibot.config_altdata import NewsConfig
-from levibot.errors import AltDataError
+from levibot.errors import AltDataError, DataStoreError
+
+_MOST_HEADLINES = 5000  # that count at a time; older ones give way
 
 
 class NewsSource:
@@ -41,7 +44,10 @@ class NewsSource:
         self._feeds = feeds
         self._scorer = scorer
         self._cache = cache
-        self._headlines: dict[str, Headline] = {}  # young enough to count, by digest
+        self._headlines: dict[str, Headline] = {}  # young enough to count, by digest, newest first
+        # A feed takes tens of milliseconds to parse, one that is made for it half a minute, and cannot be stopped:
+        # so it has a thread of its own, which others that work in threads do not wait for.
+        self._parser = ThreadPoolExecutor(1, "feeds")
 
     @property
     def usage(self) -> Usage:
@@ -53,13 +59,13 @@ class NewsSource:
         """Read all feeds, score what is new, and tell what it comes to; errors as of `AltSource.fetch`."""
         errors = await self._read_feeds(now_ms)
         if errors and len(errors) == len(self._feeds):
-            raise errors[0]
-        scores, error = await self._scores(now_ms)
-        if error is not None:
-            errors.append(error)
-        readings = self._judge(assets, scores, now_ms)
-        if errors:
-            raise PartialFetchError(errors[0], readings)
+            raise AltDataError(str(errors[0]), errors[0].kind, min(error.wait_s for error in errors))
+        scores, failures = await self._scores(now_ms)
+        errors += failures
+        # In a thread: names of a hundred assets in thousands of headlines take a second.
+        readings = await asyncio.to_thread(self._judge, list(self._headlines.values()), assets, scores, now_ms)
+        if errors:  # who asks for patience gets it of his own client: the others are not to wait with him
+            raise PartialFetchError(AltDataError(str(errors[0]), errors[0].kind), readings)
         return readings
 
     async def close(self) -> None:
@@ -67,6 +73,7 @@ class NewsSource:
         for client in self._feeds.values():
             await client.close()
         await self._scorer.close()
+        self._parser.shutdown(wait=False, cancel_futures=True)
         self._cache.close()
 
     # ------------------------------------------------------------------ parts
@@ -74,14 +81,16 @@ class NewsSource:
     async def _read_feeds(self, now_ms: int) -> list[AltDataError]:
         results = await asyncio.gather(*(self._read(name, client, now_ms) for name, client in self._feeds.items()))
         oldest_ms = now_ms - int(self._config.window * 1000)
-        self._headlines = {d: h for d, h in self._headlines.items() if h.published_ms >= oldest_ms}
+        young = [headline for headline in self._headlines.values() if headline.published_ms >= oldest_ms]
+        newest = sorted(young, key=lambda headline: -headline.published_ms)[:_MOST_HEADLINES]
+        self._headlines = {headline.digest: headline for headline in newest}
         return [error for error in results if error is not None]
 
     async def _read(self, name: str, client: HttpClient, now_ms: int) -> AltDataError | None:
         try:
             content = await client.read("GET", "")
-            # A long feed takes tens of milliseconds to parse: other sources go on meanwhile.
-            found = await asyncio.to_thread(read_feed, content, name, now_ms)
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._parser, read_feed, content, name, now_ms)
         except AltDataError as error:
             return error
         for headline in found:
@@ -90,27 +99,47 @@ class NewsSource:
                 self._headlines[headline.digest] = headline
         return None
 
-    async def _scores(self, now_ms: int) -> tuple[dict[str, float], AltDataError | None]:
-        scorer = self._scorer
-        scores = self._cache.find(scorer.name, self._headlines)
-        new = [headline for digest, headline in self._headlines.items() if digest not in scores]
-        if not new:
-            return scores, None
-        fresh = await scorer.score(sorted(new, key=lambda headline: -headline.published_ms), now_ms)
-        self._cache.keep(scorer.name, fresh.found, now_ms)
-        return scores | dict(fresh.found), fresh.error
+    async def _scores(self, now_ms: int) -> tuple[dict[str, Kept], list[AltDataError]]:
+        """What is known of the headlines, and what went wrong."""
+        scorer, cache, errors = self._scorer, self._cache, list[AltDataError]()
+        scores: dict[str, Kept] = {}
 
-    def _judge(self, assets: Sequence[str], scores: dict[str, float], now_ms: int) -> list[Reading]:
+        def keep(found: Mapping[str, float]) -> None:
+            scores.update((digest, Kept(score, now_ms)) for digest, score in found.items())
+            try:
+                cache.keep(scorer.name, found, now_ms)
+            except DataStoreError as error:
+                errors.append(AltDataError(f"{self.name}: {error}", "disk"))
+
+        try:
+            scores |= cache.find(scorer.name, self._headlines)
+        except DataStoreError as error:
+            errors.append(AltDataError(f"{self.name}: {error}", "disk"))
+        new = [headline for digest, headline in self._headlines.items() if digest not in scores]
+        failure = await scorer.score(new, now_ms, keep) if new else None
+        return scores, errors if failure is None else [*errors, failure]
+
+    def _judge(
+        self, headlines: Sequence[Headline], assets: Sequence[str], scores: Mapping[str, Kept], now_ms: int
+    ) -> list[Reading]:
         names = AssetNames(assets, self._config.names)
+        oldest_ms = now_ms - int(self._config.window * 1000)
         scored: dict[str, list[Scored]] = {asset: [] for asset in (MARKET, *assets)}
-        for digest, headline in self._headlines.items():
-            if digest in scores:
-                for asset in names.of(headline.text):
-                    scored[asset].append(Scored(scores[digest], headline.published_ms))
+        unscored_ms: dict[str, list[int]] = {asset: [] for asset in (MARKET, *assets)}
+        for headline in headlines:
+            kept = scores.get(headline.digest)
+            # What was scored long ago is not news, whatever time the feed gives it now.
+            published_ms = min(headline.published_ms, kept.scored_ms if kept else now_ms)
+            for asset in names.of(headline.text) if published_ms >= oldest_ms else ():
+                if kept is None:
+                    unscored_ms[asset].append(published_ms)
+                else:
+                    scored[asset].append(Scored(kept.score, published_ms))
         readings = []
         for asset, items in scored.items():
             value = mood(
                 items,
+                unscored_ms[asset],
                 now_ms,
                 half_life_ms=int(self._config.half_life * 1000),
                 least=self._config.least_headlines,
