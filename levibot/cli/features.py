@@ -13,11 +13,9 @@ from levibot.cli.money import configuration
 from levibot.cli.target import Target
 
 if TYPE_CHECKING:
-    import polars
-
     from levibot.config import Config
-    from levibot.ml.feature_store import FeatureStore
-    from levibot.ml.preparation import Progress
+    from levibot.ml.feature_store import Built, FeatureStore
+    from levibot.ml.material import Material, Progress
 
 
 @click.group()
@@ -89,70 +87,43 @@ def build(
     exchange = exchange_name(exchange or config.exchange.id or recorded)
     store = FeatureStore(config.features_dir, exchange)
     with progress(quiet=as_json) as report:
-        frames = _frames(config, exchange, names, candles, days, until, report)
-        written, kept = _build(store, config, {name: frames[name] for name in names}, frames, days, report)
+        found = _material(config, exchange, names, candles, days, until)
+        built = _build(store, found, days, report)
+    for note in found.notes:
+        click.echo(f"Note: {note}", err=True)
     if as_json:
-        click.echo(json.dumps({"folder": str(store.folder), "written": written, "kept": kept}))
+        click.echo(json.dumps({"folder": str(store.folder), **built._asdict()}))
     else:
-        click.echo(f"{written:,} days written, {kept:,} found as they should be, in {store.folder}")
+        click.echo(f"{built.written:,} days written, {built.kept:,} found as they should be, in {store.folder}")
 
 
-def _frames(
-    config: Config,
-    exchange: str,
-    names: list[str],
-    candles: Path | None,
-    days: int | None,
-    until: str | None,
-    report: Progress,
-) -> dict[str, polars.DataFrame]:
-    """Bars of the symbols and, where there are any, of their context, with a day before to warm up."""
-    from levibot.errors import MarketDataError
+def _material(
+    config: Config, exchange: str, names: list[str], candles: Path | None, days: int | None, until: str | None
+) -> Material:
+    """What whole days are made from, with a day before to warm up."""
     from levibot.market.source import parse_time
     from levibot.ml import sources
     from levibot.ml.feature_store import DAY_MS
-    from levibot.ml.history import read_bars
     from levibot.ml.manifest import utc
 
     end = None if until is None else utc(-(-parse_time(until, "--until") // DAY_MS) * DAY_MS)
     asked = None if days is None else days + 1
-    report("reading candles", 0, None)
-    found = sources.choose(config, exchange, names, folder=candles, days=asked, until=end)
-    by_symbol = dict(found.by_symbol)
-    context = config.feed.context
-    if context and context not in names:
-        try:
-            leading = sources.choose(config, exchange, [context], folder=candles, days=asked, until=end)
-            by_symbol |= leading.by_symbol
-        except MarketDataError:
-            click.echo(f"Note: no candles of {context}: features of the context are missing", err=True)
-    return {name: read_bars(items, lambda _more: None) for name, items in by_symbol.items()}
+    return sources.choose(config, exchange, names, folder=candles, days=asked, until=end)
 
 
-def _build(
-    store: FeatureStore,
-    config: Config,
-    wanted: dict[str, polars.DataFrame],
-    frames: dict[str, polars.DataFrame],
-    days: int | None,
-    report: Progress,
-) -> tuple[int, int]:
-    from levibot.altdata.history import History
-    from levibot.ml.feature_store import DAY_MS, Source
+def _build(store: FeatureStore, found: Material, days: int | None, report: Progress) -> Built:
+    from levibot.ml.feature_store import DAY_MS, Built
 
-    newest_ms = max(int(frame["open_ms"][-1]) for frame in wanted.values() if len(frame))
+    parts = [part for part in found.sources("reading candles", report) if len(part[1].bars)]
+    newest_ms = max(int(source.bars["open_ms"][-1]) for _, source in parts)
     from_ms = 0 if days is None else (newest_ms // DAY_MS - days + 1) * DAY_MS
-    total = sum(int(frame["open_ms"].ge(from_ms).sum()) for frame in wanted.values())
-    done = written = kept = 0
+    total = sum(int(source.bars["open_ms"].ge(from_ms).sum()) for _, source in parts)
+    done = 0
 
     def tell(more: int) -> None:
         nonlocal done
         done += more
         report("computing features", done, total)
 
-    values = History(config.altdata_dir)
-    for name, frame in wanted.items():
-        known = values.values(["", name.partition("/")[0]], 0, newest_ms)
-        built = store.build(name, Source(frame, frames.get(config.feed.context), known), from_ms, tell)
-        written, kept = written + built.written, kept + built.kept
-    return written, kept
+    built = [store.build(symbol, source, from_ms, tell) for symbol, source in parts]
+    return Built(sum(one.written for one in built), sum(one.kept for one in built))

@@ -259,5 +259,5 @@ def _rows(config: Config, manifest: Manifest, candles: Path | None) -> Rows:
             days=days,
             until=manifest.test.until_utc,
         )
-        rows = train.remade(found.by_symbol, found.bars, config.feed.context, manifest.label, report)
+        rows = train.remade(found, manifest.label, report)
     return contest.judged_rows(rows, manifest)

@@ -135,7 +135,6 @@ def train(
             exchange=exchange,
             horizon_bars=chosen.horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
             costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
-            context=config.feed.context,
             kind=chosen.label,
             unit=chosen.unit,
             take_profit=chosen.take_profit,
@@ -148,7 +147,7 @@ def train(
             picture=picture,
             life_days=(0 if simulated else _LIFE_DAYS) if chosen.expires_days is None else chosen.expires_days,
         )
-        trained = training.train(found.by_symbol, found.bars, plan, report, search)
+        trained = training.train(found, plan, report, search)
     for note in found.notes:
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)

@@ -22,7 +22,7 @@ from rich.table import Table
 from levibot.cli.view import stdout_console
 from levibot.ml.contest import Verdict
 from levibot.ml.manifest import Manifest, Part, Scores, to_document
-from levibot.ml.preparation import Progress as Told
+from levibot.ml.material import Progress as Told
 from levibot.ml.splits import question
 
 

@@ -26,21 +26,13 @@ from levibot.ml.features import FEATURE_SET, FEATURES, WINDOW
 from levibot.ml.features.altdata import feature_name
 from levibot.ml.features.registry import ALTDATA_FEATURES
 from levibot.ml.features.vectorised import feature_frame
-from levibot.ml.history import BarColumns, History
+from levibot.ml.history import BarColumns, History, Source
 from levibot.symbols import on_disk
 
 DAY_MS = 1440 * MINUTE_MS
 _WARM_UP_MS = (WINDOW + 1) * MINUTE_MS  # the context ends, and so begins, a minute earlier
 _METADATA = "levibot"
 _BARS = ("open", "high", "low", "close", "volume", "synthetic")
-
-
-class Source(NamedTuple):
-    """What the features of one symbol are made from."""
-
-    bars: pl.DataFrame  # of `BAR_SCHEMA`, oldest first
-    context: pl.DataFrame | None = None  # of the leading market
-    altdata: Sequence[AltData] = ()  # of the base asset and of the whole market
 
 
 class Built(NamedTuple):
@@ -127,7 +119,7 @@ class FeatureStore:
         return rows.filter(pl.col("ts").is_between(from_ms, until_ms, closed="left"))
 
     def histories(self, symbols: Iterable[str], from_ms: int, until_ms: int) -> dict[str, History]:
-        """What `read_histories` gives of the bars of a span, but that its first bars have their warm-up.
+        """What `Material.histories` gives of the bars of a span, but that its first bars have their warm-up.
 
         Raises
         ------

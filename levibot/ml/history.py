@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -54,17 +54,21 @@ class History(NamedTuple):
     features: Floats  # shape (rows, number of features): at their closes; NaN: missing
 
 
-def read_histories(
-    candles: Mapping[str, Iterable[Candle | Hole]], context: str, report: Callable[[int], None]
-) -> dict[str, History]:
-    """Read the bars of several symbols, and compute the features at each.
+class Source(NamedTuple):
+    """What the features of one symbol are made from; as `levibot.ml.features.vectorised.feature_frame`."""
+
+    bars: pl.DataFrame  # of `BAR_SCHEMA`, oldest first
+    context: pl.DataFrame | None = None  # of the leading market
+    altdata: Sequence[AltData] = ()  # of the base asset, and of the whole market
+
+
+def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:
+    """Read the bars of one symbol, and compute the features that it has by itself.
 
     Parameters
     ----------
-    candles
-        By symbol: bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
-    context
-        Symbol of the leading market, which is among `candles` or missing: ``[feed] context``.
+    items
+        Bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
     report
         Told how many bars have been read since it was told last.
 
@@ -73,20 +77,11 @@ def read_histories(
     MarketDataError
         If a bar is none, or bars are not in order of time.
     """
-    bars = {symbol: read_bars(items, report) for symbol, items in candles.items()}
-    leading = bars.get(context)
-    return {symbol: history_of(frame, leading) for symbol, frame in bars.items()}
+    return history_of(Source(read_bars(items, report)))
 
 
-def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:
-    """Read the bars of one symbol, and compute the features that it has by itself; as `read_histories`."""
-    return history_of(read_bars(items, report))
-
-
-def history_of(
-    bars: pl.DataFrame, context: pl.DataFrame | None = None, altdata: Iterable[AltData] = ()
-) -> History:
-    """Compute the features at each bar; the arguments are those of `feature_frame`.
+def history_of(source: Source) -> History:
+    """Compute the features at each bar.
 
     Raises
     ------
@@ -95,7 +90,8 @@ def history_of(
     """
     from levibot.ml.features.vectorised import feature_frame  # polars and TA-Lib are none of the pool's business
 
-    rows = feature_frame(bars, context, altdata)
+    bars = source.bars
+    rows = feature_frame(*source)
     columns = BarColumns(*(bars[name].to_numpy() for name in BarColumns._fields))
     judged = np.searchsorted(columns.open_ms, rows["open_ms"].to_numpy()).astype(np.int64)
     return History(columns, judged, np.ascontiguousarray(rows.select(FEATURES).to_numpy()))

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from levibot.market.bars import Candle
-from levibot.market.gaps import Hole
 from levibot.ml.features import FEATURES, WINDOW
-from levibot.ml.history import History, read_histories
+from levibot.ml.history import History
 from levibot.ml.labels import LEAST_IN_COSTS, REACH, default_distance, volatility
 from levibot.ml.manifest import FURTHEST, Label
+from levibot.ml.material import Material, Progress
 from levibot.ml.rows import label_rows
 from levibot.ml.splits import Split, boundaries, check, split
-
-# Told how far a training has come: the stage, and how many of how many steps of it (None: not known).
-Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,6 @@ class Plan:
     take_profit, stop_loss
         Distances of the barriers in that unit; None: of fractions from the volatility of the training span,
         of sigmas as far as most rows reach.
-    context
-        Symbol of the leading market, if it is among those that are trained on; empty: features of it are missing.
     per_symbol
         Whether each symbol gets trees of its own.
     embargo_bars
@@ -64,7 +58,6 @@ class Plan:
     unit: Literal["fraction", "sigma"] = "fraction"
     take_profit: float | None = None
     stop_loss: float | None = None
-    context: str = ""
     per_symbol: bool = False
     embargo_bars: int = WINDOW - 1
     test_from_ms: int | None = None
@@ -93,12 +86,9 @@ class Prepared(NamedTuple):
         return Split(*(rows.take(rows.symbols == number) for rows in self.spans))
 
 
-def prepare(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: Plan, progress: Progress
-) -> Prepared:
+def prepare(material: Material, plan: Plan, progress: Progress) -> Prepared:
     """Compute features, label the rows and divide them; parameters and errors as of `levibot.ml.train.train`."""
-    symbols = tuple(sorted(candles))
-    histories = read({symbol: candles[symbol] for symbol in symbols}, bars, plan.context, progress)
+    histories = material.histories(progress)
     progress("labelling", 0, None)
     begins = boundaries(histories, plan.test_from_ms)
     label = choose_label(plan, histories, begins.tuning_ms)
@@ -106,7 +96,7 @@ def prepare(
     check(spans, label)
     known = np.flatnonzero(np.any(~np.isnan(spans.train.features), axis=0))
     features = tuple(FEATURES[index] for index in known.tolist())
-    return Prepared(symbols, tuple(histories), features, label, spans)
+    return Prepared(material.symbols, tuple(histories), features, label, spans)
 
 
 def only(spans: Split, names: Sequence[str]) -> Split:
@@ -130,18 +120,3 @@ def choose_label(plan: Plan, histories: Sequence[History], until_ms: int) -> Lab
         unit=plan.unit,
         least=least,
     )
-
-
-def read(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, context: str, progress: Progress
-) -> list[History]:
-    """Histories of candles, one a symbol; `bars` is how many all are, if known, `context` as of `Plan`."""
-    done = 0
-
-    def report(more: int) -> None:
-        nonlocal done
-        done += more
-        progress("computing features", done, bars)
-
-    report(0)
-    return list(read_histories(candles, context, report).values())

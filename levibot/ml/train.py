@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ import numpy as np
 from levibot import __version__
 from levibot.clock import wall_ms
 from levibot.errors import TrainingError
-from levibot.market.bars import Candle
-from levibot.market.gaps import Hole
 from levibot.ml.boosting import MOST_TREES, Fitted, Params, default_params, fit, fixed_params, ranges
 from levibot.ml.card import write_card
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES
@@ -21,7 +19,8 @@ from levibot.ml.history import Floats
 from levibot.ml.importance import measure, picture
 from levibot.ml.leaks import find_leaks
 from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, utc
-from levibot.ml.preparation import Plan, Prepared, Progress, only, prepare, read
+from levibot.ml.material import Material, Progress
+from levibot.ml.preparation import Plan, Prepared, only, prepare
 from levibot.ml.provenance import commit, data_digest, libraries
 from levibot.ml.rows import Rows, describe, label_rows, stretches
 from levibot.ml.scores import score
@@ -41,21 +40,13 @@ class Trained(NamedTuple):
     test: Rows  # what it was judged on, all with a label; nothing was fitted or chosen on them
 
 
-def train(
-    candles: Mapping[str, Iterable[Candle | Hole]],
-    bars: int | None,
-    plan: Plan,
-    progress: Progress,
-    search: Search | None = None,
-) -> Trained:
+def train(material: Material, plan: Plan, progress: Progress, search: Search | None = None) -> Trained:
     """Train and judge a model, of all symbols together or of each.
 
     Parameters
     ----------
-    candles
-        By symbol: bars and holes, oldest first.
-    bars
-        How many bars that will be, if known.
+    material
+        Candles of the symbols, and what goes with them.
     plan
         What is to be trained.
     progress
@@ -70,7 +61,7 @@ def train(
     MarketDataError
         If a candle is bad.
     """
-    data = prepare(candles, bars, plan, progress)
+    data = prepare(material, plan, progress)
     digest = data_digest(data.symbols, FEATURES, data.spans)
     seen = data.seen
     params, summary = choose_params(data, plan, digest, search, progress)
@@ -124,16 +115,9 @@ def train(
     return Trained(msgspec.structs.replace(manifest, files=files), {**contents, **beside}, judged)
 
 
-def remade(
-    candles: Mapping[str, Iterable[Candle | Hole]],
-    bars: int | None,
-    context: str,
-    label: Label,
-    progress: Progress,
-) -> Rows:
-    """Labelled rows of candles, as a training makes them: to judge a stored model once more."""
-    histories = read({symbol: candles[symbol] for symbol in sorted(candles)}, bars, context, progress)
-    return label_rows(histories, label).labelled()
+def remade(material: Material, label: Label, progress: Progress) -> Rows:
+    """Labelled rows as a training makes them: to judge a stored model once more."""
+    return label_rows(material.histories(progress), label).labelled()
 
 
 def choose_params(

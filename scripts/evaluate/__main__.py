@@ -42,16 +42,17 @@ def main(wanted: list[str]) -> int:
 def evaluate(console: Console, experiment: Experiment) -> None:
     """Train, freeze, judge once, print."""
     started = time.monotonic()
-    found = sources.of_folder(DATA / experiment.folder, experiment.symbols, None, None, _MAX_GAP_MINUTES)
+    found = sources.of_folder(
+        DATA / experiment.folder, experiment.symbols, None, None, _MAX_GAP_MINUTES, experiment.context
+    )
     plan = Plan(
         name=f"lightgbm-{experiment.exchange}",
         exchange=experiment.exchange,
         horizon_bars=experiment.horizon_bars,
         costs=COSTS,
-        context=next((symbol for symbol in experiment.symbols if symbol.startswith("BTC/")), ""),
         test_from_ms=parse_time(experiment.test_from, "test_from"),
     )
-    data = prepare(found.by_symbol, found.bars, plan, _quiet)
+    data = prepare(found, plan, _quiet)
     params, _ = training.choose_params(data, plan, "", None, _quiet)
     models = training.fit_models(data, params, plan, _quiet)
     test = data.spans.test

@@ -24,6 +24,7 @@ class Experiment(NamedTuple):
     symbols: tuple[str, ...]
     test_from: str  # ISO 8601, UTC
     horizon_bars: int
+    context: str  # the leading market
 
 
 EXPERIMENTS = {
@@ -36,6 +37,7 @@ EXPERIMENTS = {
         ),
         "2025-06-04",
         240,
+        "BTC/USDT",
     ),
     "2018": Experiment(
         "Bitfinex, 2018",
@@ -44,5 +46,6 @@ EXPERIMENTS = {
         ("BTC/USD", "ETH/USD"),
         "2018-10-01",
         240,
+        "BTC/USD",
     ),
 }

@@ -33,7 +33,7 @@ def test_features_are_built_once_by_day_with_the_context(place: Place, tmp_path:
     done = place.ctl(*command, "--days", "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("2 days written, 0 found as they should be")
-    assert done.stderr.splitlines() == ["reading candles", "computing features (1,470)"]
+    assert done.stderr.splitlines() == ["reading candles (5,820)", "computing features (1,470)"]
     done = place.ctl(*command, "--json")
     folder = place.data / "features" / "binance"
     assert json.loads(done.stdout) == {"folder": str(folder), "written": 1, "kept": 2}

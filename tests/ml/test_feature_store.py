@@ -12,10 +12,10 @@ from levibot.bus.messages import AltData
 from levibot.errors import TrainingError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.ml import feature_store
-from levibot.ml.feature_store import DAY_MS, Built, FeatureStore, Source
+from levibot.ml.feature_store import DAY_MS, Built, FeatureStore
 from levibot.ml.features import FEATURES, WINDOW
 from levibot.ml.features.registry import ALTDATA_FEATURES
-from levibot.ml.history import History, history_of
+from levibot.ml.history import History, Source, history_of
 from tests.ml.examples import walk
 from tests.ml.features.streams import frame, with_flow
 

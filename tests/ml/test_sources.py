@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from levibot.config_market import FeedConfig
@@ -13,6 +14,7 @@ from levibot.market.candles import COLUMNS
 from levibot.market.gaps import Hole
 from levibot.market.recording import Opening
 from levibot.market.simulated import ORIGIN_MS, SimulatedRecording
+from levibot.ml.features import FEATURES, OPTIONAL_FEATURES
 from levibot.ml.sources import of_downloads, of_feed, of_folder
 from tests.market.recordings import bar, every_kind, history, minute, studio
 from tests.ml.examples import START_MS, walk
@@ -50,8 +52,34 @@ def test_it_follows_the_start_of_the_feed_and_may_end_earlier() -> None:
 
 def test_many_simulated_symbols_take_fewer_days_each() -> None:
     symbols = [f"S{n}/USDT" for n in range(20)]
-    assert of_feed(FeedConfig(), symbols[:1], None, None).bars == 5 * 1440
-    assert of_feed(FeedConfig(), symbols, None, None).bars == 20 * 2 * 1440
+    assert of_feed(FeedConfig(context=""), symbols[:1], None, None).bars == 5 * 1440
+    assert of_feed(FeedConfig(context=""), symbols, None, None).bars == 20 * 2 * 1440
+
+
+def test_the_leading_market_comes_along_whether_it_is_asked_for_or_not(tmp_path: Path) -> None:
+    played = of_feed(FeedConfig(), ("ETH/USDT",), 2, None)
+    assert (played.leads, played.bars, played.symbols) == ("BTC/USDT", 4 * 1440, ("ETH/USDT",))
+    assert list(played.leading or ()) == list(of_feed(FeedConfig(), ("BTC/USDT",), 2, None).by_symbol["BTC/USDT"])
+    write(tmp_path, "BTCUSDT", list(walk(3 * 1440)))
+    write(tmp_path, "ETHUSDT", list(walk(2 * 1440)))
+    beside = of_folder(tmp_path, ("ETH/USDT",), 1, None, 120, "BTC/USDT")
+    assert (beside.leads, beside.bars, beside.notes) == ("BTC/USDT", 2 * 1440, ())
+    assert [bar.open_ms for bar in beside.leading or () if isinstance(bar, Candle)] == [
+        bar.open_ms for bar in beside.by_symbol["ETH/USDT"] if isinstance(bar, Candle)
+    ]
+    among = of_folder(tmp_path, ("BTC/USDT", "ETH/USDT"), None, None, 120, "BTC/USDT")
+    assert (among.leads, among.bars, among.leading) == ("BTC/USDT", 5 * 1440, None)
+
+
+def test_a_leading_market_that_is_missing_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "ETHUSDT", list(walk(200)))
+    found = of_folder(tmp_path, ("ETH/USDT",), None, None, 120, "BTC/USDT")
+    (note,) = found.notes
+    assert "no candles of BTC/USDT, the leading market" in note
+    assert found.leads == ""
+    (history,) = found.histories(lambda *_step: None)
+    missing = np.isnan(history.features).all(axis=0)
+    assert {name for name, gone in zip(FEATURES, missing, strict=True) if gone} == OPTIONAL_FEATURES
 
 
 def test_files_are_cut_to_the_days_asked_for_and_gaps_are_flagged(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from levibot.ml.features import FEATURE_VERSIONS, OPTIONAL_FEATURES, FeatureWind
 from levibot.ml.history import read_history
 from levibot.ml.labels import outcomes
 from levibot.ml.manifest import MODEL
+from levibot.ml.material import Material
 from levibot.ml.model import Model, load_model
 from levibot.ml.preparation import Plan, choose_label, prepare
 from levibot.ml.scores import auc, log_loss
@@ -46,7 +47,7 @@ def simulated(seed: int = 7, *, days: int = DAYS, until_ms: int = ORIGIN_MS) -> 
 
 @pytest.fixture(scope="module")
 def trained() -> Trained:
-    return train(simulated(), None, PLAN, silent)
+    return train(Material(simulated()), PLAN, silent)
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +128,13 @@ def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model
 
 
 def test_the_same_data_and_seed_give_the_same_model_in_whatever_order_they_come(trained: Trained) -> None:
-    again = train(dict(reversed(simulated().items())), None, replace(PLAN, picture=False), silent)
+    again = train(Material(dict(reversed(simulated().items()))), replace(PLAN, picture=False), silent)
     assert again.contents[MODEL] == trained.contents[MODEL]
     assert again.manifest.data_sha256 == trained.manifest.data_sha256
     assert again.contents[IMPORTANCE] == trained.contents[IMPORTANCE]
     assert again.manifest.files[0].calibration == trained.manifest.files[0].calibration
     assert PICTURE not in again.contents
-    data = prepare(simulated(), None, PLAN, silent)
+    data = prepare(Material(simulated()), PLAN, silent)
     other = fit_models(data, {**default_params(5000), **fixed_params(2, 1)}, PLAN, silent)
     assert other[0].text != trained.contents[MODEL]
 
@@ -162,7 +163,7 @@ def test_beside_the_model_lie_its_card_and_what_it_lives_on(trained: Trained) ->
 
 
 def test_its_calibration_comes_true_and_is_what_serves(trained: Trained, model: Model) -> None:
-    data = prepare(simulated(), None, PLAN, silent)
+    data = prepare(Material(simulated()), PLAN, silent)
     rows = data.spans.test.labelled()
     (file,) = (file for file in trained.manifest.files if file.trees)
     assert file.calibration.kind != "none"
@@ -176,7 +177,7 @@ def test_its_calibration_comes_true_and_is_what_serves(trained: Trained, model: 
 
 def test_each_symbol_may_have_trees_of_its_own_in_one_version_with_distances_in_sigmas() -> None:
     plan = replace(PLAN, per_symbol=True, unit="sigma", picture=False)
-    trained = train(simulated(), None, plan, silent)
+    trained = train(Material(simulated()), plan, silent)
     manifest = trained.manifest
     models = [file for file in manifest.files if file.trees]
     assert [(file.name, file.symbol) for file in models] == [
@@ -189,12 +190,12 @@ def test_each_symbol_may_have_trees_of_its_own_in_one_version_with_distances_in_
     assert "Trees of its own for each symbol" in trained.contents[CARD].decode()
     few = {**simulated(), "LATE/USDT": simulated()["ETH/USDT"][-2000:]}
     with pytest.raises(TrainingError, match=r"^LATE/USDT: the train span has 0 rows .*--no-per-symbol"):
-        train(few, None, plan, silent)
+        train(Material(few), plan, silent)
 
 
 def test_the_test_begins_where_it_is_told_to() -> None:
     from_ms = ORIGIN_MS - 1440 * MINUTE_MS
-    data = prepare(simulated(), None, replace(PLAN, test_from_ms=from_ms, embargo_bars=90), silent)
+    data = prepare(Material(simulated()), replace(PLAN, test_from_ms=from_ms, embargo_bars=90), silent)
     assert data.spans.test.open_ms[0] == from_ms + 90 * MINUTE_MS
     assert data.spans.calibration.until_ms.max() <= from_ms
 
@@ -202,7 +203,7 @@ def test_the_test_begins_where_it_is_told_to() -> None:
 def test_a_random_walk_teaches_it_nothing() -> None:
     symbols = {f"S{seed}/USDT": walk(6000, seed=seed) for seed in range(4)}
     plan = replace(PLAN, exchange="binance", horizon_bars=120, picture=False)
-    manifest = train(symbols, None, plan, silent).manifest
+    manifest = train(Material(symbols), plan, silent).manifest
     scores = manifest.scores
     assert abs(scores.auc - 0.5) < 0.1
     assert scores.missed
@@ -211,7 +212,7 @@ def test_a_random_walk_teaches_it_nothing() -> None:
 
 def test_distances_and_life_are_as_asked() -> None:
     plan = replace(PLAN, take_profit=0.004, stop_loss=0.003, horizon_bars=30, life_days=30)
-    manifest = train(simulated(), None, replace(plan, picture=False), silent).manifest
+    manifest = train(Material(simulated()), replace(plan, picture=False), silent).manifest
     label = manifest.label
     assert (label.take_profit, label.stop_loss, label.horizon_bars) == (0.004, 0.003, 30)
     assert manifest.expires_ms == ORIGIN_MS - MINUTE_MS + 30 * 86_400_000
@@ -220,7 +221,7 @@ def test_distances_and_life_are_as_asked() -> None:
 def test_progress_never_stands_still() -> None:
     told: list[tuple[str, int, int | None]] = []
     bars = DAYS * 1440 * len(SYMBOLS)
-    train(simulated(), bars, replace(PLAN, picture=False), lambda *step: told.append(step))
+    train(Material(simulated(), bars), replace(PLAN, picture=False), lambda *step: told.append(step))
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == [
         "computing features",
         "labelling",
@@ -235,9 +236,9 @@ def test_progress_never_stands_still() -> None:
 
 def test_too_few_bars_are_refused() -> None:
     with pytest.raises(TrainingError, match="no bar has features"):
-        train({"BTC/USDT": walk(50)}, None, PLAN, silent)
+        train(Material({"BTC/USDT": walk(50)}), PLAN, silent)
     with pytest.raises(TrainingError, match="give more candles"):
-        train({"BTC/USDT": walk(300)}, None, PLAN, silent)
+        train(Material({"BTC/USDT": walk(300)}), PLAN, silent)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +250,7 @@ def test_a_month_of_real_prices_teaches_it_too_little_to_serve(days: int, horizo
     """Each has a lower log loss than the training span's base rate, which proved nothing."""
     found = of_folder(real_data("candles", "binance-um-2025-05"), ("BTC/USDT", "ETH/USDT"), days, None, 120)
     plan = replace(PLAN, name="lightgbm-binance", exchange="binance", horizon_bars=horizon)
-    scores = train(found.by_symbol, None, plan, silent).manifest.scores
+    scores = train(found, plan, silent).manifest.scores
     assert scores.auc > 0.5
     assert scores.log_loss < scores.base_log_loss
     assert any("the test span's own base rate has" in reason for reason in scores.missed)

@@ -247,14 +247,14 @@ def test_context_and_alternative_data_enter_the_features() -> None:
         asked.ensemble.on_context(make_bar(number))
     fetched_ms = asked.number * 60_000
     for asset in ("BTC", ""):
-        value = 0.25 if asset else -1.0  # that of the whole market is another figure
+        value = 0.25 if asset else -1.0  # that of the whole market is a feature of its own
         asked.ensemble.on_altdata(AltData(asset, "sentiment", value, "news", fetched_ms, fetched_ms, 10**12))
     questions = asked.bar(), plain.bar()
     assert isinstance(questions[0], Question)
     assert isinstance(questions[1], Question)
     told = dict(zip(FEATURES, questions[0].features, strict=True))
     missing = dict(zip(FEATURES, questions[1].features, strict=True))
-    assert told["sentiment"] == 0.25
+    assert (told["sentiment"], told["market_sentiment"]) == (0.25, -1.0)
     changed = {name for name in FEATURES if math.isnan(missing[name]) and not math.isnan(told[name])}
     assert {"sentiment", *(name for name in FEATURES if name.startswith("context_return"))} <= changed
 
