@@ -57,7 +57,7 @@ def test_what_is_read_is_what_is_computed_in_memory_across_midnight_too(store: F
     assert store.build(ETH, SOURCE, 0, reported.append) == Built(written=3, kept=0)
     assert sum(reported) == len(BARS)
     found = store.histories([ETH], 0, 2**53)[ETH]
-    assert_same(found, history_of(*SOURCE))
+    assert_same(found, history_of(SOURCE))
     known = np.isfinite(found.features).any(axis=0).tolist()
     missing = {name for name, is_known in zip(FEATURES, known, strict=True) if not is_known}
     assert missing == {name for name in ALTDATA_FEATURES if name != "funding_rate"}
@@ -110,7 +110,7 @@ def test_only_days_that_changed_are_made_anew(store: FeatureStore, source: Sourc
     assert build(store, source) == Built(len(days), 3 - len(days))
     after = stamps(store)
     assert [name.removesuffix(".parquet") for name in sorted(after) if after[name] != before[name]] == days
-    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(*source))
+    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(source))
 
 
 def test_the_last_day_grows(store: FeatureStore) -> None:
@@ -132,7 +132,7 @@ def test_a_damaged_file_is_made_anew(store: FeatureStore) -> None:
     path = store.path(ETH, BEGIN_MS)
     path.write_bytes(path.read_bytes()[:5000])
     assert build(store) == Built(written=1, kept=2)
-    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(*SOURCE))
+    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(SOURCE))
 
 
 def test_features_of_another_levibot_are_refused_until_they_are_made_anew(
@@ -154,7 +154,7 @@ def test_a_symbol_without_features_is_told_with_the_remedy(store: FeatureStore) 
 def test_a_hole_stays_open(store: FeatureStore) -> None:
     source = SOURCE._replace(bars=frame([*BARS[:300], *BARS[500:]]))
     build(store, source)
-    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(*source))
+    assert_same(store.histories([ETH], 0, 2**53)[ETH], history_of(source))
 
 
 def test_a_bar_without_features_has_none_and_one_that_misses_a_feature_has_nan(store: FeatureStore) -> None:
