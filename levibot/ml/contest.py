@@ -23,11 +23,12 @@ class Verdict(NamedTuple):
     paired: Paired | None  # None: there was nothing to compare
     objections: list[str]  # why it may not serve; empty: it may
     notes: list[str]  # what the operator should know
+    looks: int = 1  # stored versions that were judged on bars of its test span, itself included
 
     @property
     def summary(self) -> str:
         """For the history."""
-        return promotion.summary(self.objections, self.paired)
+        return promotion.summary(self.objections, self.paired, self.looks)
 
 
 def judge(
@@ -54,11 +55,15 @@ def judge(
         If the challenger is damaged.
     """
     model = load_model(store.folder / challenger.name / challenger.version, challenger.exchange)
+    # First of all: if another is promoted meanwhile, a promotion that names this one as champion is refused.
+    serves = store.linked(challenger.name)
+    looks = looks_at(store, challenger)
+    errors = promotion.errors_needed(looks)
     measured = paired = None
     if rows is not None:
         blocks = stretches(rows, challenger.label.horizon_bars)
         measured = promotion.reliability(rows.labels, _answers(model, rows, challenger.symbols), blocks)
-    objections = promotion.own_objections(challenger, measured, limits, now_ms)
+    objections = promotion.own_objections(challenger, measured, limits, now_ms, errors)
     champion, trouble = _champion(store, challenger, now_ms)
     if champion is not None:
         other = promotion.label_objection(challenger.label, champion.manifest.label)
@@ -68,9 +73,35 @@ def judge(
             objections.append(f"it was not compared with {champion.label}, which serves")
         else:
             paired, why = compare(champion, model, rows)
-            reason = why if paired is None else paired.objection(limits.margin)
+            reason = why if paired is None else paired.objection(limits.margin, errors)
             objections += [reason] if reason else []
-    return Verdict(store.linked(challenger.name), measured, paired, objections, [trouble] if trouble else [])
+    notes = [trouble] if trouble else []
+    if looks > 1:
+        notes.append(
+            f"{looks} versions were judged on bars of this test span; the best of many looks better than it is, so "
+            f"gains must exceed {errors:.2f} standard errors"
+        )
+    return Verdict(serves, measured, paired, objections, notes, looks)
+
+
+def looks_at(store: ModelStore, challenger: Manifest) -> int:
+    """How many stored versions were judged on bars of the challenger's test span, itself included.
+
+    Later ones count as well: who goes back to the best of many has chosen among all. The same training made again
+    is the same look. What was pruned is forgotten.
+    """
+    span, own = challenger.test, _digests(challenger)
+    others = set()
+    for version in store.versions(challenger.name):
+        if version == challenger.version:
+            continue
+        try:
+            other = read_manifest(store.folder / challenger.name / version)
+        except ModelError:  # `levibotctl models list` tells
+            continue
+        if other.test.from_ms < span.until_ms and span.from_ms < other.test.until_ms:
+            others.add(_digests(other))
+    return len(others - {own}) + 1
 
 
 def compare(champion: Model, challenger: Model, rows: Rows) -> tuple[Paired | None, str]:
@@ -134,6 +165,11 @@ def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tu
         return load_model(folder, challenger.exchange), ""
     except ModelError as error:
         return None, f"what serves cannot be used, so there is no champion to beat: {error}"
+
+
+def _digests(manifest: Manifest) -> tuple[str, ...]:
+    """What tells one training from another: its trees, of another kind of model the version."""
+    return tuple(file.sha256 for file in manifest.files if file.trees) or (manifest.version,)
 
 
 def _answers(model: Model, rows: Rows, symbols: Sequence[str]) -> Floats:

@@ -140,11 +140,6 @@ class Constant(_Record, frozen=True, kw_only=True):
     gain: float
     gain_error: float
 
-    @property
-    def is_beaten(self) -> bool:
-        """Whether the model's gain is more than chance."""
-        return self.gain > GAIN_ERRORS * self.gain_error
-
 
 class Scores(_Record, frozen=True, kw_only=True):
     """Quality on the test span, which nothing was fitted or chosen on.
@@ -175,7 +170,11 @@ class Scores(_Record, frozen=True, kw_only=True):
 
     @property
     def missed(self) -> list[str]:
-        """What the model would have to show, and does not, before it may serve; empty if it has learned something.
+        """What the model would have to show, and does not, before it may serve; empty if it has learned something."""
+        return self.missed_by(GAIN_ERRORS)
+
+    def missed_by(self, errors: float) -> list[str]:
+        """The same where a gain must exceed so many standard errors.
 
         Markets drift: that it does better than the training span's base rate says nothing where the test span
         has another.
@@ -190,8 +189,7 @@ class Scores(_Record, frozen=True, kw_only=True):
         for name, constant in (("a constant 0.5", self.even), ("the test span's own base rate", self.hindsight)):
             if constant.gain <= 0:
                 missed.append(f"log loss {self.log_loss:.4f}, {name} has {constant.log_loss:.4f}")
-            elif not constant.is_beaten:
-                chance = GAIN_ERRORS * constant.gain_error
+            elif constant.gain <= (chance := errors * constant.gain_error):
                 missed.append(f"its gain on {name}, {constant.gain:.4f}, is no more than chance ({chance:.4f})")
         return missed
 

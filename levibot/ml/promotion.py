@@ -6,6 +6,7 @@ Figures in, objections out: nothing is loaded or stored here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import msgspec
@@ -74,8 +75,16 @@ class Paired(msgspec.Struct, frozen=True):
     gain: float
     gain_error: float
 
-    def objection(self, margin: float) -> str:
-        """Why it does not show that the challenger is better by more than `margin`; empty if it does."""
+    def objection(self, margin: float, errors: float = GAIN_ERRORS) -> str:
+        """Why it does not show that the challenger is better by more than `margin`; empty if it does.
+
+        Parameters
+        ----------
+        margin
+            Least gain.
+        errors
+            Standard errors that the gain must exceed: see `errors_needed`.
+        """
         if self.rows < _LEAST_ROWS or self.blocks < LEAST_BLOCKS:
             return (
                 f"{self.rows} rows in {self.blocks} stretches, from {self.from_utc} on, are too few to compare it "
@@ -85,13 +94,21 @@ class Paired(msgspec.Struct, frozen=True):
         words += f"{self.champion_log_loss:.4f}"
         if self.gain <= 0:
             return f"{words}: it is no better"
-        if self.gain <= GAIN_ERRORS * self.gain_error:
-            return (
-                f"{words}: the gain, {self.gain:.4f}, is no more than chance ({GAIN_ERRORS * self.gain_error:.4f})"
-            )
+        if self.gain <= errors * self.gain_error:
+            return f"{words}: the gain, {self.gain:.4f}, is no more than chance ({errors * self.gain_error:.4f})"
         if self.gain <= margin:
             return f"{words}: the gain, {self.gain:.4f}, is within training.promotion_margin = {margin:g}"
         return ""
+
+
+def errors_needed(looks: int) -> float:
+    """Standard errors that a gain must exceed where it is the best of so many (Bonferroni).
+
+    Who trains again and again, and judges each on the same bars, finds one that does well there by chance. So
+    the chance that any of `looks` passes without being better is kept to that of one at `GAIN_ERRORS`.
+    """
+    normal = NormalDist()
+    return -normal.inv_cdf(normal.cdf(-GAIN_ERRORS) / looks)
 
 
 def reliability(labels: Floats, probabilities: Floats, blocks: NDArray[np.int64]) -> Reliability:
@@ -154,7 +171,11 @@ def pair(
 
 
 def own_objections(
-    challenger: Manifest, measured: Reliability | None, limits: Limits, now_ms: int | None
+    challenger: Manifest,
+    measured: Reliability | None,
+    limits: Limits,
+    now_ms: int | None,
+    errors: float = GAIN_ERRORS,
 ) -> list[str]:
     """Why a challenger may not serve, whatever serves now.
 
@@ -168,8 +189,13 @@ def own_objections(
         Of the configuration.
     now_ms
         Of the market that it is to serve; None: not known, as it is not the wall clock's.
+    errors
+        As of `Paired.objection`.
     """
-    found = [*challenger.scores.missed, *(f"leak: {alarm}" for alarm in challenger.leaks or ())]
+    found = challenger.scores.missed_by(errors)
+    if challenger.leaks is None:
+        found.append("it was not checked for leaks")
+    found += [f"leak: {alarm}" for alarm in challenger.leaks or ()]
     if measured is None:
         found.append("whether it is calibrated is not known")
     elif measured.excess > limits.calibration_error:
@@ -195,13 +221,14 @@ def fitted_until_ms(manifest: Manifest) -> int:
     return max(span.until_ms for span in spans if span is not None)
 
 
-def summary(objections: Sequence[str], paired: Paired | None) -> str:
-    """What a change's history says of it."""
+def summary(objections: Sequence[str], paired: Paired | None, looks: int = 1) -> str:
+    """What a change's history says of it; `looks` as of `errors_needed`."""
     if objections:
         return f"in spite of: {'; '.join(objections)}"
+    best_of = "" if looks == 1 else f"; one of {looks} that were judged on bars of its test span"
     if paired is None:
-        return "better than every constant; there was no champion to beat"
+        return f"better than every constant; there was no champion to beat{best_of}"
     return (
         f"log loss {paired.log_loss:.4f}, {paired.gain:.4f} ± {paired.gain_error:.4f} better than "
-        f"{paired.champion} on {paired.rows:,} rows"
+        f"{paired.champion} on {paired.rows:,} rows{best_of}"
     )

@@ -71,6 +71,7 @@ def manifest(**changes: object) -> Manifest:
         tuning=part,
         test=part,
         scores=Scores(auc=0.7, log_loss=0.6, brier=0.2, base_log_loss=0.69, base_brier=0.25),
+        leaks=(),
         seed=SEED,
         params={"num_leaves": 6},
         libraries={"lightgbm": "4"},

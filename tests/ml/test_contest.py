@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from levibot.errors import TrainingError
+from levibot.errors import ModelError, TrainingError
 from levibot.market.bars import MINUTE_MS
 from levibot.ml import contest
 from levibot.ml.features import FEATURES
@@ -137,3 +137,38 @@ def test_rows_that_were_made_again_must_be_those_of_the_test(rows: Rows) -> None
     assert len(contest.judged_rows(rows, judged).labels) == 200
     with pytest.raises(TrainingError, match=r"give 150 rows .* was judged on 200; give those"):
         contest.judged_rows(rows.take(np.arange(ROWS) < 250), judged)
+
+
+def test_how_many_were_judged_on_the_same_bars_is_told_and_asks_for_more(store: ModelStore, rows: Rows) -> None:
+    first = save(store, rounds=5)
+    assert contest.judge(store, first, rows, LIMITS, None).looks == 1
+    same = save(store, rounds=5)
+    elsewhere = save(store, rounds=20, test=part(ROWS + 50, ROWS + 500))
+    verdict = contest.judge(store, same, rows, LIMITS, None)
+    assert (verdict.looks, verdict.notes) == (1, []), "the same trees are no second look"
+    assert contest.looks_at(store, elsewhere) == 1, "it was judged on other bars"
+    save(store, rounds=40, test=part(ROWS - 50, ROWS + 20))
+    (store.folder / same.name / save(store, rounds=41).version / "manifest.json").write_text("{")
+    verdict = contest.judge(store, save(store, rounds=60), rows, LIMITS, None)
+    assert verdict.looks == 3
+    assert "3 versions were judged on bars of this test span" in verdict.notes[0]
+    assert "one of 3" in verdict.summary
+    assert contest.looks_at(store, first) == 3, "the one to go back to was chosen among the later ones too"
+
+
+def test_a_champion_that_took_over_meanwhile_was_not_compared(
+    store: ModelStore, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    champion, rival, challenger = (save(store, rounds=rounds) for rounds in (20, 40, 60))
+    store.promote(champion.name, champion.version)
+    compare = contest.compare
+
+    def slow(*arguments: Any) -> Any:
+        store.promote(rival.name, rival.version)  # by somebody else, while this one is at it
+        return compare(*arguments)
+
+    monkeypatch.setattr(contest, "compare", slow)
+    verdict = contest.judge(store, challenger, rows, LIMITS, None)
+    assert verdict.champion == champion.version
+    with pytest.raises(ModelError, match="serves by now"):
+        store.promote(challenger.name, challenger.version, champion=verdict.champion)

@@ -6,11 +6,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from levibot.ml.manifest import Constant, Label, Scores, is_expired
+from levibot.ml.manifest import GAIN_ERRORS, Constant, Label, Scores, is_expired
 from levibot.ml.promotion import (
     Limits,
     Paired,
     Reliability,
+    errors_needed,
     fitted_until_ms,
     label_objection,
     own_objections,
@@ -105,6 +106,8 @@ def test_what_shows_that_a_challenger_is_better(changes: dict[str, float], words
         ({"expires_ms": START_MS}, GOOD, ["it expired at 2025-01-01T00:00:00Z"]),
         ({"expires_ms": START_MS + 1}, GOOD, []),
         ({"scores": msgspec.structs.replace(SCORES, auc=0.5)}, GOOD, ["no better than guessing"]),
+        ({"leaks": None}, GOOD, ["not checked for leaks"]),
+        ({"leaks": ("it knows", "all")}, GOOD, ["leak: it knows", "leak: all"]),
     ],
 )
 def test_what_speaks_against_a_challenger_by_itself(
@@ -142,3 +145,24 @@ def test_the_history_is_told_by_how_much_it_was_better_or_that_it_was_forced() -
     assert "0.0100 ± 0.0020 better than a/1 on 1,000 rows" in summary([], WELL)
     assert "no champion" in summary([], None)
     assert summary(["it expired"], WELL) == "in spite of: it expired"
+    assert "one of 3 that were judged" in summary([], WELL, 3)
+
+
+def test_the_best_of_many_must_be_better_by_more() -> None:
+    assert errors_needed(1) == pytest.approx(GAIN_ERRORS)
+    assert errors_needed(2) == pytest.approx(2.278, abs=0.001)
+    assert errors_needed(20) == pytest.approx(3.051, abs=0.001)
+    found = msgspec.structs.replace(WELL, gain=0.005, gain_error=0.002)
+    assert found.objection(0.001) == ""
+    assert "no more than chance (0.0061)" in found.objection(0.001, errors_needed(20))
+    close = msgspec.structs.replace(SCORES, even=msgspec.structs.replace(BETTER, gain=0.005))
+    assert own_objections(manifest(scores=close), GOOD, LIMITS, None) == []
+    (objection,) = own_objections(manifest(scores=close), GOOD, LIMITS, None, errors_needed(20))
+    assert "a constant 0.5, 0.0050, is no more than chance (0.0061)" in objection
+
+
+def test_chance_passes_the_gate_no_more_often_however_many_were_tried() -> None:
+    draw = np.random.default_rng(11)
+    best = draw.normal(size=(4_000, 20)).max(axis=1)  # the best of 20 that are no better, in standard errors
+    assert (best > errors_needed(1)).mean() > 0.3
+    assert (best > errors_needed(20)).mean() < 0.035
