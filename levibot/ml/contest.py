@@ -78,8 +78,8 @@ def judge(
     notes = [trouble] if trouble else []
     if looks > 1:
         notes.append(
-            f"{looks} versions were judged on bars of this test span; the best of many looks better than it is, so "
-            f"gains must exceed {errors:.2f} standard errors"
+            f"{looks} versions were judged on bars of this test span; the best of many looks better than it is, "
+            f"so gains must exceed {errors:.2f} standard errors"
         )
     return Verdict(serves, measured, paired, objections, notes, looks)
 

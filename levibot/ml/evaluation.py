@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from levibot.market.bars import MINUTE_MS
 from levibot.ml.history import Floats
 from levibot.ml.rows import Rows
-from levibot.ml.scores import auc
+from levibot.ml.scores import auc, losses
 
 Days = NDArray[np.int64]
 _DAY_MS = 86_400_000
 _DRAWS = 1000
 _TAILS = (2.5, 97.5)  # percentiles: an interval of 95 %
 _AUC_BINS = 1000  # of the probabilities; a rank within one is a tie, which costs the interval nothing
-_LEAST = 1e-15
 
 
 class Estimate(NamedTuple):
@@ -194,10 +193,3 @@ def calibration_table(labels: Floats, probabilities: Floats, bins: int = 10) -> 
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [(float(probabilities[part].mean()), float(labels[part].mean()), len(part)) for part in parts]
-
-
-def losses(labels: Floats, probabilities: Floats) -> Floats:
-    """−ln of the probability that was given to what happened."""
-    bounded = np.clip(probabilities, _LEAST, 1 - _LEAST)
-    result: Floats = -(labels * np.log(bounded) + (1 - labels) * np.log1p(-bounded))
-    return result

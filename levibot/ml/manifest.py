@@ -170,14 +170,13 @@ class Scores(_Record, frozen=True, kw_only=True):
 
     @property
     def missed(self) -> list[str]:
-        """What the model would have to show, and does not, before it may serve; empty if it has learned something."""
+        """What it would have to show, and does not, before it may serve; empty if it has learned something."""
         return self.missed_by(GAIN_ERRORS)
 
     def missed_by(self, errors: float) -> list[str]:
         """The same where a gain must exceed so many standard errors.
 
-        Markets drift: that it does better than the training span's base rate says nothing where the test span
-        has another.
+        Markets drift: to beat the training span's base rate says nothing where the test span has another.
         """
         if self.even is None or self.hindsight is None:
             return ["it was judged by an earlier version, against the training span's base rate alone"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,15 @@ class Model:
         Of the version.
     trees
         By symbol, as of the manifest's files.
+    demanded
+        By symbol: features of which its trees take a missing one for 0.
     """
 
     steps = 1  # bars that a question is of
 
-    def __init__(self, manifest: Manifest, trees: Mapping[str, Trees]) -> None:
+    def __init__(
+        self, manifest: Manifest, trees: Mapping[str, Trees], demanded: Mapping[str, Collection[str]]
+    ) -> None:
         self.manifest = manifest
         self._parts = {
             file.symbol: (trees[file.symbol], calibrator(file.calibration))
@@ -50,6 +54,10 @@ class Model:
             [FEATURES.index(name) for name in manifest.features], dtype=np.intp
         )
         self._may_miss = np.array([name in OPTIONAL_FEATURES for name in manifest.features], dtype=np.bool_)
+        self._demanded = {
+            symbol: np.array([name in these for name in names], dtype=np.bool_)
+            for symbol, these in demanded.items()
+        }
         self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
 
     @property
@@ -66,7 +74,7 @@ class Model:
         rows = np.zeros((batch, len(self._low)))
         for symbol in self._parts:
             self.predict(rows, [symbol] * batch)
-        self.out_of_range(rows)
+            self.out_of_range(rows, [symbol] * batch)
 
     def predict(self, rows: Rows, symbols: Sequence[str] = ()) -> Rows:
         """Probability of the label for each row.
@@ -118,13 +126,23 @@ class Model:
         sound: NDArray[np.bool_] = np.isfinite(rows) | (np.isnan(rows) & self._may_miss)
         return sound
 
-    def out_of_range(self, rows: Rows) -> NDArray[np.intp]:
+    def out_of_range(self, rows: Rows, symbols: Sequence[str] = ()) -> NDArray[np.intp]:
         """How many features of each row lie outside what the model has learned from; shape (n,).
 
-        One that is missing does not.
+        One that is missing does if it never was in training, where the trees look at it: they would take it for 0,
+        a neutral number that nobody measured. Arguments and errors are those of `predict`.
         """
-        counts: NDArray[np.intp] = ((rows < self._low) | (rows > self._high)).sum(axis=1)
+        outside = (rows < self._low) | (rows > self._high)
+        missing = np.isnan(rows)
+        if missing.any():
+            outside |= missing & self._demanded_of(symbols)
+        counts: NDArray[np.intp] = outside.sum(axis=1)
         return counts
+
+    def _demanded_of(self, symbols: Sequence[str]) -> NDArray[np.bool_]:
+        if ALL in self._parts:
+            return self._demanded[ALL]
+        return np.array([self._demanded[symbol] for symbol in symbols])
 
 
 class _Silent:
@@ -164,24 +182,26 @@ def load_model(folder: Path, exchange: str) -> Model:
     """
     manifest = read_manifest(folder)
     _check_use(folder, manifest, exchange)
-    trees = {file.symbol: _load_trees(folder, file, manifest.features) for file in manifest.files if file.trees}
-    if not trees:
+    loaded = {file.symbol: _load_trees(folder, file, manifest.features) for file in manifest.files if file.trees}
+    if not loaded:
         raise ModelError(folder / MANIFEST, f"names no file with trees; {AGAIN}")
-    return Model(manifest, trees)
+    trees = {symbol: trees for symbol, (trees, _) in loaded.items()}
+    return Model(manifest, trees, {symbol: demanded for symbol, (_, demanded) in loaded.items()})
 
 
-def _load_trees(folder: Path, file: ModelFile, features: tuple[str, ...]) -> Trees:
+def _load_trees(folder: Path, file: ModelFile, features: tuple[str, ...]) -> tuple[Trees, frozenset[str]]:
+    """Trees, and the features of which they take a missing one for 0."""
     path = folder / file.name
     content = read_model(folder, file)
     try:
         text = content.decode("ascii")
     except UnicodeDecodeError as error:
         raise ModelError(path, f"is no text (byte {error.start}); {AGAIN}") from error
-    trees = check_model_text(path, text, features)
-    if trees != file.trees:
-        raise ModelError(path, f"has {trees} trees, expected {file.trees}; {AGAIN}")
+    checked = check_model_text(path, text, features)
+    if checked.trees != file.trees:
+        raise ModelError(path, f"has {checked.trees} trees, expected {file.trees}; {AGAIN}")
     try:
-        return Trees(needed(text))
+        return Trees(needed(text)), checked.demanded
     except TreesError as error:
         raise ModelError(path, f"is refused by LightGBM {version('lightgbm')}: {error}; {AGAIN}") from error
 

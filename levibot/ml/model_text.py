@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from levibot.errors import ModelError
 
@@ -36,6 +37,10 @@ _HEADER = (
     "tree_sizes",
 )
 _CHILDREN = ("left_child", "right_child")
+# Of a split: its bit 0 is set where it is one by category, bit 1 where what is missing goes left; bits 2 and 3
+# say what is missing: nothing, 0, or NaN.
+_MISSING_BITS = 0b1100
+_DECISIONS = frozenset({0b0000, 0b0010, 0b0100, 0b0110, 0b1000, 0b1010})
 _OF_SPLITS = {
     "split_feature": _WHOLE_NUMBERS,
     "split_gain": _NUMBERS,
@@ -53,7 +58,22 @@ _OF_TREE = {
 }
 
 
-def check_model_text(path: Path, text: str, features: Sequence[str]) -> int:
+class Checked(NamedTuple):
+    """What a sound text is of.
+
+    Parameters
+    ----------
+    trees
+        How many.
+    demanded
+        Features that were never missing where the trees learned: LightGBM takes a NaN of these for 0.
+    """
+
+    trees: int
+    demanded: frozenset[str]
+
+
+def check_model_text(path: Path, text: str, features: Sequence[str]) -> Checked:
     """Check that `text` is a whole model with one probability as its answer.
 
     Parameters
@@ -64,11 +84,6 @@ def check_model_text(path: Path, text: str, features: Sequence[str]) -> int:
         Its content.
     features
         Names that the model must have been trained with, in order.
-
-    Returns
-    -------
-    int
-        Number of trees.
 
     Raises
     ------
@@ -95,7 +110,7 @@ class _UnfitError(Exception):
     """What is wrong with the text."""
 
 
-def _check(text: str, features: Sequence[str]) -> int:
+def _check(text: str, features: Sequence[str]) -> Checked:
     if not text.startswith("tree\n"):
         raise _UnfitError(f"begins with {text[:40]!r}, expected the text of a LightGBM model")
     body, end, rest = text.partition(_END_OF_TREES)
@@ -111,9 +126,10 @@ def _check(text: str, features: Sequence[str]) -> int:
     sizes[-1:] = [size - len("\n") for size in sizes[-1:]]
     if not trees or header["tree_sizes"].split(" ") != [str(size) for size in sizes]:
         raise _UnfitError(f"is damaged: its {len(trees)} trees are not as long as its head says")
+    demanded: set[int] = set()
     for number, tree in enumerate(trees):
-        _check_tree(number, _fields(f"number={tree}", f"tree {number}"), len(features))
-    return len(trees)
+        demanded |= _check_tree(number, _fields(f"number={tree}", f"tree {number}"), len(features))
+    return Checked(len(trees), frozenset(features[index] for index in demanded))
 
 
 def _fields(block: str, name: str) -> dict[str, str]:
@@ -147,7 +163,8 @@ def _differing(names: Sequence[str], features: Sequence[str]) -> str:
     return f"{names[index]!r} at place {index + 1}, expected {features[index]!r}"
 
 
-def _check_tree(number: int, tree: dict[str, str], features: int) -> None:
+def _check_tree(number: int, tree: dict[str, str], features: int) -> set[int]:
+    """Check a tree; places of the features that it demands."""
     forms = {**_OF_TREE, **_OF_SPLITS, **_OF_LEAVES}
     for key in sorted(forms.keys() ^ tree.keys()):
         raise _UnfitError(f"tree {number} is damaged: {key[:40]!r} is missing, or of a kind that is not used here")
@@ -164,11 +181,15 @@ def _check_tree(number: int, tree: dict[str, str], features: int) -> None:
         raise _UnfitError(f"tree {number} is damaged: {leaves} leaves do not fit the length of its lists")
     if not all(0 <= int(feature) < features for feature in lists["split_feature"]):
         raise _UnfitError(f"tree {number} asks for a feature beyond the {features} there are")
+    if not all(int(decision) in _DECISIONS for decision in lists["decision_type"]):
+        raise _UnfitError(f"tree {number} has a split of a kind that is not used here")
     if not all(math.isfinite(float(value)) for value in lists["leaf_value"]):
         raise _UnfitError(f"tree {number} has a leaf that is no finite number")
     children = {key: [int(value) for value in lists[key]] for key in _CHILDREN}
     if splits and sorted(_reached(children)) != list(range(-leaves, splits)):
         raise _UnfitError(f"tree {number} is damaged: its splits do not form a tree")
+    splits_by = zip(lists["split_feature"], lists["decision_type"], strict=True)
+    return {int(feature) for feature, decision in splits_by if not int(decision) & _MISSING_BITS}
 
 
 def _reached(children: dict[str, list[int]]) -> Iterator[int]:

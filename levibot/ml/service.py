@@ -55,8 +55,8 @@ class Served(Protocol):
     def barriers(self, rows: Floats) -> list[tuple[float, float]]:
         """Distances of the upper and the lower barrier at each row, as fractions of the price."""
 
-    def out_of_range(self, rows: Floats) -> NDArray[np.intp]:
-        """How many features of each row lie outside what the model has learned from."""
+    def out_of_range(self, rows: Floats, symbols: Sequence[str]) -> NDArray[np.intp]:
+        """How many features of each row, whose symbols these are, lie outside what the model has learned from."""
 
 
 class PredictionService:
@@ -140,8 +140,9 @@ class PredictionService:
         name, manifest = self.model_name, model.manifest
         horizon_bars, event = manifest.label.horizon_bars, manifest.label.kind
         expires_ms, kind = manifest.expires_ms, manifest.kind
-        probabilities = model.predict(rows, [request.symbol for _, request in asked]).tolist()
-        outside = model.out_of_range(rows).tolist()
+        symbols = [request.symbol for _, request in asked]
+        probabilities = model.predict(rows, symbols).tolist()
+        outside = model.out_of_range(rows, symbols).tolist()
         for (sender, request), probability, count, (above, below) in zip(
             asked, probabilities, outside, model.barriers(rows), strict=True
         ):

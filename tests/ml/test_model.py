@@ -93,12 +93,58 @@ def test_rows_of_symbols_without_trees_are_refused(tmp_path: Path, symbols: list
         of_symbols(tmp_path).predict(ROWS, symbols)
 
 
-def test_an_optional_feature_may_be_missing_and_is_not_out_of_range_then(folder: Path) -> None:
+def with_optional_features() -> bytes:
+    """Trees that split by ``spread``, which was always there, and by ``sentiment``, which was missing at times."""
+    lightgbm = import_lightgbm()
+    rows = np.random.default_rng(5).normal(size=(2_000, len(FEATURES)))
+    spread, sentiment = (rows[:, FEATURES.index(name)] for name in ("spread", "sentiment"))
+    labels = (spread + sentiment > 0).astype(float)
+    sentiment[::5] = np.nan
+    data = lightgbm.Dataset(rows, labels, feature_name=list(FEATURES))
+    params = {"objective": "binary", "num_threads": 1, "verbose": -1, "num_leaves": 6}
+    text: str = lightgbm.train(params, data, 5).model_to_string()
+    return text.encode()
+
+
+def loaded(folder: Path, contents: dict[str, bytes], *files: ModelFile) -> Model:
+    stored = ModelStore(folder).save(manifest(files=files), contents)
+    return load_model(folder / stored.name / stored.version, "simulated")
+
+
+def without(*names: str) -> np.ndarray:
+    row = np.zeros((1, len(FEATURES)))
+    row[0, [FEATURES.index(name) for name in names]] = np.nan
+    return row
+
+
+def test_what_is_missing_and_never_was_in_training_is_out_of_range(tmp_path: Path) -> None:
+    file = ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=5)
+    model = loaded(tmp_path, {MODEL: with_optional_features()}, file)
+    whole, no_spread, no_sentiment, neither = (
+        without(*names) for names in ((), ("spread",), ("sentiment",), ("spread", "sentiment"))
+    )
+    counts = [model.out_of_range(row).tolist() for row in (whole, no_spread, no_sentiment, neither)]
+    assert counts == [[0], [1], [0], [1]]
+    assert model.predict(no_spread) == model.predict(whole), "LightGBM takes it for 0: that is why it counts"
+    assert model.predict(no_sentiment) != model.predict(whole), "it has learned what that means"
+    assert model.out_of_range(without("funding_rate")).tolist() == [0], "the trees do not look at it"
+
+
+def test_what_may_be_missing_is_up_to_the_trees_of_the_symbol(tmp_path: Path) -> None:
+    files = (
+        ModelFile(name="a.txt", symbol="BTC/USDT", sha256="0" * 64, size_bytes=1, trees=5),
+        ModelFile(name="b.txt", symbol="ETH/USDT", sha256="0" * 64, size_bytes=1, trees=5),
+    )
+    model = loaded(tmp_path, {"a.txt": with_optional_features(), "b.txt": model_text()}, *files)
+    rows = np.repeat(without("spread"), 3, axis=0)
+    assert model.out_of_range(rows, ["ETH/USDT", "BTC/USDT", "ETH/USDT"]).tolist() == [0, 1, 0]
+
+
+def test_an_optional_feature_may_be_missing(folder: Path) -> None:
     model = load_model(folder, "simulated")
     rows = np.zeros((2, len(FEATURES)))
     optional = [name in OPTIONAL_FEATURES for name in FEATURES]
     rows[1, optional] = np.nan
-    assert model.out_of_range(rows).tolist() == [0, 0]
     assert model.predict(rows).shape == (2,)
     assert model.is_sound(np.full(len(FEATURES), np.nan)).tolist() == optional
     assert not model.is_sound(np.full(len(FEATURES), np.inf)).any()
@@ -218,6 +264,8 @@ def ending(key: str, value: str) -> tuple[str, str]:
         (*ending("leaf_value", "1e400"), "no finite number"),
         (*ending("decision_type", "2\ndecision_type=2 2"), "stands there twice"),
         (*ending("decision_type", "2\n"), "is no entry"),
+        (*ending("decision_type", "3"), "of a kind that is not used here"),
+        (*ending("decision_type", "14"), "of a kind that is not used here"),
         (*ending("split_gain", "x"), "made of numbers"),
         (*ending("internal_count", "1 2 3"), "do not fit the length"),
         ("num_leaves=3", "num_leaves=", "made of numbers"),
@@ -261,7 +309,7 @@ def test_a_model_that_learned_nothing_is_whole_too() -> None:
     lightgbm = import_lightgbm()
     data = lightgbm.Dataset(np.ones((100, len(FEATURES))), np.arange(100) % 2, feature_name=list(FEATURES))
     booster = lightgbm.train({"objective": "binary", "num_threads": 1, "verbose": -1}, data, 3)
-    assert check_model_text(Path(MODEL), booster.model_to_string(), FEATURES) == booster.num_trees()
+    assert check_model_text(Path(MODEL), booster.model_to_string(), FEATURES).trees == booster.num_trees()
 
 
 def test_the_store_and_the_features_load_no_numeric_library() -> None:

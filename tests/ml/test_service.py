@@ -73,7 +73,7 @@ def test_a_batch_gives_exactly_what_single_requests_give() -> None:
     parameters = {"objective": "binary", "num_threads": 1, "verbose": -1}
     service = PredictionService()
     trees = Trees(import_lightgbm().train(parameters, data, 100).model_to_string())
-    service.use(Model(manifest(), {"": trees}))
+    service.use(Model(manifest(), {"": trees}, {"": ()}))
     requests = [request(number, row) for number, row in enumerate(rows[:64].tolist())]
     together = answer(service, *requests)
     assert len(together) == 64
@@ -130,7 +130,7 @@ def test_a_model_is_given_its_own_features_in_its_own_order(tmp_path: Path) -> N
 def test_a_symbol_without_trees_is_refused(service: PredictionService) -> None:
     trees = Trees(model_text().decode())
     file = ModelFile(name=MODEL, symbol="S99/USDT", sha256="0" * 64, size_bytes=1, trees=5)
-    service.use(Model(manifest(files=(file,)), {"S99/USDT": trees}))
+    service.use(Model(manifest(files=(file,)), {"S99/USDT": trees}, {"S99/USDT": ()}))
     assert "has no trees for S1/USDT" in refusal(service, request(1))
 
 
