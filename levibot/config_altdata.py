@@ -10,8 +10,11 @@ from pydantic import Field, model_validator
 from levibot.config_base import Seconds, Section
 from levibot.config_market import Url
 
+_Interval = Annotated[float, Field(ge=10)]  # seconds
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,32}$")]  # with room for "_change"
 _Metric = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,60}$")]
+_Asset = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,20}$")]
+_Spelling = Annotated[str, Field(pattern=r"^\S(.{0,58}\S)?$")]  # an empty one would be in every headline
 _Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,60}$")]
 
 
@@ -19,8 +22,13 @@ class AltSourceConfig(Section):
     """What every source has."""
 
     enabled: bool = Field(False, description="Ask it.")
-    interval: Seconds = Field(3600.0, description="Seconds between two fetches.")
+    interval: _Interval = Field(3600.0, description="Seconds between two fetches.")
     max_age: Seconds = Field(86_400.0, description="Seconds from a fetch until its values are too old to be used.")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Names of the values that it tells."""
+        return ()
 
     @model_validator(mode="after")
     def _values_outlive_the_interval(self) -> Self:
@@ -44,16 +52,33 @@ class CoinMetricsConfig(AltSourceConfig):
             "exchange_outflow": "FlowOutExNtv",
             "mvrv": "CapMVRVCur",
         },
+        min_length=1,
         description="Metrics by the names that values get here; NAME_change compares with the mean of 30 days.",
     )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Those of the metrics, and of their changes."""
+        return *self.metrics, *(f"{name}_change" for name in self.metrics)
+
+    @model_validator(mode="after")
+    def _each_metric_has_one_name(self) -> Self:
+        if len(set(self.metrics.values())) < len(self.metrics):
+            raise ValueError("metrics must name each metric once: a second name of the same would get no values")
+        return self
 
 
 class MempoolConfig(AltSourceConfig):
     """Bitcoin's fees, mempool and difficulty, of mempool.space or a server of the same kind."""
 
-    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    interval: _Interval = Field(300.0, description="Seconds between two fetches.")
     max_age: Seconds = Field(1800.0, description="Seconds from a fetch until its values are too old to be used.")
     url: Url = Field("https://mempool.space", description="Where the API is.")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Of Bitcoin alone."""
+        return "fee_rate", "fee_hour", "mempool_transactions", "mempool_vsize", "difficulty_change"
 
 
 class DuneConfig(AltSourceConfig):
@@ -71,6 +96,11 @@ class DuneConfig(AltSourceConfig):
         None, description="File, mode 0600, with the API key; default: $LEVIBOT_DUNE_KEY, or systemd's `dune`."
     )
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Those of the queries."""
+        return tuple(self.queries)
+
     @model_validator(mode="after")
     def _there_is_something_to_ask(self) -> Self:
         if self.enabled and not self.queries:
@@ -81,10 +111,10 @@ class DuneConfig(AltSourceConfig):
 class NewsConfig(AltSourceConfig):
     """Sentiment of headlines: of feeds of the user's choice, scored by words or by a language model."""
 
-    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    interval: _Interval = Field(300.0, description="Seconds between two fetches.")
     max_age: Seconds = Field(1800.0, description="Seconds from a fetch until its values are too old to be used.")
     feeds: tuple[Url, ...] = Field((), description="Addresses of RSS or Atom feeds.")
-    names: dict[str, tuple[str, ...]] = Field(
+    names: dict[_Asset, tuple[_Spelling, ...]] = Field(
         default_factory=dict, description="Further names of assets in headlines, by base asset."
     )
     window: Seconds = Field(21_600.0, description="Seconds after which a headline no longer counts.")
@@ -116,6 +146,11 @@ class NewsConfig(AltSourceConfig):
         2000, description="Most requests to the model of a UTC day."
     )
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Of each asset, and of the market."""
+        return "sentiment", "news_count"
+
     @model_validator(mode="after")
     def _there_is_something_to_read(self) -> Self:
         if self.enabled and not self.feeds:
@@ -126,8 +161,13 @@ class NewsConfig(AltSourceConfig):
 class FundingConfig(AltSourceConfig):
     """Funding rate and open interest of the swap of each traded symbol; the feed asks its exchange for them."""
 
-    interval: Seconds = Field(300.0, description="Seconds between two fetches.")
+    interval: _Interval = Field(300.0, description="Seconds between two fetches.")
     max_age: Seconds = Field(3600.0, description="Seconds from a fetch until its values are too old to be used.")
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Of each asset that has a swap."""
+        return "funding_rate", "open_interest", "open_interest_change"
 
 
 class AltDataConfig(Section):
@@ -145,4 +185,20 @@ class AltDataConfig(Section):
     @property
     def enabled(self) -> bool:
         """Whether there is anything to be asked."""
-        return any(section.enabled for _, section in self if isinstance(section, AltSourceConfig))
+        return bool(self._asked)
+
+    @property
+    def _asked(self) -> dict[str, AltSourceConfig]:
+        sections = {key: section for key, section in self if isinstance(section, AltSourceConfig)}
+        return {key: section for key, section in sections.items() if section.enabled}
+
+    @model_validator(mode="after")
+    def _each_value_has_one_source(self) -> Self:
+        tellers: dict[str, str] = {}
+        for key, section in self._asked.items():
+            for name in section.told:
+                if name.startswith("market_"):
+                    raise ValueError(f"{key}: the name {name} is of what concerns the market; choose another")
+                if tellers.setdefault(name, key) != key or section.told.count(name) > 1:
+                    raise ValueError(f"{key} and {tellers[name]} both tell {name}; give one of them another name")
+        return self

@@ -70,6 +70,7 @@ class AltDataWorker(AsyncWorker):
             self._board,
             self._history,
             self._sources,
+            {FUNDING: self._config.funding.max_age} if self._config.funding.enabled else {},
             base_assets(spec.symbols),
             self._publish,
             self._complain,
@@ -106,11 +107,10 @@ class AltDataWorker(AsyncWorker):
     def _hear(self, frames: list[bytes]) -> None:
         try:
             value = self._decode(frames[0].partition(SEPARATOR)[2])
+            if self._desk is not None:
+                self._desk.hear(value)
         except MalformedMessageError as error:
             self._refuse(str(error))
-            return
-        if self._desk is not None:
-            self._desk.hear(value)
 
     def _complain(self, about: str, error: Exception) -> None:
         """Told once as long as it is the same; a provider's trouble is no error of this worker."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from levibot.altdata.board import Board
+from levibot.altdata.board import Board, why_unusable
 from levibot.altdata.history import History
 from levibot.altdata.runner import Complain, Deliver, SourceRunner
-from levibot.altdata.source import AltSource
-from levibot.bus.messages import AltData, AltDataReport
+from levibot.altdata.source import AltSource, Reading
+from levibot.bus.messages import AltData, AltDataReport, AltSourceHealth
 from levibot.clock import boot_seconds, wall_ms
+from levibot.errors import MalformedMessageError
 
 _WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 1.0, 30.0, 60.0
 _SHARE = 0.01  # of its time that writing may take: a day's file is written whole, and grows with the day
@@ -28,6 +29,8 @@ class AltDataDesk:
         Where every value is recorded.
     sources
         With the identity of the settings of each.
+    heard
+        Sources that another process asks, by name, with the seconds for which their values are good.
     assets
         Base assets that are wanted.
     publish
@@ -41,6 +44,7 @@ class AltDataDesk:
         board: Board,
         history: History,
         sources: Sequence[tuple[AltSource, str]],
+        heard: Mapping[str, float],
         assets: Sequence[str],
         publish: Deliver,
         complain: Complain,
@@ -55,6 +59,8 @@ class AltDataDesk:
             SourceRunner(source, settings, board, assets, self._came, self._failed) for source, settings in sources
         ]
         self._mine = {source.name for source, _ in sources}
+        self._heard = heard
+        self._since_ms = wall_ms()
         self._asking: list[asyncio.Task[None]] = []
         self._writing: asyncio.Task[None] | None = None
         self._closing = False
@@ -77,8 +83,18 @@ class AltDataDesk:
             runner.want(assets)
 
     def hear(self, value: AltData) -> None:
-        """Keep and record a value that another process published, once: it is repeated on the bus."""
-        if value.source not in self._mine and value not in self._board.of(value.source):
+        """Keep and record a value of a source that is heard, once: it is repeated on the bus.
+
+        Raises
+        ------
+        MalformedMessageError
+            If it makes no sense.
+        """
+        if value.source not in self._heard:
+            return
+        if problem := why_unusable(Reading(value.asset, value.name, value.value, value.observed_ms), wall_ms()):
+            raise MalformedMessageError(f"alternative data: {problem}")
+        if value not in self._board.of(value.source):
             self._board.take(value)
             self._note([value])
 
@@ -89,7 +105,10 @@ class AltDataDesk:
     def report(self, refused_messages: int) -> AltDataReport:
         """The worker's part of a heartbeat."""
         return AltDataReport(
-            sources={runner.name: runner.health() for runner in self._runners},
+            sources={
+                **{runner.name: runner.health() for runner in self._runners},
+                **{name: self._health(name, max_age) for name, max_age in self._heard.items()},
+            },
             values=self._board.all(),
             refused_messages=refused_messages,
             trouble=self._disk_trouble,
@@ -108,6 +127,24 @@ class AltDataDesk:
             await self._writing
 
     # ------------------------------------------------------------------ inside
+
+    def _health(self, heard: str, max_age: float) -> AltSourceHealth:
+        """How a source fares that another process asks, as far as it shows in its values."""
+        values, now_ms = self._board.of(heard), wall_ms()
+        live = sum(now_ms < value.expires_ms for value in values)
+        return AltSourceHealth(
+            ok=live > 0,
+            fetched_ms=max((value.fetched_ms for value in values), default=None),
+            values=live,
+            max_age=max_age,
+            fetches=0,
+            failures={},
+            requests=0,
+            throttled=0,
+            next_s=0.0,
+            since_ms=self._since_ms,
+            trouble="" if live else f"{heard}: the feed tells nothing; its log says why",
+        )
 
     def _came(self, values: Sequence[AltData]) -> None:
         self._publish(values)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from levibot.bus.messages import AltData
-from levibot.durable import set_aside, write_atomic
+from levibot.durable import read_bytes, set_aside, write_atomic
 
 if TYPE_CHECKING:
     import polars
@@ -87,7 +87,7 @@ class History:
         rows = [[getattr(value, name) for name in AltData.__struct_fields__] for value in values]
         new = pl.DataFrame(rows, schema=_empty().schema, orient="row")
         old = _read(path)
-        if old is None and path.exists():
+        if old is None and read_bytes(path) is not None:  # one that cannot be read is not damaged
             set_aside(path)
         frame = pl.concat([new if old is None else old, new]).unique(_ORDER, keep="first").sort(_ORDER)
         buffer = io.BytesIO()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from levibot.altdata.history import History
+from levibot.errors import DataStoreError
 from tests.altdata.test_board import HOUR_MS, NOW_MS, value
 
 DAY_MS = 24 * HOUR_MS
@@ -53,6 +55,19 @@ def test_a_damaged_day_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
     history.append([value("fees", NOW_MS + 1)])
     assert history.read(["BTC"], 0, NOW_MS * 2)["fetched_ms"].to_list() == [NOW_MS + 1]
     assert list(path.parent.glob("*.corrupt-*"))
+
+
+def test_a_day_that_cannot_be_read_stays_where_it_is(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.append([value("fees")])
+    (path,) = tmp_path.rglob("*.parquet")
+    whole = path.rename(path.with_suffix(".away"))
+    path.mkdir()  # reads as EISDIR, whoever the user is
+    with pytest.raises(DataStoreError, match="cannot be read"):
+        history.append([value("fees", NOW_MS + 1)])
+    path.rmdir()
+    whole.rename(path)
+    assert history.read(["BTC"], 0, NOW_MS * 2)["fetched_ms"].to_list() == [NOW_MS]
 
 
 def test_nothing_recorded_is_an_empty_frame_with_all_columns(tmp_path: Path) -> None:

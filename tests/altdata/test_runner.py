@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from levibot.altdata.runner import SourceRunner
 from levibot.altdata.source import PartialFetchError, Reading, Usage
 from levibot.bus.messages import AltData
 from levibot.clock import boot_seconds, wall_ms
-from levibot.errors import AltDataError
+from levibot.errors import AltDataError, MalformedMessageError
 
 Answer = list[Reading] | Exception | float  # a float: seconds until nothing comes
 
@@ -68,6 +69,7 @@ class Stage:
             self.board,
             self.history,
             [(source, "s") for source in sources],
+            {"funding": 60.0},
             assets,
             self.published.extend,
             lambda about, error: self.complaints.append((about, str(error))),
@@ -224,10 +226,21 @@ def test_what_another_process_publishes_is_kept_once(tmp_path: Path) -> None:
         for _ in range(3):
             stage.desk.hear(told)
 
+    assert not stage.health("funding").ok
     stage.play(lambda s: s.health("one").fetches, hear)
     assert stage.board.all() == [told]
+    assert (stage.health("funding").ok, stage.health("funding").fetched_ms) == (True, now_ms)
     assert stage.desk.live() == []  # who published it repeats it
     assert stage.history.read(["BTC"], 0, now_ms + 1).height == 1
+
+
+def test_what_makes_no_sense_on_the_bus_is_refused_and_what_is_of_nobody_left(tmp_path: Path) -> None:
+    now_ms = wall_ms()
+    stage = Stage(tmp_path, Scripted("one", [], interval=30.0))
+    with pytest.raises(MalformedMessageError):
+        stage.desk.hear(AltData("BTC", "funding_rate", math.nan, "funding", now_ms, now_ms, now_ms + 60_000))
+    stage.desk.hear(AltData("BTC", "funding_rate", 1.0, "../../elsewhere", now_ms, now_ms, now_ms + 60_000))
+    assert not stage.board.all()
 
 
 def test_what_came_just_before_the_end_is_recorded_too(tmp_path: Path) -> None:

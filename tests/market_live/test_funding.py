@@ -160,3 +160,17 @@ def test_futures_that_are_away_fail_alone(exchange: RunningExchange, tmp_path: P
     told, failed, _ = play(exchange, tmp_path, GOOD, lambda _, failed: failed, away)
     assert not told
     assert failed
+
+
+def test_what_is_of_the_future_is_not_told(exchange: RunningExchange, tmp_path: Path) -> None:
+    answers = {**GOOD, INTEREST: interest((24, "80000"), (-48, "90000"))}
+    told, failed, _ = play(exchange, tmp_path, answers, lambda _, failed: failed, symbols=("BTC/USDT",))
+    assert {value.name for value in told} == {"funding_rate"}
+    assert "in the future" in str(failed[0])
+
+
+def test_one_swap_tells_of_an_asset(exchange: RunningExchange, tmp_path: Path) -> None:
+    symbols = ("BTC/USDT", "BTC/USDT:USDT")
+    _told, failed, futures = play(exchange, tmp_path, GOOD, lambda told, _: len(told) > 3, symbols=symbols)
+    assert not failed
+    assert len([request for request in futures.asked if request.path == RATE]) == 1

@@ -7,7 +7,9 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from levibot.altdata.board import why_unusable
 from levibot.altdata.numbers import checked_number
+from levibot.altdata.source import Reading
 from levibot.altdata.sources import FUNDING
 from levibot.bus.messages import AltData
 from levibot.clock import boot_seconds, wall_ms
@@ -57,6 +59,7 @@ class FundingWatch:
         self._publish = publish
         self._failed = failed
         self._known: dict[tuple[str, str], AltData] = {}
+        self._tellers: dict[str, str] = {}  # asset → the symbol whose swap tells of it
         self._due: dict[str, float] = {}  # symbol → when it has its turn, CLOCK_BOOTTIME
         self._swaps: Any = None  # ccxt's, which knows swaps
         self._swaps_read_s = 0.0
@@ -84,13 +87,14 @@ class FundingWatch:
             If a part of it does not come or makes no sense; what came is published.
         """
         swap = await self._swap_of(symbol)
-        if swap is None:
+        asset = symbol.partition("/")[0]
+        if swap is None or self._tellers.setdefault(asset, symbol) != symbol:  # BTC/USDC beside BTC/USDT
             return
         failure: LeviBotError | None = None
         for part in (self._rate, self._interest):
             try:
                 for name, value, observed_ms in await part(swap):
-                    self._tell(symbol.partition("/")[0], name, value, observed_ms)
+                    self._tell(asset, name, value, observed_ms)
             except LeviBotError as error:
                 failure = failure or error
         if failure is not None:
@@ -136,6 +140,8 @@ class FundingWatch:
         now_ms, max_age_ms = wall_ms(), int(self._config.max_age * 1000)
         if observed_ms and observed_ms < now_ms - max_age_ms - _HOUR_MS:  # a row is named after its beginning
             raise AltDataError(f"{FUNDING}: {name} of {asset} is older than max_age already", "stale")
+        if problem := why_unusable(Reading(asset, name, value, observed_ms), now_ms):
+            raise AltDataError(f"{FUNDING}: {problem}")
         told = AltData(asset, name, value, FUNDING, observed_ms or now_ms, now_ms, now_ms + max_age_ms)
         self._known[asset, name] = told
         self._publish(told)
@@ -149,6 +155,7 @@ class FundingWatch:
     def _take_due(self) -> list[str]:
         now, symbols = boot_seconds(), list(self._symbols())
         self._due = {symbol: self._due.get(symbol, now) for symbol in symbols}
+        self._tellers = {asset: symbol for asset, symbol in self._tellers.items() if symbol in self._due}
         due = [symbol for symbol in symbols if self._due[symbol] <= now] if self._session.may_ask else []
         for symbol in due:
             self._due[symbol] = now + self._config.interval * random.uniform(0.9, 1.0)
