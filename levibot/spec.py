@@ -15,7 +15,8 @@ from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.config_ml import InferenceConfig
 from levibot.symbols import on_disk
 
-WorkerKind = Literal["engine", "feed", "broker", "inference", "notifier", "altdata"]
+WorkerKind = Literal["engine", "feed", "broker", "inference", "tft", "notifier", "altdata"]
+POOL: tuple[WorkerKind, ...] = ("inference", "tft")  # the lanes of the pool, one for each kind of model
 
 
 class Endpoints(Section):
@@ -59,9 +60,9 @@ class WorkerSpec(Section):
     keys: dict[str, str] = Field(default_factory=dict, repr=False)
     deadman_grace: float = 0.0  # seconds that it outlives the supervisor
     leash: Path | None = None  # FIFO that the supervisor holds open; None: started by no supervisor
-    inference: InferenceConfig | None = None  # engine and inference
-    models_dir: Path | None = None  # inference
-    model_name: str = ""  # inference
+    inference: InferenceConfig | None = None  # engine, inference and tft
+    models_dir: Path | None = None  # inference and tft
+    model_name: str = ""  # inference and tft: of its lane
     exchange_id: str = ""
     alerts: AlertsConfig | None = None  # notifier
     api_socket: Path | None = None  # notifier: asks there whether all is well
@@ -71,7 +72,7 @@ class WorkerSpec(Section):
 
     @property
     def index(self) -> int:
-        """Which process of its lane an inference worker is."""
+        """Which process of its lane a worker of the pool is."""
         return int(self.worker.rpartition("-")[2])
 
     @property

@@ -1,4 +1,4 @@
-"""One process of the inference pool. Wiring; the logic is `levibot.ml`."""
+"""One process of a lane of the inference pool. Wiring; the logic is `levibot.ml`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def main(runtime: Runtime) -> None:
     # Before the first import of numpy and LightGBM: their thread pools hang in a forked child, and the
     # pool's processes are its threads.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    from levibot.ml.lanes import LANES
     from levibot.ml.service import PredictionService
     from levibot.ml.store import ModelStore
     from levibot.ml.watch import ModelWatch
@@ -41,6 +42,7 @@ def main(runtime: Runtime) -> None:
     watch = ModelWatch(
         ModelStore(spec.models_dir),
         spec.model_name,
+        LANES["tft" if spec.kind == "tft" else "lightgbm"],
         spec.exchange_id,
         batch=config.batch,
         wake=lambda: os.eventfd_write(wake, 1),
@@ -105,7 +107,8 @@ class InferenceWorker:
         gc.collect()
         gc.freeze()  # to look through the libraries' objects takes longer than to answer
         sys.setswitchinterval(_SWITCH_SECONDS)
-        router = make_socket(runtime.context, zmq.ROUTER, bind=spec.endpoints.inference[spec.index])
+        endpoints = spec.endpoints.tft if spec.kind == "tft" else spec.endpoints.inference
+        router = make_socket(runtime.context, zmq.ROUTER, bind=endpoints[spec.index])
         self._poller.register(router, zmq.POLLIN)
         runtime.status.ready, runtime.status.waiting_for = True, ""
         try:

@@ -18,6 +18,7 @@ _INTERRUPTS = {
     "feed": "no symbol has market data until it is back, in seconds; nothing is opened and no stop triggered",
     "broker": "no order is carried out and no stop is triggered until it is back, in about a second; none is lost",
     "inference": "predictions of this process; strategies that get none open nothing meanwhile",
+    "tft": "predictions of this process; strategies do without them meanwhile",
     "notifier": "alerts wait in the outbox until it is back, and are sent then",
     "altdata": "what was known last stays known, and ages",
 }
@@ -57,7 +58,7 @@ def _carry_out(client: ApiClient, verb: str, symbol: str, parameters: Mapping[st
 def restart(context: click.Context, names: tuple[str, ...], yes: bool) -> None:
     """Restart engines, or those that serve all. Costs nothing of their restart budget.
 
-    Those are feed, broker, inference-0, notifier and altdata.
+    Those are feed, broker, inference-0, tft-0, notifier and altdata.
     """
     client = _client(context)
     codes = []

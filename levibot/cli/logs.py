@@ -17,7 +17,7 @@ from levibot.symbols import on_disk, resolve
 
 _OTHERS = ("supervisor", "feed", "broker", "notifier", "altdata")
 _ENGINE = "engine-"
-_POOL = "inference-"
+_POOL = ("inference-", "tft-")
 _LEVEL_COLOURS = {"debug": "bright_black", "warning": "yellow", "error": "red", "critical": "red"}
 _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 
@@ -33,8 +33,8 @@ _OWN_FIELDS = ("ts", "level", "symbol", "event", "exception", "traceback")
 def logs(target: Target, worker: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show the log of an engine, or of another process.
 
-    SYMBOL is a symbol, or supervisor, feed, broker, inference-0, notifier, altdata; or the name of a process, as
-    `ps` shows it: levi-infer-0. Times are UTC.
+    SYMBOL is a symbol, or supervisor, feed, broker, inference-0, tft-0, notifier, altdata; or the name of a
+    process, as `ps` shows it: levi-infer-0. Times are UTC.
     """
     directory = target.running().log_dir
     name = _worker_name(target, directory, worker)

@@ -10,8 +10,8 @@ from levibot.errors import ConfigError, UnknownSymbolError
 from levibot.symbols import is_canonical, resolve
 
 _PROCESS = "levi-"  # what a worker's name begins with in `ps`
-_POOL = "inference-"
-_SHARED = re.compile(rf"feed|broker|notifier|altdata|{_POOL}\d+")
+_POOL, _SEQUENCES = "inference-", "tft-"  # the lanes of the pool
+_SHARED = re.compile(rf"feed|broker|notifier|altdata|({_POOL}|{_SEQUENCES})\d+")
 
 
 def symbol_list(written: str | None, configured: tuple[str, ...]) -> list[str]:

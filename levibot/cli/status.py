@@ -29,7 +29,7 @@ def status(target: Target, symbol: str | None, as_json: bool, watch: bool) -> No
     That is the engines, what serves them (feed, broker, the inference pool and its model), the risk state
     and alerts.
 
-    SYMBOL may also be feed, broker, inference-0, notifier or altdata.
+    SYMBOL may also be feed, broker, inference-0, tft-0, notifier or altdata.
     """
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; add --json for one line each half second.")

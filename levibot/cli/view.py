@@ -134,6 +134,10 @@ def _headline(document: Entry) -> Group:
         lines.append(Text(f"model {daemon['model']}", style="dim"))
     if daemon["model_trouble"]:
         lines.append(Text(str(daemon["model_trouble"]), style="yellow"))
+    if daemon["tft_model"]:
+        lines.append(Text(f"model of sequences {daemon['tft_model']}", style="dim"))
+    if daemon["tft_trouble"]:
+        lines.append(Text(str(daemon["tft_trouble"]), style="yellow"))
     if daemon["code_changed"]:
         remedy = "the code on disk has changed: `levibotctl upgrade` restarts the daemon on it"
         lines.append(Text(remedy, style="yellow"))

@@ -23,11 +23,11 @@ _UNLIMITED = 1 << 60
 
 def check_limits(patient: Patient) -> Iterator[Finding]:
     """Descriptors, memory, processes, and the threads of numeric libraries."""
-    wanted = len(patient.config.symbols)
+    wanted, pool = len(patient.config.symbols), patient.config.inference
     yield judge_descriptors(_hard_limit(patient), wanted)
     free = psutil.virtual_memory().available
     cgroup = cgroup_limit(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), "memory")
-    yield judge_memory(free, cgroup, wanted, 2 + patient.config.inference.processes)
+    yield judge_memory(free, cgroup, wanted, 2 + pool.processes + pool.tft_processes)
     pids = cgroup_limit(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"), "pids")
     yield judge_processes(pids, wanted)
     yield judge_threads(patient.environ)

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from levibot.errors import ModelError, TrainingError
 from levibot.ml import promotion
 from levibot.ml.history import Floats
+from levibot.ml.lanes import LANES
 from levibot.ml.manifest import Manifest, is_expired, read_manifest
-from levibot.ml.model import Model, load_model
 from levibot.ml.promotion import Limits, Paired, Reliability
 from levibot.ml.rows import Rows, stretches
+from levibot.ml.service import Served
 from levibot.ml.store import ModelStore
 
 
@@ -54,7 +55,7 @@ def judge(
     ModelError
         If the challenger is damaged.
     """
-    model = load_model(store.folder / challenger.name / challenger.version, challenger.exchange)
+    model = LANES[challenger.kind].load(store.folder / challenger.name / challenger.version, challenger.exchange)
     # First of all: if another is promoted meanwhile, a promotion that names this one as champion is refused.
     serves = store.linked(challenger.name)
     looks = looks_at(store, challenger)
@@ -104,7 +105,7 @@ def looks_at(store: ModelStore, challenger: Manifest) -> int:
     return len(others - {own}) + 1
 
 
-def compare(champion: Model, challenger: Model, rows: Rows) -> tuple[Paired | None, str]:
+def compare(champion: Served, challenger: Served, rows: Rows) -> tuple[Paired | None, str]:
     """Both on the rows that neither has learned from; else why there are none.
 
     A champion serves because it did well on its own test span, which may be part of these rows: that flatters it,
@@ -153,7 +154,7 @@ def judged_rows(rows: Rows, manifest: Manifest) -> Rows:
     return chosen
 
 
-def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tuple[Model | None, str]:
+def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tuple[Served | None, str]:
     """What serves and has to be beaten; a champion that can open nothing any more has not."""
     try:
         folder = store.current(challenger.name)
@@ -162,7 +163,7 @@ def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tu
         manifest = read_manifest(folder)
         if now_ms is not None and is_expired(manifest, now_ms):
             return None, f"{folder.name}, which serves, is expired: there is no champion to beat"
-        return load_model(folder, challenger.exchange), ""
+        return LANES[challenger.kind].load(folder, challenger.exchange), ""
     except ModelError as error:
         return None, f"what serves cannot be used, so there is no champion to beat: {error}"
 
@@ -172,7 +173,7 @@ def _digests(manifest: Manifest) -> tuple[str, ...]:
     return tuple(file.sha256 for file in manifest.files if file.trees) or (manifest.version,)
 
 
-def _answers(model: Model, rows: Rows, symbols: Sequence[str]) -> Floats:
+def _answers(model: Served, rows: Rows, symbols: Sequence[str]) -> Floats:
     """Probabilities of rows, whose symbols are numbers of `symbols`."""
     names = [symbols[number] for number in rows.symbols.tolist()]
-    return model.predict(rows.features[:, model.columns], names)
+    return model.predict(rows.features[..., model.columns], names)

@@ -181,7 +181,7 @@ def load_model(folder: Path, exchange: str) -> Model:
         If it is missing, damaged, or made for other features or another exchange.
     """
     manifest = read_manifest(folder)
-    _check_use(folder, manifest, exchange)
+    check_use(folder, manifest, exchange, "lightgbm")
     loaded = {file.symbol: _load_trees(folder, file, manifest.features) for file in manifest.files if file.trees}
     if not loaded:
         raise ModelError(folder / MANIFEST, f"names no file with trees; {AGAIN}")
@@ -206,8 +206,17 @@ def _load_trees(folder: Path, file: ModelFile, features: tuple[str, ...]) -> tup
         raise ModelError(path, f"is refused by LightGBM {version('lightgbm')}: {error}; {AGAIN}") from error
 
 
-def _check_use(folder: Path, manifest: Manifest, exchange: str) -> None:
+def check_use(folder: Path, manifest: Manifest, exchange: str, kind: str) -> None:
+    """Demand that a model is of this place, kind and market, and made for features as this LeviBot computes them.
+
+    Raises
+    ------
+    ModelError
+        If it is not.
+    """
     path = folder / MANIFEST
+    if manifest.kind != kind:
+        raise ModelError(path, f"describes a model of the kind {manifest.kind}, expected {kind}; {AGAIN}")
     if folder.name != manifest.version or folder.parent.name != manifest.name:
         named = f"{manifest.name}/{manifest.version}"
         raise ModelError(path, f"describes {named}, expected {folder.parent.name}/{folder.name}; {AGAIN}")

@@ -49,8 +49,8 @@ class Served(Protocol):
     def is_sound(self, rows: Floats) -> NDArray[np.bool_]:
         """Whether each number is one that its feature may have; the shape of `rows`."""
 
-    def predict(self, rows: Floats, symbols: Sequence[str]) -> Floats:
-        """Probability of the labelled event for each row, whose symbols these are."""
+    def predict(self, rows: Floats, symbols: Sequence[str] = ()) -> Floats:
+        """Probability of the labelled event for each row, whose symbols these are; none: any."""
 
     def barriers(self, rows: Floats) -> list[tuple[float, float]]:
         """Distances of the upper and the lower barrier at each row, as fractions of the price."""

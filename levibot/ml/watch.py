@@ -9,7 +9,8 @@ from pathlib import Path
 
 from levibot.clock import boot_ns
 from levibot.errors import ModelError
-from levibot.ml.model import Model, load_model
+from levibot.ml.lanes import Lane
+from levibot.ml.service import Served
 from levibot.ml.store import ModelStore
 
 _LOOK_SECONDS = 0.5
@@ -26,6 +27,8 @@ class ModelWatch:
         Where models lie.
     name
         Of the model.
+    lane
+        Its kind.
     exchange
         Whose markets the model must have been trained on.
     batch
@@ -35,16 +38,17 @@ class ModelWatch:
     """
 
     def __init__(
-        self, store: ModelStore, name: str, exchange: str, *, batch: int, wake: Callable[[], None]
+        self, store: ModelStore, name: str, lane: Lane, exchange: str, *, batch: int, wake: Callable[[], None]
     ) -> None:
         self.looked = False  # at least once
         self.trouble = ""  # why there is no model, or why the one that is current is not used
         self._store = store
         self._name = name
+        self._lane = lane
         self._exchange = exchange
         self._batch = batch
         self._wake = wake
-        self._fresh: deque[Model] = deque(maxlen=1)  # between two threads: append and pop are atomic
+        self._fresh: deque[Served] = deque(maxlen=1)  # between two threads: append and pop are atomic
         self._loaded: Path | None = None
         self._failed: Path | None = None
         self._retry_ns = 0
@@ -55,7 +59,7 @@ class ModelWatch:
         """Begin to look, about twice a second."""
         self._thread.start()
 
-    def take(self) -> Model | None:
+    def take(self) -> Served | None:
         """The newest model, once."""
         try:
             return self._fresh.pop()
@@ -69,6 +73,10 @@ class ModelWatch:
 
     def look(self, now_ns: int) -> None:
         """Look once. A version never changes, so one that did not load is tried again only now and then."""
+        absence = "" if self._loaded else self._lane.absence()
+        if absence:
+            self.trouble = absence
+            return
         try:
             path = self._store.current(self._name)
         except ModelError as error:
@@ -76,7 +84,7 @@ class ModelWatch:
             return
         if path is None:
             gone = f"{self._store.folder / self._name} has no current version any more"
-            missing = f"no model {self._name} yet; run `levibotctl train`"
+            missing = f"no model {self._name} yet; run `{self._lane.training}`"
             self.trouble = self._but_serving(gone) if self._loaded else missing
         elif path == self._loaded:
             self.trouble = ""
@@ -85,7 +93,7 @@ class ModelWatch:
 
     def _load(self, path: Path, now_ns: int) -> None:
         try:
-            model = load_model(path, self._exchange)
+            model = self._lane.load(path, self._exchange)
             model.warm(self._batch)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, the old model serves on
             self._failed, self._retry_ns = path, now_ns + _RETRY_NS

@@ -13,6 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from levibot.clock import boot_ns
 from levibot.observability.exposition import Exposition
 from levibot.observability.metrics import Subjects
+from levibot.spec import POOL
 from levibot.supervisor.altdata_metrics import ALTDATA_FAMILIES
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES, DaemonView, look
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
@@ -53,7 +54,7 @@ class MetricsCollector:
             self._whole.collect(_WHOLE, [daemon]),
             self._workers.collect(WORKER_FAMILIES, workers),
             self._engines.collect(ENGINE_FAMILIES, [view for view in workers if view.kind == "engine"]),
-            self._pool.collect(INFERENCE_FAMILIES, [view for view in workers if view.kind == "inference"]),
+            self._pool.collect(INFERENCE_FAMILIES, [view for view in workers if view.kind in POOL]),
             self._process.collect(),
         )
 

@@ -326,7 +326,7 @@ class Daemon:
         for holder in await loop.run_in_executor(None, clear_stale_holders, fences, grace):
             report_stale_holder(self.alerts, self.log, fences, holder)
         self.manager.add_shared(
-            config.inference.processes, notifier=config.alerts.wants_notifier, altdata=config.altdata.enabled
+            config.inference, notifier=config.alerts.wants_notifier, altdata=config.altdata.enabled
         )
         for symbol in config.symbols:
             self.manager.add_engine(symbol)

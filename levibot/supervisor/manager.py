@@ -10,9 +10,10 @@ from levibot.api.operations import RefusedError
 from levibot.bus.messages import AltDataReport, Crashed, FeedReport, Heartbeat, Hello, SymbolsChanged
 from levibot.clock import boot_seconds
 from levibot.config import PoliciesConfig, PolicyConfig
+from levibot.config_ml import InferenceConfig
 from levibot.errors import UnknownSymbolError
 from levibot.market.states import FAILED
-from levibot.spec import WorkerKind, engine_name, inference_name
+from levibot.spec import POOL, WorkerKind, engine_name, inference_name, tft_name
 from levibot.supervisor.health import StallGuard, judge
 from levibot.supervisor.life import Surroundings
 from levibot.supervisor.registry import Registry
@@ -93,12 +94,14 @@ class Manager:
         """Symbols that have an engine."""
         return list(self.engines)
 
-    def add_shared(self, inference_processes: int, *, notifier: bool, altdata: bool) -> None:
+    def add_shared(self, pool: InferenceConfig, *, notifier: bool, altdata: bool) -> None:
         """Make the workers that serve all symbols."""
         for kind in INFRASTRUCTURE:
             self._add(kind, kind, None)
-        for index in range(inference_processes):
+        for index in range(pool.processes):
             self._add(inference_name(index), "inference", None)
+        for index in range(pool.tft_processes):
+            self._add(tft_name(index), "tft", None)
         if notifier:
             self._add("notifier", "notifier", None)
         if altdata:
@@ -170,7 +173,10 @@ class Manager:
         return [*down, pool] if pool else down
 
     def pool_trouble(self) -> str:
-        """What keeps the inference pool from answering anybody; empty if nothing does, or if there is none."""
+        """What keeps the LightGBM lane from answering anybody; empty if nothing does, or if there is none.
+
+        Nothing is opened without it; the ensemble goes on without the other lane.
+        """
         pool = [worker for worker in self.workers.values() if worker.kind == "inference"]
         return "no inference process is ready" if pool and not any(worker.ready for worker in pool) else ""
 
@@ -339,11 +345,12 @@ class Manager:
         verdict = judge(worker.vitals(now, market_there), worker.policy, now)
         if verdict is not None:
             if verdict.cause in ("memory", "descriptors") and life.verdict is None:
+                section = f"[policy.{_policy_name(worker.kind)}]"
                 self._alerts.raise_alert(
                     f"{verdict.cause}:{worker.name}",
                     "warning",
                     f"{worker.name} is recycled: {verdict.reason}",
-                    f"look for a leak in its strategy, or raise the limit under [policy.{worker.kind}]",
+                    f"look for a leak in its strategy, or raise the limit under {section}",
                 )
             worker.replace(verdict)
 
@@ -376,7 +383,7 @@ class Manager:
                 self._alerts.clear(f"{cause}:{worker.name}")
 
     def _policy(self, kind: WorkerKind) -> PolicyConfig:
-        policy: PolicyConfig = getattr(self._policies, kind)
+        policy: PolicyConfig = getattr(self._policies, _policy_name(kind))
         return policy
 
     def _save_now(self) -> None:
@@ -384,3 +391,8 @@ class Manager:
             self._save_timer.cancel()
             self._save_timer = None
         self._registry.save()
+
+
+def _policy_name(kind: WorkerKind) -> str:
+    """Section of ``[policy]`` that holds for a kind of worker: all lanes of the pool share one."""
+    return "inference" if kind in POOL else kind

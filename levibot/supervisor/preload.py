@@ -10,7 +10,7 @@ import gc
 import importlib
 import signal
 
-for module in ("entry", "engine", "feed", "broker", "inference", "altdata"):
+for module in ("entry", "engine", "feed", "broker", "inference", "tft", "altdata"):
     importlib.import_module(f"workers.{module}")
 
 # systemd signals the whole control group, a closed terminal all that ran in it; only the supervisor

@@ -9,7 +9,7 @@ from pathlib import Path
 from levibot.config import Config, EngineConfig
 from levibot.config_file import api_socket
 from levibot.locations import KEY_VARIABLES, PROVIDER_KEY_VARIABLES
-from levibot.spec import Endpoints, WorkerSpec
+from levibot.spec import POOL, Endpoints, WorkerKind, WorkerSpec
 from levibot.supervisor.worker import Worker
 
 
@@ -75,9 +75,9 @@ class SpecFactory:
             live=config.live if is_live else None,
             keys={name: self.keys[name] for name in wanted_keys if name in self.keys},
             deadman_grace=config.live.deadman_grace if is_live else 0.0,
-            inference=config.inference if kind in ("engine", "inference") else None,
-            models_dir=config.models_dir if kind == "inference" else None,
-            model_name=config.model_name if kind == "inference" else "",
+            inference=config.inference if kind == "engine" or kind in POOL else None,
+            models_dir=config.models_dir if kind in POOL else None,
+            model_name=self._model_name(kind),
             exchange_id=config.exchange_id,
             alerts=config.alerts if kind == "notifier" else None,
             api_socket=api_socket(config) if kind == "notifier" else None,
@@ -85,3 +85,7 @@ class SpecFactory:
             altdata_dir=config.altdata_dir if kind == "altdata" else None,
             grant_key=self.grant_key.hex() if kind == "broker" else "",
         )
+
+    def _model_name(self, kind: WorkerKind) -> str:
+        """Name of the model that a lane serves; empty of what serves none."""
+        return {"inference": self.config.model_name, "tft": self.config.tft_model_name}.get(kind, "")

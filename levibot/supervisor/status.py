@@ -22,6 +22,7 @@ from levibot.bus.messages import (
 from levibot.clock import boot_ns, boot_seconds, wall_ms
 from levibot.holdings import list_in_words
 from levibot.risk.portfolio import Portfolio
+from levibot.spec import POOL, WorkerKind
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
 from levibot.supervisor.worker import Worker
@@ -103,7 +104,7 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
     report = worker.last_report  # of a dead engine the last, for that is when one wants to know
     if worker.kind == "engine":
         description |= _describe(report if isinstance(report, EngineReport) else None, _ENGINE_FIELDS)
-    if worker.kind == "inference":
+    if worker.kind in POOL:
         description |= _describe(report if isinstance(report, InferenceReport) else None, _INFERENCE_FIELDS)
     if isinstance(report, NotifierReport):
         description |= msgspec.structs.asdict(report)
@@ -161,7 +162,7 @@ def describe_altdata(report: AltDataReport | None) -> dict[str, Any]:
 
 
 def describe_pool(workers: Collection[Worker], asks_model: Callable[[str], bool]) -> dict[str, str]:
-    """The model that engines are answered with, and what is wrong with it, over all pool processes.
+    """The models that engines are answered with, and what is wrong with them, over all pool processes.
 
     Where no engine asks a model nothing is wrong.
 
@@ -172,16 +173,30 @@ def describe_pool(workers: Collection[Worker], asks_model: Callable[[str], bool]
     asks_model
         Whether the configured strategy of a symbol is known to ask one; others have asked or not.
     """
-    pool = [worker for worker in workers if worker.kind == "inference"]
-    serving = [worker.last_report for worker in pool if worker.ready]
+    there, models, troubles = _describe_lane(workers, "inference")
+    if not there:
+        troubles = ["no inference pool: inference.processes is 0"]
+    _, sequence_models, sequence_troubles = _describe_lane(workers, "tft")
+    if not any(_has_asked(worker) or asks_model(worker.symbol) for worker in workers if worker.symbol):
+        troubles = sequence_troubles = []
+    return {
+        "model": ", ".join(models),
+        "model_trouble": "; ".join(troubles),
+        "tft_model": ", ".join(sequence_models),
+        "tft_trouble": "; ".join(sequence_troubles),
+    }
+
+
+def _describe_lane(workers: Collection[Worker], kind: WorkerKind) -> tuple[bool, list[str], list[str]]:
+    """Whether there is such a lane, the models that it serves, and its troubles."""
+    lane = [worker for worker in workers if worker.kind == kind]
+    serving = [worker.last_report for worker in lane if worker.ready]
     reports = [report for report in serving if isinstance(report, InferenceReport)]
     models = sorted({report.model for report in reports if report.model})
     troubles = sorted({report.trouble for report in reports if report.trouble})
-    if not reports:
-        troubles = ["no inference process is ready" if pool else "no inference pool: inference.processes is 0"]
-    if not any(_has_asked(worker) or asks_model(worker.symbol) for worker in workers if worker.symbol):
-        troubles = []
-    return {"model": ", ".join(models), "model_trouble": "; ".join(troubles)}
+    if lane and not reports:
+        troubles = [f"no {kind} process is ready"]
+    return bool(lane), models, troubles
 
 
 def _has_asked(worker: Worker) -> bool:

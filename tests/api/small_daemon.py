@@ -100,6 +100,8 @@ class SmallDaemon:
                 "recording_ended": False,
                 "model": "lightgbm-simulated/20260101T000000Z-001",
                 "model_trouble": "",
+                "tft_model": "",
+                "tft_trouble": "",
                 "code_changed": False,
                 "shutting_down": self.stopping,
                 "risk_state": "ACTIVE",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from levibot.ml.features import FEATURES
+from levibot.ml.lanes import LANES
 from levibot.ml.manifest import MODEL
 from levibot.ml.model import Model
 from levibot.ml.store import CURRENT, ModelStore
@@ -23,7 +24,7 @@ LATER_NS = 10_000_000_000
 
 def make(folder: Path, wake: threading.Event | None = None) -> ModelWatch:
     woken = wake or threading.Event()
-    return ModelWatch(ModelStore(folder), NAME, "simulated", batch=4, wake=woken.set)
+    return ModelWatch(ModelStore(folder), NAME, LANES["lightgbm"], "simulated", batch=4, wake=woken.set)
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ import multiprocess
 import zmq
 
 from levibot.bus.codec import Decoder, encode
-from levibot.bus.messages import Acknowledged, Heartbeat, InferenceReport, Stop, WorkerMessage
+from levibot.bus.messages import Acknowledged, Heartbeat, InferenceReport, ModelKind, Stop, WorkerMessage
 from levibot.bus.sockets import drain, ipc, make_socket
 from levibot.clock import boot_ns
 from levibot.config import LoggingConfig
 from levibot.config_ml import InferenceConfig
-from levibot.ml.client import Answered, InferenceClient, Missed
+from levibot.ml.client import LANES, Answered, InferenceClient, Missed
 from levibot.ml.features import FEATURE_SET, FEATURES
-from levibot.spec import Endpoints, WorkerSpec, inference_name
+from levibot.spec import Endpoints, WorkerSpec, inference_name, tft_name
 from levibot.strategies.base import Question
 from levibot.supervisor.leash import Leash
 from tests.deadline import wait_for
@@ -40,18 +40,22 @@ class PoolHouse:
         For models, state, logs and sockets; a short path.
     processes
         How many have an endpoint; each is started by `start`.
+    kind
+        Of the models that the lane serves.
     """
 
-    def __init__(self, folder: Path, processes: int = 2, **config: Any) -> None:
+    def __init__(self, folder: Path, processes: int = 2, kind: ModelKind = "lightgbm", **config: Any) -> None:
         self.folder = folder
         self.models = folder / "models"
+        self.kind = kind
+        self._name = inference_name if kind == "lightgbm" else tft_name
         endpoints = Endpoints(
             **{name: ipc(folder / name) for name in _NAMES},
-            inference=tuple(ipc(folder / f"{inference_name(n)}.sock") for n in range(processes)),
+            **{LANES[kind]: tuple(ipc(folder / f"{self._name(n)}.sock") for n in range(processes))},
         )
         self._leash = Leash(folder / "leash")
         self._spec = WorkerSpec(
-            kind="inference",
+            kind="inference" if kind == "lightgbm" else "tft",
             worker="",
             incarnation=0,
             supervisor_epoch=1,
@@ -65,7 +69,7 @@ class PoolHouse:
             leash=self._leash.path,
             inference=InferenceConfig(processes=processes, **config),
             models_dir=self.models,
-            model_name="lightgbm-simulated",
+            model_name=f"{kind}-simulated",
             exchange_id="simulated",
         )
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -83,12 +87,12 @@ class PoolHouse:
 
     @property
     def endpoints(self) -> Sequence[str]:
-        return self._spec.endpoints.inference
+        return self._spec.endpoints.inference or self._spec.endpoints.tft
 
     def start(self, index: int = 0, *, ready: bool = True) -> None:
         """Start a process as the supervisor does."""
         self._incarnation += 1
-        name = inference_name(index)
+        name = self._name(index)
         self.beats.pop(index, None)
         self._incarnations[name] = self._incarnation
         spec = self._spec.model_copy(update={"worker": name, "incarnation": self._incarnation})
@@ -107,7 +111,7 @@ class PoolHouse:
 
     def stop(self, index: int = 0) -> None:
         """Stop a process in the polite way."""
-        self._control.send_multipart([inference_name(index).encode(), encode(Stop(7, "test"))])
+        self._control.send_multipart([self._name(index).encode(), encode(Stop(7, "test"))])
         self.until(lambda: 7 in self.acknowledged, "the acknowledged stop")
         self.until(lambda: not self.processes[index].is_alive(), "the end of the process")
         assert self.processes[index].exitcode == 0
@@ -142,7 +146,12 @@ class PoolHouse:
     def client(self, name: str = "engine-BTC-USDT", deadline: float = 5.0) -> InferenceClient:
         """An engine's client, connected to every process that runs."""
         client = InferenceClient(
-            self.context, self.endpoints, name=name, deadline=deadline, refuse=self.complaints.append
+            self.context,
+            self.endpoints,
+            kind=self.kind,
+            name=name,
+            deadline=deadline,
+            refuse=self.complaints.append,
         )
         self._clients.append(client)
         running = [client.sockets[index] for index, process in self.processes.items() if process.is_alive()]

@@ -1,0 +1,172 @@
+"""Training: candles in, a judged Temporal Fusion Transformer out, on the rows and labels that LightGBM has."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+
+from levibot import __version__
+from levibot.clock import wall_ms
+from levibot.errors import TrainingError
+from levibot.market.bars import Candle
+from levibot.market.gaps import Hole
+from levibot.ml.boosting import ranges
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
+from levibot.ml.history import Floats
+from levibot.ml.manifest import VOLATILITY, Label, Manifest, ModelFile, utc
+from levibot.ml.provenance import commit, data_digest
+from levibot.ml.rows import Rows, describe, stretches
+from levibot.ml.scores import score
+from levibot.ml.splits import Split, check
+from levibot.ml.tft.fit import Effort, Examples, fit_link, fit_network
+from levibot.ml.tft.forecast import FORECAST, HORIZON, STEPS, Forecast, Scaling
+from levibot.ml.tft.model import NETWORK, Network, open_session
+from levibot.ml.tft.network import export
+from levibot.ml.tft.sequences import Sequences, with_sequences
+from levibot.ml.train import Plan, Progress, Trained, prepare
+
+_DAY_MS = 86_400_000
+_LIBRARIES = ("torch", "pytorch-forecasting", "lightning", "onnxruntime", "numpy")
+_WINDOWS = 30_000  # of all spans together, unless asked for more or fewer: minutes on a CPU
+_CHUNK = 1024  # sequences that are judged in one go
+
+# A network knows no missing number: what an optional group gives is left to LightGBM, which does.
+GIVEN: tuple[str, ...] = tuple(name for name in FEATURES if name not in OPTIONAL_FEATURES)
+
+
+@dataclass(frozen=True)
+class TftPlan:
+    """What is to be trained.
+
+    Parameters
+    ----------
+    base
+        Name, label, spans and seed, as of LightGBM.
+    effort
+        Size of the network, and how long it is fitted.
+    stride
+        Bars from one sequence to the next; None: as many as leave `_WINDOWS`.
+    accelerator
+        ``auto``: a GPU where there is one; ``cpu``.
+    """
+
+    base: Plan
+    effort: Effort = field(default_factory=Effort)
+    stride: int | None = None
+    accelerator: str = "auto"
+
+
+def train(
+    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: TftPlan, progress: Progress
+) -> Trained:
+    """Train, export and judge a network for all symbols together.
+
+    Parameters
+    ----------
+    candles
+        By symbol: bars and holes, oldest first.
+    bars
+        How many bars that will be, if known.
+    plan
+        What is to be trained.
+    progress
+        Told how far it has come.
+
+    Raises
+    ------
+    TrainingError
+        If the data are too few, or all of one class; if the network diverged, or its export is another.
+    MarketDataError
+        If a candle is bad.
+    """
+    if plan.base.horizon_bars < HORIZON:
+        raise TrainingError(f"the label looks {plan.base.horizon_bars} bars ahead, expected {HORIZON} or more")
+    data = prepare(candles, bars, plan.base, progress)
+    sequences = Sequences(data.histories, [FEATURES.index(name) for name in GIVEN], GIVEN.index(VOLATILITY))
+    stride = plan.stride or _stride(data.spans)
+    spans = Split(*(sequences.thinned(rows, stride) for rows in data.spans))
+    check(spans, data.label)
+    labelled = Split(*(rows.labelled() for rows in spans))
+    scaling = Scaling.of(sequences.features[sequences.ends(labelled.train)])
+    scaled = scaling.apply(sequences.features)
+
+    def examples(rows: Rows) -> Examples:
+        return Examples(scaled, sequences.ends(rows), sequences.targets(rows))
+
+    fitted = fit_network(
+        examples(labelled.train),
+        examples(labelled.tuning),
+        GIVEN,
+        plan.effort,
+        seed=plan.base.seed,
+        threads=plan.base.threads,
+        accelerator=plan.accelerator,
+        report=lambda done, steps: progress("fitting the network", done, steps),
+    )
+    progress("exporting", 0, None)
+    content = export(fitted, len(GIVEN))
+    network = Network(open_session(content), scaling, GIVEN.index(VOLATILITY))
+
+    def numbers(stage: str, rows: Rows) -> Floats:
+        return _numbers(network, sequences, rows, data.label, lambda done, of: progress(stage, done, of))
+
+    link = fit_link(numbers("calibrating", labelled.calibration), labelled.calibration.labels)
+    probabilities = link.probability(numbers("judging", labelled.test))
+    contents = {NETWORK: content, FORECAST: Forecast(scaling=scaling, link=link).encode()}
+    newest_ms = max(int(history.bars.open_ms[-1]) for history in data.histories if len(history.judged))
+    now_ms = wall_ms()
+    manifest = Manifest(
+        kind="tft",
+        name=plan.base.name,
+        version="",  # this, and the files' digests, are the store's
+        exchange=plan.base.exchange,
+        features=GIVEN,
+        feature_versions=tuple(FEATURE_VERSIONS[name] for name in GIVEN),
+        ranges=ranges(sequences.features[sequences.ends(labelled.train)]),
+        symbols=data.symbols,
+        label=data.label,
+        data_sha256=data_digest(data.symbols, data.features, spans),
+        train=describe(spans.train),
+        tuning=describe(spans.tuning),
+        calibration=describe(spans.calibration),
+        test=describe(spans.test),
+        scores=score(
+            labelled.test.labels,
+            probabilities,
+            float(labelled.train.labels.mean()),
+            stretches(labelled.test, data.label.horizon_bars),
+        ),
+        seed=plan.base.seed,
+        params={**asdict(plan.effort), "stride": stride, "steps": STEPS, "horizon": HORIZON},
+        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        levibot=__version__,
+        commit=commit(),
+        created_ms=now_ms,
+        created_utc=utc(now_ms),
+        expires_ms=newest_ms + plan.base.life_days * _DAY_MS if plan.base.life_days else 0,
+        files=tuple(
+            ModelFile(name=name, sha256="0" * 64, size_bytes=len(whole)) for name, whole in contents.items()
+        ),
+    )
+    return Trained(manifest, contents, with_sequences(data.histories, labelled.test))
+
+
+def _stride(spans: Split) -> int:
+    """Bars between two sequences, so that not many more than `_WINDOWS` are left."""
+    return max(1, round(sum(len(rows.labels) for rows in spans) / _WINDOWS))
+
+
+def _numbers(
+    network: Network, sequences: Sequences, rows: Rows, label: Label, report: Callable[[int, int], None]
+) -> Floats:
+    """What the network says of each row, a few at a time."""
+    ends = sequences.ends(rows)
+    parts = []
+    for begin in range(0, len(ends), _CHUNK):
+        report(begin, len(ends))
+        parts.append(network.numbers(sequences.of(ends[begin : begin + _CHUNK]), label))
+    return np.concatenate(parts)
