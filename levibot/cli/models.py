@@ -156,7 +156,7 @@ def compare(target: Target, /, *, first: str, second: str, candles: Path | None,
     from levibot.cli import models_view
     from levibot.errors import TrainingError
     from levibot.ml import contest, promotion
-    from levibot.ml.model import load_model
+    from levibot.ml.lanes import LANES
 
     config = configuration(target)
     store, champion = _chosen(config, first, newest=False)
@@ -165,7 +165,9 @@ def compare(target: Target, /, *, first: str, second: str, candles: Path | None,
     if other:
         raise TrainingError(other)
     rows = _rows(config, challenger, candles)
-    old, new = (load_model(store.folder / one.name / one.version, one.exchange) for one in (champion, challenger))
+    old, new = (
+        LANES[one.kind].load(store.folder / one.name / one.version, one.exchange) for one in (champion, challenger)
+    )
     paired, why = contest.compare(old, new, rows)
     if paired is None:
         raise TrainingError(why)
@@ -247,6 +249,7 @@ def _rows(config: Config, manifest: Manifest, candles: Path | None) -> Rows:
     """The rows that a version was judged on, made again of its candles."""
     from levibot.cli.train_view import progress
     from levibot.ml import contest, sources, train
+    from levibot.ml.tft import sequences
 
     day_ms = 86_400_000
     days = (manifest.test.until_ms - manifest.test.from_ms) // day_ms + 3  # and what the features look back
@@ -259,5 +262,8 @@ def _rows(config: Config, manifest: Manifest, candles: Path | None) -> Rows:
             days=days,
             until=manifest.test.until_utc,
         )
-        rows = train.remade(found, manifest.label, report)
+        if manifest.kind == "tft":
+            rows = sequences.remade(found, manifest, report)
+        else:
+            rows = train.remade(found, manifest.label, report)
     return contest.judged_rows(rows, manifest)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from levibot.cli.target import Target
-from levibot.config_ml import TrainingConfig
+from levibot.config_ml import InferenceConfig, TrainingConfig
+
+if TYPE_CHECKING:
+    from levibot.bus.messages import ModelKind
+    from levibot.ml.material import Material, Progress
+    from levibot.ml.preparation import Plan
+    from levibot.ml.train import Trained
 
 _HORIZON, _SIMULATED_HORIZON = 240, 20  # bars; a third of the simulated market's cycle: one leg of a swing
 _LIFE_DAYS = 30  # of a model of real prices
@@ -60,9 +66,24 @@ _LIFE_DAYS = 30  # of a model of real prices
     type=click.FloatRange(0, 10, min_open=True, max_open=True),
     help="Distance of the lower barrier, in that unit; default: from volatility and costs.",
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["lightgbm", "tft"]),
+    default="lightgbm",
+    show_default=True,
+    help="Of model: trees, or the Temporal Fusion Transformer, which needs the extra tft.",
+)
+@click.option(
+    "--epochs", type=click.IntRange(1), help="Of tft: passes over the training span, at most; default: 20."
+)
+@click.option(
+    "--stride", type=click.IntRange(1), help="Of tft: bars between two sequences; default: by their number."
+)
 @click.option("--embargo", type=click.IntRange(0, 100_000), help="Bars left out at the beginning of each span.")
 @click.option("--tune", type=click.IntRange(0, 100_000), help="Trials of a search for better settings; goes on.")
-@click.option("--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds of that search.")
+@click.option(
+    "--time-limit", type=click.FloatRange(0, min_open=True), help="Seconds of that search, or of fitting a tft."
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the training.")
 @click.option("--threads", type=click.IntRange(1, 256), help="CPU cores to use.")
 @click.option(
@@ -88,6 +109,9 @@ def train(
     days: int | None,
     until: str | None,
     test_from: str | None,
+    kind: ModelKind,
+    epochs: int | None,
+    stride: int | None,
     picture: bool,
     promote: bool | None,
     as_json: bool,
@@ -109,12 +133,19 @@ def train(
     from levibot.ml import train as training
     from levibot.ml.preparation import Plan
     from levibot.ml.store import ModelStore
+    from levibot.ml.tft.extra import need_training
     from levibot.ml.tuning import Search, import_optuna
 
     config = load(target.config_path, os.environ).config
     chosen = _chosen(config.training, options)
     search = None
-    if chosen.tune:
+    if kind == "tft":
+        if options["tune"] or options["per_symbol"]:
+            raise click.UsageError("--tune and --per-symbol are of --kind lightgbm.")
+        need_training()
+    elif epochs or stride:
+        raise click.UsageError("--epochs and --stride are of --kind tft.")
+    elif chosen.tune:
         import_optuna()  # or nothing is begun
         search = Search(
             chosen.tune,
@@ -131,7 +162,7 @@ def train(
         report("reading candles", 0, None)
         found = sources.choose(config, exchange, names, folder=candles, days=days, until=until)
         plan = Plan(
-            name=config.inference.model or f"lightgbm-{exchange}",
+            name=_model_name(config.inference, kind, exchange),
             exchange=exchange,
             horizon_bars=chosen.horizon or (_SIMULATED_HORIZON if simulated else _HORIZON),
             costs=float(2 * FEE) + config.paper.spread + 2 * config.paper.slippage,
@@ -147,7 +178,10 @@ def train(
             picture=picture,
             life_days=(0 if simulated else _LIFE_DAYS) if chosen.expires_days is None else chosen.expires_days,
         )
-        trained = training.train(found, plan, report, search)
+        if kind == "tft":
+            trained = _train_tft(found, plan, chosen.time_limit, epochs, stride, report)
+        else:
+            trained = training.train(found, plan, report, search)
     for note in found.notes:
         click.echo(f"Note: {note}", err=True)
     store = ModelStore(config.models_dir)
@@ -159,6 +193,22 @@ def train(
         who, why = promoting.user(), verdict.summary
         store.promote(manifest.name, manifest.version, who=who, why=why, champion=champion)
     print_result(manifest, verdict, promoted=promoted, as_json=as_json)
+
+
+def _model_name(config: InferenceConfig, kind: ModelKind, exchange: str) -> str:
+    return (config.model if kind == "lightgbm" else config.tft_model) or f"{kind}-{exchange}"
+
+
+def _train_tft(
+    found: Material, plan: Plan, seconds: float | None, epochs: int | None, stride: int | None, report: Progress
+) -> Trained:
+    """A network instead of trees, on the same rows and labels."""
+    from levibot.ml.tft.fit import Effort
+    from levibot.ml.tft.train import TftPlan, train
+
+    effort = Effort()
+    effort = Effort(seconds=seconds or effort.seconds, epochs=epochs or effort.epochs)
+    return train(found, TftPlan(plan, effort, stride), report)
 
 
 def _chosen(config: TrainingConfig, options: dict[str, Any]) -> TrainingConfig:

@@ -105,7 +105,7 @@ def describe(manifest: Manifest) -> Table:
         "tuning": _span(manifest.tuning),
         **({} if manifest.calibration is None else {"calibration": _span(manifest.calibration)}),
         "test": _span(manifest.test),
-        "trees": str(sum(file.trees for file in manifest.files)),
+        **({"trees": str(sum(file.trees for file in manifest.files))} if manifest.kind == "lightgbm" else {}),
         "AUC": f"{scores.auc:.3f} (guessing: 0.500)",
         "log loss": f"{scores.log_loss:.4f} ({_constants(scores)})",
         "Brier": f"{scores.brier:.4f} (base rate: {scores.base_brier:.4f})",

@@ -21,6 +21,7 @@ GROUPS = {
     "latency": "latency",
     "crowd": "crowd",
     "inference": "inference",
+    "tft": "tft",
     "decisions": "decisions",
     "orders": "orders",
     "approvals": "approvals",

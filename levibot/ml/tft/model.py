@@ -154,7 +154,7 @@ class TftModel:
         """Distances of the upper and the lower barrier at each judged bar, as fractions of the price."""
         return self._network.barriers(rows, self.manifest.label)
 
-    def out_of_range(self, rows: Floats) -> NDArray[np.intp]:
+    def out_of_range(self, rows: Floats, symbols: Sequence[str] = ()) -> NDArray[np.intp]:
         """How many features of each judged bar lie outside what the model has learned from; shape (n,)."""
         newest = rows[:, -1]
         counts: NDArray[np.intp] = ((newest < self._low) | (newest > self._high)).sum(axis=1)

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.market.bars import MINUTE_MS
+from levibot.ml.features import FEATURES
 from levibot.ml.history import Floats, History
-from levibot.ml.rows import Rows
+from levibot.ml.manifest import VOLATILITY, Manifest
+from levibot.ml.material import Material, Progress
+from levibot.ml.rows import Rows, label_rows
 from levibot.ml.tft.forecast import HORIZON, STEPS
 
 Places = NDArray[np.int64]
@@ -88,6 +91,17 @@ def with_sequences(histories: Sequence[History], rows: Rows) -> Rows:
         ends = np.searchsorted(history.judged, rows.places[mine])
         found[mine] = history.features[ends[:, None] + BACK]
     return rows._replace(features=found)
+
+
+def remade(material: Material, manifest: Manifest, progress: Progress) -> Rows:
+    """Rows of the test span of a stored network, with their sequences, made again as a training makes them."""
+    histories = material.histories(progress)
+    rows = label_rows(histories, manifest.label).labelled()
+    span = manifest.test
+    rows = rows.take((rows.open_ms >= span.from_ms) & (rows.until_ms <= span.until_ms))
+    columns = [FEATURES.index(name) for name in manifest.features]
+    sequences = Sequences(histories, columns, manifest.features.index(VOLATILITY))
+    return with_sequences(histories, sequences.thinned(rows, int(manifest.params["stride"])))
 
 
 def _consecutive(history: History) -> NDArray[np.bool_]:

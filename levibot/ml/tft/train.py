@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 
@@ -12,12 +12,13 @@ import numpy as np
 from levibot import __version__
 from levibot.clock import wall_ms
 from levibot.errors import TrainingError
-from levibot.market.bars import Candle
-from levibot.market.gaps import Hole
-from levibot.ml.boosting import ranges
+from levibot.ml.boosting import default_params, fixed_params, ranges
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
 from levibot.ml.history import Floats
+from levibot.ml.leaks import find_leaks
 from levibot.ml.manifest import VOLATILITY, Label, Manifest, ModelFile, utc
+from levibot.ml.material import Material, Progress
+from levibot.ml.preparation import Plan, only, prepare
 from levibot.ml.provenance import commit, data_digest
 from levibot.ml.rows import Rows, describe, stretches
 from levibot.ml.scores import score
@@ -27,7 +28,7 @@ from levibot.ml.tft.forecast import FORECAST, HORIZON, STEPS, Forecast, Scaling
 from levibot.ml.tft.model import NETWORK, Network, open_session
 from levibot.ml.tft.network import export
 from levibot.ml.tft.sequences import Sequences, with_sequences
-from levibot.ml.train import Plan, Progress, Trained, prepare
+from levibot.ml.train import Trained
 
 _DAY_MS = 86_400_000
 _LIBRARIES = ("torch", "pytorch-forecasting", "lightning", "onnxruntime", "numpy")
@@ -60,17 +61,13 @@ class TftPlan:
     accelerator: str = "auto"
 
 
-def train(
-    candles: Mapping[str, Iterable[Candle | Hole]], bars: int | None, plan: TftPlan, progress: Progress
-) -> Trained:
+def train(material: Material, plan: TftPlan, progress: Progress) -> Trained:
     """Train, export and judge a network for all symbols together.
 
     Parameters
     ----------
-    candles
-        By symbol: bars and holes, oldest first.
-    bars
-        How many bars that will be, if known.
+    material
+        What features and labels are made from.
     plan
         What is to be trained.
     progress
@@ -85,7 +82,7 @@ def train(
     """
     if plan.base.horizon_bars < HORIZON:
         raise TrainingError(f"the label looks {plan.base.horizon_bars} bars ahead, expected {HORIZON} or more")
-    data = prepare(candles, bars, plan.base, progress)
+    data = prepare(material, plan.base, progress)
     sequences = Sequences(data.histories, [FEATURES.index(name) for name in GIVEN], GIVEN.index(VOLATILITY))
     stride = plan.stride or _stride(data.spans)
     spans = Split(*(sequences.thinned(rows, stride) for rows in data.spans))
@@ -114,6 +111,10 @@ def train(
     def numbers(stage: str, rows: Rows) -> Floats:
         return _numbers(network, sequences, rows, data.label, lambda done, of: progress(stage, done, of))
 
+    progress("looking for leaks", 0, None)
+    params = {**default_params(len(labelled.train.labels)), **fixed_params(plan.base.seed, plan.base.threads)}
+    planted = plan.base.exchange == "simulated"
+    leaks = find_leaks(data.histories, only(data.spans, GIVEN), GIVEN, params, planted=planted)
     link = fit_link(numbers("calibrating", labelled.calibration), labelled.calibration.labels)
     probabilities = link.probability(numbers("judging", labelled.test))
     contents = {NETWORK: content, FORECAST: Forecast(scaling=scaling, link=link).encode()}
@@ -129,7 +130,7 @@ def train(
         ranges=ranges(sequences.features[sequences.ends(labelled.train)]),
         symbols=data.symbols,
         label=data.label,
-        data_sha256=data_digest(data.symbols, data.features, spans),
+        data_sha256=data_digest(data.symbols, FEATURES, spans),
         train=describe(spans.train),
         tuning=describe(spans.tuning),
         calibration=describe(spans.calibration),
@@ -140,6 +141,7 @@ def train(
             float(labelled.train.labels.mean()),
             stretches(labelled.test, data.label.horizon_bars),
         ),
+        leaks=leaks,
         seed=plan.base.seed,
         params={**asdict(plan.effort), "stride": stride, "steps": STEPS, "horizon": HORIZON},
         libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},

@@ -30,14 +30,14 @@ def need_extra() -> None:
 @cache
 def trained() -> Trained:
     """One epoch on some hundred sequences."""
+    from levibot.ml.preparation import Plan
     from levibot.ml.tft.fit import Effort
     from levibot.ml.tft.train import TftPlan, train
-    from levibot.ml.train import Plan
 
     candles = sources.of_feed(FeedConfig(), ["BTC/USDT"], 2, None)
     base = Plan(NAME, "simulated", 10, 0.0, take_profit=0.001, stop_loss=0.001)
     plan = TftPlan(base, Effort(epochs=1, batch=64), stride=1, accelerator="cpu")
-    return train(candles.by_symbol, candles.bars, plan, lambda *_: None)
+    return train(candles, plan, lambda *_: None)
 
 
 def stored_tft(folder: Path) -> Path:

@@ -9,10 +9,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from levibot.config_market import FeedConfig
 from levibot.errors import ModelError, TrainingError
+from levibot.ml import sources
+from levibot.ml.contest import judge, judged_rows
 from levibot.ml.manifest import read_manifest
 from levibot.ml.model import load_model
+from levibot.ml.promotion import Limits
+from levibot.ml.scores import log_loss
 from levibot.ml.store import ModelStore
+from levibot.ml.tft.sequences import remade
 from tests.ml.tft.examples import NAME, need_extra, sequences, stored_tft, trained
 
 need_extra()
@@ -54,6 +60,7 @@ def test_the_manifest_tells_how_it_was_made(tmp_path: Path) -> None:
     assert manifest.calibration.until_ms <= manifest.test.from_ms
     assert manifest.params["steps"] == STEPS
     assert "torch" in manifest.libraries
+    assert manifest.leaks == (), "a leak of the rows that it learns from would keep it from serving"
     assert 0 < manifest.scores.log_loss < 1
 
 
@@ -240,3 +247,22 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
     onnx.external_data_helper.set_external_data(tensor, str(tmp_path / "weights"))
     tensor.ClearField("raw_data")
     assert refusal(restored(tmp_path / "models", NETWORK, network.SerializeToString())).path.name == NETWORK
+
+
+def test_a_stored_network_is_judged_again_on_the_same_rows() -> None:
+    candles = sources.of_feed(FeedConfig(), ["BTC/USDT"], 2, None)
+    rows = judged_rows(
+        remade(candles.by_symbol, candles.bars, trained().manifest, lambda *_: None), trained().manifest
+    )
+    np.testing.assert_array_equal(rows.features, trained().test.features)
+    np.testing.assert_array_equal(rows.labels, trained().test.labels)
+
+
+def test_the_gate_judges_a_network_by_what_it_answers(tmp_path: Path) -> None:
+    folder = stored_tft(tmp_path)
+    manifest = read_manifest(folder)
+    verdict = judge(ModelStore(tmp_path), manifest, trained().test, Limits(0.0, 0.5), None)
+    assert verdict.measured is not None
+    test = trained().test
+    probabilities = loaded(folder).predict(test.features[..., loaded(folder).columns])
+    assert manifest.scores.log_loss == pytest.approx(log_loss(test.labels, probabilities), abs=1e-6)
