@@ -251,9 +251,8 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
 
 def test_a_stored_network_is_judged_again_on_the_same_rows() -> None:
     candles = sources.of_feed(FeedConfig(), ["BTC/USDT"], 2, None)
-    rows = judged_rows(
-        remade(candles.by_symbol, candles.bars, trained().manifest, lambda *_: None), trained().manifest
-    )
+    manifest = trained().manifest
+    rows = judged_rows(remade(candles, manifest, lambda *_: None), manifest)
     np.testing.assert_array_equal(rows.features, trained().test.features)
     np.testing.assert_array_equal(rows.labels, trained().test.labels)
 
