@@ -24,6 +24,8 @@ _OBJECTIVE = re.compile(rf"binary sigmoid:{_NUMBER}")
 _WHOLE_NUMBER = re.compile(r"-?\d{1,9}")
 _WHOLE_NUMBERS = re.compile(rf"({_WHOLE_NUMBER.pattern}( {_WHOLE_NUMBER.pattern})*)?")
 _NUMBERS = re.compile(rf"({_NUMBER}( {_NUMBER})*)?")
+_BOUND = rf"(inf|{_NUMBER})"  # infinite where a split asks only whether a feature is missing
+_BOUNDS = re.compile(rf"({_BOUND}( {_BOUND})*)?")
 
 _HEADER = (
     "version",
@@ -44,7 +46,7 @@ _DECISIONS = frozenset({0b0000, 0b0010, 0b0100, 0b0110, 0b1000, 0b1010})
 _OF_SPLITS = {
     "split_feature": _WHOLE_NUMBERS,
     "split_gain": _NUMBERS,
-    "threshold": _NUMBERS,
+    "threshold": _BOUNDS,
     "decision_type": _WHOLE_NUMBERS,
     **dict.fromkeys(_CHILDREN, _WHOLE_NUMBERS),
     "internal_value": _NUMBERS,

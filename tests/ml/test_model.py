@@ -260,6 +260,7 @@ def ending(key: str, value: str) -> tuple[str, str]:
         (*ending("split_feature", str(len(FEATURES))), f"beyond the {len(FEATURES)}"),
         (*ending("split_feature", "-1"), f"beyond the {len(FEATURES)}"),
         (*ending("threshold", "x"), "damaged"),
+        (*ending("threshold", "nan"), "made of numbers"),
         (*ending("leaf_value", "nan"), "made of numbers"),
         (*ending("leaf_value", "1e400"), "no finite number"),
         (*ending("decision_type", "2\ndecision_type=2 2"), "stands there twice"),
