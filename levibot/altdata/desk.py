@@ -13,7 +13,7 @@ from levibot.bus.messages import AltData, AltDataReport, AltSourceHealth
 from levibot.clock import boot_seconds, wall_ms
 from levibot.errors import MalformedMessageError
 
-_WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 1.0, 30.0, 60.0
+_WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 10.0, 30.0, 60.0
 _SHARE = 0.01  # of its time that writing may take: a day's file is written whole, and grows with the day
 _MOST_UNWRITTEN = 50_000  # while the disk takes nothing
 
@@ -63,7 +63,7 @@ class AltDataDesk:
         self._since_ms = wall_ms()
         self._asking: list[asyncio.Task[None]] = []
         self._writing: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
         self._disk_trouble = ""
 
     def start(self) -> None:
@@ -121,7 +121,7 @@ class AltDataDesk:
         for ended in await asyncio.gather(*self._asking, return_exceptions=True):
             if isinstance(ended, Exception):
                 self._complain("closing", ended)
-        self._closing = True
+        self._closing.set()
         self._changed.set()
         if self._writing is not None:
             await self._writing
@@ -159,7 +159,7 @@ class AltDataDesk:
         self._changed.set()
 
     async def _write(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             await self._changed.wait()
             self._changed.clear()
             began_s = boot_seconds()
@@ -167,8 +167,7 @@ class AltDataDesk:
             wanted_s = min(_LONGEST_PAUSE_S, max(_WRITE_PAUSE_S, (boot_seconds() - began_s) / _SHARE))
             try:  # what comes together is written together
                 async with asyncio.timeout(_AFTER_FAILURE_S if self._disk_trouble else wanted_s):
-                    while not self._closing:
-                        await asyncio.sleep(0.05)
+                    await self._closing.wait()
             except TimeoutError:
                 if self._disk_trouble:
                     self._changed.set()

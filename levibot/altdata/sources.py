@@ -39,13 +39,13 @@ def make_sources(config: AltDataConfig, folder: Path, environ: Mapping[str, str]
     environ
         Variables of the process, and what the supervisor handed over.
     """
-    makers: tuple[tuple[AltSourceConfig, Callable[[], AltSource]], ...] = (
-        (config.coin_metrics, lambda: _coin_metrics(config)),
-        (config.news, lambda: _news(config.news, folder, environ)),
-        (config.mempool, lambda: _mempool(config)),
-        (config.dune, lambda: _dune(config, environ)),
+    makers: tuple[tuple[str, AltSourceConfig, Callable[[], AltSource]], ...] = (
+        ("coin-metrics", config.coin_metrics, lambda: _coin_metrics(config)),
+        ("news", config.news, lambda: _news(config.news, folder, environ)),
+        ("mempool", config.mempool, lambda: _mempool(config)),
+        ("dune", config.dune, lambda: _dune(config, environ)),
     )
-    return [(make(), identity(section)) for section, make in makers if section.enabled]
+    return [(_made(name, section, make), identity(section)) for name, section, make in makers if section.enabled]
 
 
 def identity(section: AltSourceConfig) -> str:
@@ -56,6 +56,14 @@ def identity(section: AltSourceConfig) -> str:
 def base_assets(symbols: tuple[str, ...] | list[str]) -> list[str]:
     """Base assets of symbols, each once."""
     return list(dict.fromkeys(symbol.partition("/")[0] for symbol in symbols))
+
+
+def _made(name: str, section: AltSourceConfig, make: Callable[[], AltSource]) -> AltSource:
+    try:
+        return make()
+    except Exception as error:  # noqa: BLE001 -- a package that is broken is no reason for the others to be missing
+        reason = f"cannot be made ({type(error).__name__}: {error}); mend that and restart it, or disable it"
+        return LackingSource(name, section.interval, section.max_age, reason)
 
 
 def _coin_metrics(config: AltDataConfig) -> AltSource:

@@ -109,6 +109,12 @@ def test_a_fault_gives_no_score_and_says_why_without_the_key(tmp_path: Path, fau
     assert KEY not in str(found.error)
 
 
+def test_a_server_that_repeats_the_key_does_not_bring_it_into_the_log(tmp_path: Path) -> None:
+    found, _provider = asking(tmp_path, Fault("echo", "refused", 400, body=f"no model for {KEY}".encode()))
+    assert "no model for" in str(found.error)
+    assert KEY not in str(found.error)
+
+
 NONSENSE: dict[str, tuple[Any, str]] = {
     "no choice": ({"choices": []}, "without any text"),
     "no text": (completion(None), "without any text"),

@@ -227,6 +227,18 @@ def test_without_the_extra_it_says_what_to_install(
         playing(tmp_path, TWO_FEEDS, fetch)
 
 
+def test_a_source_that_cannot_be_made_touches_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "levibot.altdata.onchain.dune", raising=False)
+    monkeypatch.setitem(sys.modules, "dune_client.models", None)
+    config = AltDataConfig.model_validate(
+        {"dune": {"enabled": True, "queries": {"netflow": 1}}, "mempool": {"enabled": True}}
+    )
+    mempool, dune = [source for source, _ in make_sources(config, tmp_path, {})]
+    assert mempool.name == "mempool"
+    with pytest.raises(AltDataError, match=r"dune: cannot be made \(ModuleNotFoundError"):
+        asyncio.run(dune.fetch(ASSETS, NOW_MS))
+
+
 def test_news_without_a_feed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one RSS or Atom feed"):
         NewsConfig(enabled=True)
