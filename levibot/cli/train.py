@@ -158,6 +158,7 @@ def train(
     recorded = "replay" if candles and config.feed.is_artificial else config.exchange_id
     exchange = exchange_name(exchange or config.exchange.id or recorded)
     simulated = exchange == "simulated"
+    store = ModelStore(config.models_dir)
     with progress(quiet=as_json) as report:
         report("reading candles", 0, None)
         found = sources.choose(config, exchange, names, folder=candles, days=days, until=until)
@@ -178,13 +179,13 @@ def train(
             picture=picture,
             life_days=(0 if simulated else _LIFE_DAYS) if chosen.expires_days is None else chosen.expires_days,
         )
+        plan, kept = contest.asked_alike(store, _model_name(config.inference, "lightgbm", exchange), plan)
         if kind == "tft":
             trained = _train_tft(found, plan, chosen.time_limit, epochs, stride, report)
         else:
             trained = training.train(found, plan, report, search)
-    for note in found.notes:
+    for note in (*found.notes, *([kept] if kept else [])):
         click.echo(f"Note: {note}", err=True)
-    store = ModelStore(config.models_dir)
     manifest = store.save(trained.manifest, trained.contents)
     verdict = contest.judge(store, manifest, trained.test, promoting.limits(config), promoting.market_ms(config))
     promoted = not verdict.objections if promote is None else promote

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from levibot.errors import ModelError, TrainingError
 from levibot.ml import promotion
 from levibot.ml.history import Floats
+from levibot.ml.labels import LEAST_IN_COSTS
 from levibot.ml.lanes import LANES
 from levibot.ml.manifest import Manifest, is_expired, read_manifest
+from levibot.ml.preparation import Plan
 from levibot.ml.promotion import Limits, Paired, Reliability
 from levibot.ml.rows import Rows, stretches
 from levibot.ml.service import Served
@@ -103,6 +106,30 @@ def looks_at(store: ModelStore, challenger: Manifest) -> int:
         if other.test.from_ms < span.until_ms and span.from_ms < other.test.until_ms:
             others.add(_digests(other))
     return len(others - {own}) + 1
+
+
+def asked_alike(store: ModelStore, name: str, plan: Plan) -> tuple[Plan, str]:
+    """A plan that asks what the model of `name`, the primary one, asks where it serves; and a note if that changed it.
+
+    Distances that a plan leaves open follow the volatility of its candles, and so are others whenever these are:
+    no challenger could be compared with the champion, nor an ensemble hear two models. So those of what serves
+    are kept if all else is the same, and they still leave something of a win after costs.
+    """
+    try:
+        folder = store.current(name)
+        label = None if folder is None else read_manifest(folder).label
+    except ModelError:  # `judge` tells
+        return plan, ""
+    if label is None or plan.take_profit is not None or plan.stop_loss is not None:
+        return plan, ""
+    is_alike = (label.kind, label.unit, label.horizon_bars) == (plan.kind, plan.unit, plan.horizon_bars)
+    if not is_alike or min(label.take_profit, label.stop_loss) < max(label.least, LEAST_IN_COSTS * plan.costs):
+        return plan, ""
+    note = (
+        f"the distances are those of {name}, which serves, so that models can be compared; "
+        "--take-profit and --stop-loss ask for others"
+    )
+    return replace(plan, take_profit=label.take_profit, stop_loss=label.stop_loss), note
 
 
 def compare(champion: Served, challenger: Served, rows: Rows) -> tuple[Paired | None, str]:

@@ -82,8 +82,7 @@ class Ensemble:
         self._costs = costs
         self._least_gain = least_gain
         self._max_out_of_range = max_out_of_range
-        self._steps = _SEQUENCE if weight_tft else 1
-        self._window = FeatureWindow(self._steps)
+        self._window = FeatureWindow(_SEQUENCE if weight_tft else 1)
         self._sentiment = Sentiment()
         self._asset = ""  # base asset of the market
         self._bar_ms = 0
@@ -92,8 +91,11 @@ class Ensemble:
 
     @property
     def warm_up_bars(self) -> int:
-        """Bars that the features need, of each bar of a sequence."""
-        return WINDOW + self._steps - 1
+        """Bars that the features need.
+
+        A sequence needs more, but nothing waits for that: after a hole the Transformer is missing for longer.
+        """
+        return WINDOW
 
     def warm_up(self, bars: Sequence[Bar]) -> None:
         """Learn from history."""

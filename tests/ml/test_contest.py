@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from levibot.market.bars import MINUTE_MS
 from levibot.ml import contest
 from levibot.ml.features import FEATURES
 from levibot.ml.manifest import MODEL, Label, Manifest, Part, Scores, utc
+from levibot.ml.preparation import Plan
 from levibot.ml.promotion import Limits
 from levibot.ml.rows import Rows
 from levibot.ml.store import ModelStore
@@ -172,3 +174,18 @@ def test_a_champion_that_took_over_meanwhile_was_not_compared(
     assert verdict.champion == champion.version
     with pytest.raises(ModelError, match="serves by now"):
         store.promote(challenger.name, challenger.version, champion=verdict.champion)
+
+
+def test_a_training_asks_what_the_serving_model_asks_unless_it_is_told_otherwise(store: ModelStore) -> None:
+    plan = Plan("lightgbm-simulated", "simulated", LABEL.horizon_bars, costs=0.0024)
+    assert contest.asked_alike(store, plan.name, plan) == (plan, "")
+    serving(store, rounds=5)
+    kept, note = contest.asked_alike(store, plan.name, plan)
+    assert (kept.take_profit, kept.stop_loss) == (LABEL.take_profit, LABEL.stop_loss)
+    assert "--take-profit" in note
+    for changes in ({"take_profit": 0.02}, {"horizon_bars": 30}, {"unit": "sigma"}, {"costs": 0.003}):
+        other = replace(plan, **changes)
+        assert contest.asked_alike(store, plan.name, other) == (other, ""), changes
+    (store.folder / plan.name / "current").unlink()
+    (store.folder / plan.name / "current").symlink_to("nowhere")
+    assert contest.asked_alike(store, plan.name, plan) == (plan, "")
