@@ -109,7 +109,7 @@ def looks_at(store: ModelStore, challenger: Manifest) -> int:
 
 
 def asked_alike(store: ModelStore, name: str, plan: Plan) -> tuple[Plan, str]:
-    """A plan that asks what the model of `name`, the primary one, asks where it serves; and a note if that changed it.
+    """A plan that asks what the primary model, of `name`, asks where one serves; and a note if that changed it.
 
     Distances that a plan leaves open follow the volatility of its candles, and so are others whenever these are:
     no challenger could be compared with the champion, nor an ensemble hear two models. So those of what serves
