@@ -13,7 +13,7 @@ from levibot.bus.messages import AltData, AltDataReport, AltSourceHealth
 from levibot.clock import boot_seconds, wall_ms
 from levibot.errors import MalformedMessageError
 
-_WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 10.0, 30.0, 60.0
+_WRITE_PAUSE_S, _AFTER_FAILURE_S, _LONGEST_PAUSE_S = 10.0, 30.0, 30.0
 _SHARE = 0.01  # of its time that writing may take: a day's file is written whole, and grows with the day
 _MOST_UNWRITTEN = 50_000  # while the disk takes nothing
 

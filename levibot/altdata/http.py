@@ -223,9 +223,7 @@ def seconds_of(retry_after: str, now: datetime) -> float | None:
 def _excerpt(content: bytes, secrets: Sequence[str]) -> str:
     """The beginning of what the provider says, without what we sent it in confidence."""
     text = content.decode(errors="replace")
-    for secret in (
-        word for header in secrets for word in header.split()
-    ):  # "Bearer KEY": it may name the key alone
+    for secret in " ".join(secrets).split():  # of "Bearer KEY" it may name the key alone
         text = text.replace(secret, "…")
     words = " ".join("".join(char if char.isprintable() else " " for char in text[:2000]).split())
     return f": {words[:_EXCERPT]}" if words else ""

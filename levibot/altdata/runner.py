@@ -158,9 +158,17 @@ class SourceRunner:
         now_ms, max_age_ms = wall_ms(), int(self._source.max_age * 1000)
         unsound = [why for reading in readings if (why := why_unusable(reading, now_ms))]
         sound = [reading for reading in readings if not why_unusable(reading, now_ms)]
-        fresh = [reading for reading in sound if reading.observed_ms >= now_ms - max_age_ms]
+        fresh = [reading for reading in sound if reading.observed_ms > now_ms - max_age_ms]
         values = [
-            AltData(r.asset, r.name, float(r.value), self.name, r.observed_ms, now_ms, now_ms + max_age_ms)
+            AltData(
+                asset=r.asset,
+                name=r.name,
+                value=float(r.value),
+                source=self.name,
+                observed_ms=r.observed_ms,
+                fetched_ms=now_ms,
+                expires_ms=min(now_ms, r.observed_ms) + max_age_ms,
+            )
             for r in fresh
         ]
         for value in values:

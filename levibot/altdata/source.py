@@ -62,10 +62,7 @@ class AltSource(Protocol):
 
     @property
     def max_age(self) -> float:
-        """Seconds after a fetch from which its values are too old to be used.
-
-        What was observed longer ago than that when it is fetched is not used at all.
-        """
+        """Seconds from which its values are too old to be used: after their fetch, and after what they tell of."""
         ...
 
     @property

@@ -80,8 +80,10 @@ def test_the_same_words_are_the_same_headline() -> None:
         ("Ethereal music", [""]),
         ("pepe coin is back", ["PEPE"]),
         ("Wrapped WBTC", [""]),
+        ("A new AI model", [""]),
+        ("$AI soars", ["AI"]),
     ],
 )
 def test_a_headline_belongs_to_the_assets_that_it_names(text: str, assets: list[str]) -> None:
-    names = AssetNames(["BTC", "ETH", "SOL", "LINK", "PEPE"], {"PEPE": ["pepe coin"]})
+    names = AssetNames(["BTC", "ETH", "SOL", "LINK", "PEPE", "A", "AI"], {"PEPE": ["pepe coin"]})
     assert names.of(text) == assets

@@ -106,7 +106,7 @@ def test_what_comes_is_published_kept_and_recorded(tmp_path: Path) -> None:
     stage.play(lambda s: s.published)
     (value,) = stage.published
     assert (value.asset, value.name, value.value, value.source) == ("BTC", "fees", 3.0, "one")
-    assert value.expires_ms == value.fetched_ms + 60_000
+    assert value.expires_ms == value.observed_ms + 60_000
     assert stage.board.all() == [value]
     assert stage.history.read(["BTC"], 0, wall_ms() + 1).height == 1
     assert stage.sources[0].closed
@@ -169,6 +169,13 @@ def test_what_cannot_be_used_is_not_published(tmp_path: Path, bad: Reading, kind
     stage.play(lambda s: s.health("one").failures)
     assert not stage.published
     assert set(stage.health("one").failures) == {kind}
+
+
+def test_what_tells_of_the_past_is_too_old_the_sooner(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Scripted("one", [reading(age_ms=20_000)], interval=30.0))
+    stage.play(lambda s: s.published)
+    (value,) = stage.published
+    assert value.expires_ms == value.observed_ms + 60_000, "max_age, of what it tells of"
 
 
 def test_failures_are_asked_again_later_and_later(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ MARKET = ""  # asset of a headline that names none: it concerns the whole market
 _LONGEST = 300  # characters of a headline; longer ones are cut
 _MOST_RAW = 3000  # of what a headline is cleaned from
 _MOST = 500  # entries of one feed
+_LEAST_TICKER = 3  # letters; shorter ones, such as A and AI, are words too: they need a dollar sign
 _FUTURE_MS = 600_000  # a publisher's clock may be ahead by so much
 
 # What people call the larger assets in headlines. A ticker counts only as a word in capitals, for many are words.
@@ -127,7 +128,8 @@ class AssetNames:
 
 
 def _pattern(asset: str, names: Sequence[str]) -> re.Pattern[str]:
-    ticker = rf"(?<![\w$])\$?{re.escape(asset)}(?!\w)"
+    dollar = r"\$" if len(asset) < _LEAST_TICKER else r"\$?"
+    ticker = rf"(?<![\w$]){dollar}{re.escape(asset)}(?!\w)"
     spelled = "|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in names)
     return re.compile(f"{ticker}|(?i:{spelled})" if spelled else ticker)
 
