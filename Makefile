@@ -117,7 +117,7 @@ bench: install .venv-bench/.installed  ## All benchmarks, long rows shortened (R
 bench-feed: ROWS = feed-faults feed-load feed-kills
 bench-feed: bench  ## The live feed alone: every fault in two dialects, load, kill -9
 
-evaluate: install-dev  ## Train on recorded markets and judge on what came after, with baselines (EXPERIMENTS="2025 2018")
+evaluate: install-dev  ## Train on recorded markets and judge on what came after, with baselines (EXPERIMENTS="2025 2018 tuned")
 	$(BIN)/python -m scripts.evaluate $(EXPERIMENTS)
 
 bench-long: export LEVIBOT_BENCH_LONG = 1

@@ -1,9 +1,11 @@
-"""``python -m scripts.evaluate [2025|2018]``: train on recorded markets, judge on what came after."""
+"""``python -m scripts.evaluate [2025|2018|tuned]``: train on recorded markets, judge on what came after."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -11,10 +13,20 @@ from levibot.errors import LeviBotError
 from levibot.market.source import parse_time
 from levibot.ml import sources
 from levibot.ml import train as training
-from levibot.ml.preparation import Plan, prepare
+from levibot.ml.history import Floats
+from levibot.ml.preparation import Plan, Prepared, prepare
 from levibot.ml.rows import describe
+from levibot.ml.tuning import Search
 from scripts.evaluate import baselines, report
-from scripts.evaluate.experiments import COSTS, DATA, EXPERIMENTS, LONG_FROM, SHORT_TO, Experiment
+from scripts.evaluate.experiments import (
+    COSTS,
+    DATA,
+    EXPERIMENTS,
+    LEAST_GAIN,
+    LONG_FROM,
+    SHORT_TO,
+    Experiment,
+)
 
 _MAX_GAP_MINUTES = 120
 
@@ -53,11 +65,9 @@ def evaluate(console: Console, experiment: Experiment) -> None:
         test_from_ms=parse_time(experiment.test_from, "test_from"),
     )
     data = prepare(found, plan, _quiet)
-    params, _ = training.choose_params(data, plan, "", None, _quiet)
-    models = training.fit_models(data, params, plan, _quiet)
     test = data.spans.test
     answers = {
-        "LightGBM": training.predict(models, test, data.symbols),
+        **_lightgbm(console, experiment, data, plan),
         "logistic regression": baselines.logistic_regression(data.seen.train, data.seen.test),
         "base rate": baselines.base_rate(data.spans.train, test),
     }
@@ -79,8 +89,31 @@ def evaluate(console: Console, experiment: Experiment) -> None:
     report.show_quality(console, test, data.symbols, answers)
     console.print(f"\nBets at p ≥ {LONG_FROM} or p ≤ {SHORT_TO}, costs of {COSTS:.2%} a round trip taken off:")
     report.show_trading(console, test, data.symbols, answers)
+    made = report.worthwhile(answers["LightGBM"], label)
+    console.print(
+        f"\nThe strategy wants an expected gain of more than {LEAST_GAIN:.1%} after costs too: of LightGBM's bets "
+        f"{made:,} have it."
+    )
     console.print("\nCalibration of LightGBM:")
     report.show_calibration(console, test, answers["LightGBM"])
+
+
+def _lightgbm(console: Console, experiment: Experiment, data: Prepared, plan: Plan) -> dict[str, Floats]:
+    """Probabilities of the test rows by the default settings, and by those of a search where one is wanted."""
+    params, _ = training.choose_params(data, plan, "", None, _quiet)
+    fitted = training.fit_models(data, params, plan, _quiet)
+    answers = {"LightGBM": training.predict(fitted, data.spans.test, data.symbols)}
+    if experiment.trials:
+        with TemporaryDirectory() as folder:
+            search = Search(experiment.trials, None, Path(folder, "tuning.sqlite3"), plan.seed, plan.threads)
+            started = time.monotonic()
+            params, summary = training.choose_params(data, plan, "evaluation", search, _quiet)
+            seconds = time.monotonic() - started
+        said = ", ".join(f"{name} {value}" for name, value in summary.items())
+        console.print(f"{experiment.trials} trials in {seconds:.0f} s on {plan.threads} thread(s): {said}")
+        fitted = training.fit_models(data, params, plan, _quiet)
+        answers["LightGBM, tuned"] = training.predict(fitted, data.spans.test, data.symbols)
+    return answers
 
 
 def _quiet(_stage: str, _done: int, _total: int | None) -> None:

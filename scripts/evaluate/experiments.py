@@ -9,10 +9,12 @@ from levibot.config_execution import PaperConfig
 from levibot.market.specs import FEE
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "candles"
-COSTS = (
-    float(2 * FEE) + PaperConfig().spread + 2 * PaperConfig().slippage
-)  # of a round trip, as the paper exchange's
-LONG_FROM, SHORT_TO = 0.55, 0.45  # the strategy's own thresholds, fixed long before any test span was seen
+COSTS = float(2 * FEE) + PaperConfig().spread + 2 * PaperConfig().slippage  # of a round trip on paper
+# The strategy's own, fixed long before any test span was seen.
+LONG_FROM, SHORT_TO, LEAST_GAIN = 0.55, 0.45, 0.002
+
+
+_BASES = ("ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP")
 
 
 class Experiment(NamedTuple):
@@ -25,6 +27,7 @@ class Experiment(NamedTuple):
     test_from: str  # ISO 8601, UTC
     horizon_bars: int
     context: str  # the leading market
+    trials: int = 0  # of a search for better settings; 0: the defaults
 
 
 EXPERIMENTS = {
@@ -33,7 +36,7 @@ EXPERIMENTS = {
         "binance-um-2025-05",
         "binance",
         tuple(
-            f"{base}/USDT" for base in ("ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP")
+            f"{base}/USDT" for base in ["ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP"]
         ),
         "2025-06-04",
         240,
@@ -47,5 +50,15 @@ EXPERIMENTS = {
         "2018-10-01",
         240,
         "BTC/USD",
+    ),
+    "tuned": Experiment(
+        "Binance USDT-M futures, 2025, ETH alone, settings searched by Optuna",
+        "binance-um-2025-05",
+        "binance",
+        ("ETH/USDT",),
+        "2025-06-04",
+        240,
+        "BTC/USDT",
+        trials=200,
     ),
 }

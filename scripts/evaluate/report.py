@@ -12,8 +12,10 @@ from rich.table import Table
 from levibot.ml import evaluation
 from levibot.ml.evaluation import Estimate
 from levibot.ml.history import Floats
+from levibot.ml.manifest import Label
 from levibot.ml.rows import Rows
-from scripts.evaluate.experiments import COSTS, LONG_FROM, SHORT_TO
+from levibot.strategies.probability import expected_gain
+from scripts.evaluate.experiments import COSTS, LEAST_GAIN, LONG_FROM, SHORT_TO
 
 
 def show_quality(console: Console, rows: Rows, symbols: tuple[str, ...], answers: Mapping[str, Floats]) -> None:
@@ -82,6 +84,14 @@ def show_calibration(console: Console, rows: Rows, probabilities: Floats) -> Non
     for said, came, count in evaluation.calibration_table(rows.labels[known], probabilities[known]):
         table.add_row(f"{said:.3f}", f"{came:.3f}", f"{count:,}")
     console.print(table)
+
+
+def worthwhile(probabilities: Floats, label: Label) -> int:
+    """Bets whose expected gain after costs is what the strategy wants, with the label's distances as fractions."""
+    up = expected_gain(probabilities, label.take_profit, label.stop_loss, COSTS)
+    down = expected_gain(1 - probabilities, label.stop_loss, label.take_profit, COSTS)
+    long, short = probabilities >= LONG_FROM, probabilities <= SHORT_TO
+    return int(((long & (up > LEAST_GAIN)) | (short & (down > LEAST_GAIN))).sum())
 
 
 def _parts(rows: Rows, symbols: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:
