@@ -50,7 +50,7 @@ class WorkerSpec(Section):
     paused: bool = False
     lockstep: bool = False
     engine: EngineConfig | None = None
-    context: str = ""  # engine: symbol of the market that it looks at besides its own; empty: none
+    context: str = ""  # engine, inference and tft: leading market, which engines look at too; empty: none
     config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
     feed: FeedConfig | None = None
     exchange: ExchangeConfig | None = None  # feed, and a live broker

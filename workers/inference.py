@@ -44,6 +44,7 @@ def main(runtime: Runtime) -> None:
         spec.model_name,
         LANES["tft" if spec.kind == "tft" else "lightgbm"],
         spec.exchange_id,
+        spec.context,
         batch=config.batch,
         wake=lambda: os.eventfd_write(wake, 1),
     )

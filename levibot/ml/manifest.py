@@ -263,6 +263,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
         Least and greatest value of each feature that the model has learned from.
     symbols
         Symbols of the training rows.
+    context
+        Leading market that its features are of; empty: of none.
     label
         What the probability is of.
     data_sha256
@@ -294,6 +296,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     feature_versions: tuple[_Count, ...]
     ranges: tuple[tuple[float, float], ...]
     symbols: Annotated[tuple[str, ...], Meta(min_length=1)]
+    context: str = ""
     label: Label
     data_sha256: _Digest
     train: Part

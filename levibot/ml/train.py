@@ -14,7 +14,7 @@ from levibot.clock import wall_ms
 from levibot.errors import TrainingError
 from levibot.ml.boosting import MOST_TREES, Fitted, Params, default_params, fit, fixed_params, ranges
 from levibot.ml.card import write_card
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, REGISTRY
 from levibot.ml.history import Floats
 from levibot.ml.importance import measure, picture
 from levibot.ml.leaks import find_leaks
@@ -83,6 +83,7 @@ def train(material: Material, plan: Plan, progress: Progress, search: Search | N
         feature_versions=tuple(FEATURE_VERSIONS[name] for name in data.features),
         ranges=ranges(seen.train.labelled().features),
         symbols=data.symbols,
+        context=material.leads if _knows_context(data.features) else "",
         label=data.label,
         data_sha256=digest,
         train=describe(spans.train),
@@ -161,6 +162,10 @@ def predict(models: Sequence[Fitted], rows: Rows, symbols: Sequence[str]) -> Flo
             columns = [FEATURES.index(name) for name in fitted.booster.feature_name()]
             found[chosen] = fitted.probabilities(rows.features[chosen][:, columns])
     return found
+
+
+def _knows_context(names: Sequence[str]) -> bool:
+    return any(feature.group == "context" and feature.name in names for feature in REGISTRY)
 
 
 def _tell(progress: Progress, stage: str, tree: int) -> None:

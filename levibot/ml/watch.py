@@ -10,6 +10,7 @@ from pathlib import Path
 from levibot.clock import boot_ns
 from levibot.errors import ModelError
 from levibot.ml.lanes import Lane
+from levibot.ml.manifest import MANIFEST
 from levibot.ml.service import Served
 from levibot.ml.store import ModelStore
 
@@ -31,6 +32,9 @@ class ModelWatch:
         Its kind.
     exchange
         Whose markets the model must have been trained on.
+    context
+        Leading market that engines are told of, and that its features must be of; empty: there is none, and
+        those features are missing.
     batch
         Most rows that are predicted in one go: a new model is warmed with so many.
     wake
@@ -38,7 +42,15 @@ class ModelWatch:
     """
 
     def __init__(
-        self, store: ModelStore, name: str, lane: Lane, exchange: str, *, batch: int, wake: Callable[[], None]
+        self,
+        store: ModelStore,
+        name: str,
+        lane: Lane,
+        exchange: str,
+        context: str,
+        *,
+        batch: int,
+        wake: Callable[[], None],
     ) -> None:
         self.looked = False  # at least once
         self.trouble = ""  # why there is no model, or why the one that is current is not used
@@ -46,6 +58,7 @@ class ModelWatch:
         self._name = name
         self._lane = lane
         self._exchange = exchange
+        self._context = context
         self._batch = batch
         self._wake = wake
         self._fresh: deque[Served] = deque(maxlen=1)  # between two threads: append and pop are atomic
@@ -94,6 +107,7 @@ class ModelWatch:
     def _load(self, path: Path, now_ns: int) -> None:
         try:
             model = self._lane.load(path, self._exchange)
+            self._check_context(path, model)
             model.warm(self._batch)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with it, the old model serves on
             self._failed, self._retry_ns = path, now_ns + _RETRY_NS
@@ -103,6 +117,15 @@ class ModelWatch:
         self._loaded, self._failed = path, None
         self._fresh.append(model)
         self.trouble = ""
+
+    def _check_context(self, path: Path, model: Served) -> None:
+        trained = model.manifest.context
+        if trained and self._context and trained != self._context:
+            raise ModelError(
+                path / MANIFEST,
+                f"has features of {trained} as the leading market, [feed] context is {self._context}; "
+                "correct that, or train again",
+            )
 
     def _but_serving(self, trouble: str) -> str:
         return f"{trouble}; {self._loaded.name} serves on" if self._loaded else trouble

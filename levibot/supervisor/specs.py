@@ -67,7 +67,7 @@ class SpecFactory:
             leash=self.leash,
             lockstep=config.feed.lockstep,
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
-            context=config.feed.context if kind == "engine" else "",
+            context=config.feed.context if kind == "engine" or kind in POOL else "",
             config_dir=self.config_dir,
             feed=config.feed if kind == "feed" else None,
             exchange=config.exchange if kind == "feed" or is_live else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -13,8 +14,12 @@ import pytest
 
 from levibot.api.client import ApiClient
 from levibot.bus.messages import OrderFilled, OrderSubmitted
+from levibot.engine.commands import AskModel
+from levibot.engine.recording import replay
+from levibot.ml.features import FEATURES
 from levibot.ml.manifest import read_manifest
 from levibot.ml.store import ModelStore
+from levibot.strategies.base import Question
 from tests.daemon.audit import broker_events
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, alive
@@ -47,12 +52,17 @@ def predictions(daemon: DaemonUnderTest) -> int:
     return int(sum(engine["predictions"] or 0 for engine in daemon.status()["engines"]))
 
 
+def known(question: Question) -> set[str]:
+    """Features that are not missing."""
+    return {name for name, value in zip(FEATURES, question.features, strict=True) if not math.isnan(value)}
+
+
 def never_restarted(daemon: DaemonUnderTest) -> bool:
     return all(not engine["restarts"] and not engine["error_count"] for engine in daemon.status()["engines"])
 
 
 def test_it_trades_on_a_first_model_of_its_own_and_outlives_every_pool_process(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon(**SETTINGS)
+    daemon = make_daemon(**SETTINGS, **{"engine.record_inputs": True})
     daemon.start()
     assert "training a first one" in daemon.output()
     daemon.wait(lambda: any(e["trade_count"] for e in daemon.status()["engines"]), "a trade", seconds=60)
@@ -73,6 +83,16 @@ def test_it_trades_on_a_first_model_of_its_own_and_outlives_every_pool_process(m
     assert daemon.stop() == 0
     orders = [event for event in broker_events(daemon.state) if isinstance(event, OrderSubmitted)]
     assert len(orders) == len({event.client_id for event in orders}) > 3
+    trained = ModelStore(daemon.data / "models").current(NAME)
+    assert trained is not None
+    needed = set(read_manifest(trained).features)
+    assert "context_return_5" in needed
+    for recording in (daemon.state / "recordings").glob("engine-*.msgpack"):
+        asked = [command.question for command in replay(recording) if isinstance(command, AskModel)]
+        assert len(asked) > 10
+        assert all(needed <= known(question) for question in asked), (
+            "all that it was trained on is there from the first question on"
+        )
 
 
 def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeDaemon, models: Path) -> None:

@@ -310,6 +310,7 @@ def test_the_pool_answers_as_the_trees_do_on_rows_of_the_training(
 ) -> None:
     assert {"context_return_5", "spread", "sentiment", "market_sentiment"} <= set(trained.manifest.features)
     assert trained.manifest.leaks == ()
+    assert trained.manifest.context == BTC
     asked = played(Engine(symbol))
     del asked[opens(CORRECTED[symbol])]
     answers = served(service, symbol, asked)

@@ -124,12 +124,15 @@ def test_what_a_feed_recorded_is_trained_on_as_the_exchange_corrected_it(tmp_pat
         made.open()
         made.play(every_kind())
         made.open("ETH/USDT", [bar(0)._replace(synthetic=True)])
+        flow = bar(0)._replace(buy_volume=0.5, trades=3.0, spread=1e-4, imbalance=-0.25)
+        made.open("SOL/USDT", [flow])
     found = of_folder(tmp_path, ("BTC/USDT",), None, None, 120)
     items = list(found.by_symbol["BTC/USDT"])
     hole = items.index(Hole(minute(2), 3, True))
     assert items[:hole] == [*history(), bar(0), bar(1, 99.0)]
     assert [item.synthetic for item in items[hole + 1 :] if isinstance(item, Candle)] == [True] * 3 + [False] * 5
     assert found.bars == 20 + 7
+    assert list(of_folder(tmp_path, ("SOL/USDT",), None, None, 120).by_symbol["SOL/USDT"]) == [flow]
     with pytest.raises(MarketDataError, match=r"ETH-USDT-.*levifeed: no bars; record for longer"):
         of_folder(tmp_path, ("ETH/USDT",), None, None, 120)
 

@@ -22,9 +22,9 @@ NAME = "lightgbm-simulated"
 LATER_NS = 10_000_000_000
 
 
-def make(folder: Path, wake: threading.Event | None = None) -> ModelWatch:
+def make(folder: Path, wake: threading.Event | None = None, context: str = "BTC/USDT") -> ModelWatch:
     woken = wake or threading.Event()
-    return ModelWatch(ModelStore(folder), NAME, LANES["lightgbm"], "simulated", batch=4, wake=woken.set)
+    return ModelWatch(ModelStore(folder), NAME, LANES["lightgbm"], "simulated", context, batch=4, wake=woken.set)
 
 
 @pytest.fixture
@@ -60,6 +60,14 @@ def test_a_newer_model_is_brought_and_an_older_one_that_is_promoted_again(
     assert taken(watch) == second != first
     ModelStore(tmp_path).promote(NAME, first)
     assert taken(watch) == first
+
+
+def test_a_model_of_another_leading_market_is_refused(tmp_path: Path) -> None:
+    path = stored_model(tmp_path, context="BTC/USDC")
+    for context, version in (("BTC/USDC", path.name), ("", path.name), ("BTC/USDT", "")):
+        watch = make(tmp_path, context=context)
+        assert taken(watch) == version
+    assert "features of BTC/USDC as the leading market, [feed] context is BTC/USDT" in watch.trouble
 
 
 def break_text(path: Path) -> None:

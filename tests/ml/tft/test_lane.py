@@ -37,7 +37,7 @@ def request(number: int, rows: Floats, steps: int = STEPS) -> PredictRequest:
 
 
 def watching(folder: Path) -> ModelWatch:
-    return ModelWatch(ModelStore(folder), NAME, LANES["tft"], "simulated", batch=4, wake=lambda: None)
+    return ModelWatch(ModelStore(folder), NAME, LANES["tft"], "simulated", "BTC/USDT", batch=4, wake=lambda: None)
 
 
 @pytest.fixture
