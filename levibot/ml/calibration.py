@@ -8,12 +8,15 @@ import numpy as np
 
 from levibot.ml.history import Floats
 from levibot.ml.manifest import Calibration
+from levibot.ml.overlap import overlap
 from levibot.ml.rows import Rows
 from levibot.ml.scores import log_loss
 
 _LEAST = 1e-12  # so that a certainty has a finite logit
 _LEAST_SLOPE = 0.01  # who is right by chance alone still ranks, and says hardly more than the base rate
-_LEAST_FOR_ISOTONIC = 1000  # rows in each half; of fewer, its steps are noise (Niculescu-Mizil and Caruana 2005)
+# Witnesses in each half; of fewer, the steps are noise (Niculescu-Mizil and Caruana 2005). Rows whose labels look
+# at the same bars are hardly more than one.
+_LEAST_FOR_ISOTONIC = 1000
 
 
 def fit(probabilities: Floats, rows: Rows) -> Calibration:
@@ -29,7 +32,7 @@ def fit(probabilities: Floats, rows: Rows) -> Calibration:
     labels = rows.labels
     middle_ms = (rows.open_ms[0] + rows.until_ms[-1]) // 2
     early, late = rows.until_ms <= middle_ms, rows.open_ms >= middle_ms
-    if min(early.sum(), late.sum()) < _LEAST_FOR_ISOTONIC:
+    if min(_witnesses(rows.take(early)), _witnesses(rows.take(late))) < _LEAST_FOR_ISOTONIC:
         return _platt(probabilities, labels)
 
     def trial(make: Callable[[Floats, Floats], Calibration]) -> float:
@@ -51,6 +54,13 @@ def calibrator(calibration: Calibration) -> Callable[[Floats], Floats]:
         raw, calibrated = np.array(calibration.points).T
         return lambda probabilities: np.interp(probabilities, raw, calibrated)
     return lambda probabilities: probabilities
+
+
+def _witnesses(rows: Rows) -> float:
+    """About how many independent labels there are."""
+    if not len(rows.labels):
+        return 0.0
+    return len(rows.labels) * overlap(rows.symbols, rows.places + 1, rows.ends).uniqueness
 
 
 def _platt(probabilities: Floats, labels: Floats) -> Calibration:

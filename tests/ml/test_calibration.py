@@ -15,8 +15,8 @@ from levibot.ml.rows import Rows
 from levibot.ml.scores import log_loss
 
 
-def rows(labels: Floats) -> Rows:
-    """A row a minute, each with a label of one bar."""
+def rows(labels: Floats, bars: int = 1) -> Rows:
+    """A row a minute, each with a label of so many bars."""
     count = len(labels)
     places = np.arange(count)
     nothing = np.zeros(count)
@@ -24,8 +24,8 @@ def rows(labels: Floats) -> Rows:
         np.zeros(count, dtype=np.int32),
         places,
         places * MINUTE_MS,
-        (places + 1) * MINUTE_MS,
-        places,
+        (places + 1 + bars) * MINUTE_MS,
+        places + bars,
         np.zeros((count, 0)),
         labels,
         nothing,
@@ -66,6 +66,8 @@ def test_what_no_line_mends_is_mended_by_steps_if_there_are_rows_enough() -> Non
     assert (np.diff(steps) >= 0).all()
     assert 0 < steps[0] < 0.15 < 0.85 < steps[-1] < 1
     assert fit(bent[:1500], rows(labels[:1500])).kind == "platt"
+    assert fit(bent, rows(labels, bars=3)).kind == "isotonic"
+    assert fit(bent, rows(labels, bars=60)).kind == "platt", "labels that overlap are few witnesses"
 
 
 def test_who_knows_nothing_or_the_contrary_says_about_the_base_rate_and_still_ranks() -> None:
