@@ -57,7 +57,7 @@ class TrainingConfig(Section):
         None, description="Distance of the lower barrier in that unit; default: from volatility and costs."
     )
     embargo: Annotated[int, Field(ge=0, le=100_000)] = Field(
-        60, description="Bars left out at the beginning of each span but the first."
+        61, description="Bars left out at the beginning of each span but the first: as far as features look back."
     )
     tune: Annotated[int, Field(ge=0, le=100_000)] = Field(
         0, description="Trials of a search for better settings; 0: none. Needs the extra train."

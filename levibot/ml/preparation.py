@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from levibot.ml.features import FEATURES, WINDOW
+from levibot.ml.features import FEATURES, LOOKBACK
 from levibot.ml.history import History
 from levibot.ml.labels import LEAST_IN_COSTS, REACH, default_distance, volatility
 from levibot.ml.manifest import FURTHEST, Label
@@ -59,7 +59,7 @@ class Plan:
     take_profit: float | None = None
     stop_loss: float | None = None
     per_symbol: bool = False
-    embargo_bars: int = WINDOW - 1
+    embargo_bars: int = LOOKBACK
     test_from_ms: int | None = None
     seed: int = 1
     threads: int = 1

@@ -149,6 +149,8 @@ FEATURE_VERSIONS: dict[str, int] = {feature.name: feature.version for feature in
 OPTIONAL_FEATURES: frozenset[str] = frozenset(feature.name for feature in REGISTRY if feature.is_optional)
 ALTDATA_FEATURES: tuple[str, ...] = tuple(feature.name for feature in REGISTRY if feature.group == "altdata")
 WINDOW: int = max(feature.window for feature in REGISTRY)
+# Bars before the judged one that any feature looks at, of whatever market: the context's end a minute earlier.
+LOOKBACK: int = max(feature.window - (feature.group != "context") for feature in REGISTRY)
 
 
 def _identity() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -82,7 +82,9 @@ def train(material: Material, plan: TftPlan, progress: Progress) -> Trained:
     """
     if plan.base.horizon_bars < HORIZON:
         raise TrainingError(f"the label looks {plan.base.horizon_bars} bars ahead, expected {HORIZON} or more")
-    data = prepare(material, plan.base, progress)
+    # So that no sequence reaches back to bars that labels of an earlier span look at.
+    embargo_bars = plan.base.embargo_bars + STEPS - 1
+    data = prepare(material, replace(plan.base, embargo_bars=embargo_bars), progress)
     sequences = Sequences(data.histories, [FEATURES.index(name) for name in GIVEN], GIVEN.index(VOLATILITY))
     stride = plan.stride or _stride(data.spans)
     spans = Split(*(sequences.thinned(rows, stride) for rows in data.spans))

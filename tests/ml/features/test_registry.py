@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 
+from levibot.config_ml import TrainingConfig
 from levibot.ml.features import (
     FEATURE_SET,
     FEATURE_VERSIONS,
     FEATURES,
+    LOOKBACK,
     OPTIONAL_FEATURES,
     REGISTRY,
     WINDOW,
     FeatureWindow,
 )
+from levibot.ml.preparation import Plan
 from tests.ml.features.streams import play, stream
 
 
@@ -25,6 +28,11 @@ def test_each_feature_has_a_name_of_its_own_a_window_and_a_meaning() -> None:
         assert (feature.window == 0) is (feature.group == "altdata"), feature.name
         assert (feature.name in OPTIONAL_FEATURES) is (feature.group != "bars")
     assert {feature.group for feature in REGISTRY} == {"bars", "context", "book", "flow", "altdata"}
+
+
+def test_the_embargo_is_as_long_as_features_look_back_the_context_included() -> None:
+    assert LOOKBACK == 61, "60 bars before the judged one; the context a minute further"
+    assert TrainingConfig().embargo == Plan("a", "b", 30, costs=0.0).embargo_bars == LOOKBACK
 
 
 def test_the_numbers_of_the_identity_have_not_changed() -> None:
