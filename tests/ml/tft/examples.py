@@ -35,7 +35,7 @@ def trained() -> Trained:
     from levibot.ml.tft.train import TftPlan, train
 
     candles = sources.of_feed(FeedConfig(), ["BTC/USDT"], 2, None)
-    base = Plan(NAME, "simulated", 10, 0.0, take_profit=0.001, stop_loss=0.001)
+    base = Plan(NAME, "simulated", 10, 0.0, take_profit=0.001, stop_loss=0.001, embargo_bars=1)
     plan = TftPlan(base, Effort(epochs=1, batch=64), stride=1, accelerator="cpu")
     return train(candles, plan, lambda *_: None)
 
