@@ -185,17 +185,18 @@ class AltDataConfig(Section):
     @property
     def enabled(self) -> bool:
         """Whether there is anything to be asked."""
-        return bool(self._asked)
+        return bool(self.asked)
 
     @property
-    def _asked(self) -> dict[str, AltSourceConfig]:
+    def asked(self) -> dict[str, AltSourceConfig]:
+        """Sections of the sources that are enabled, by name."""
         sections = {key: section for key, section in self if isinstance(section, AltSourceConfig)}
         return {key: section for key, section in sections.items() if section.enabled}
 
     @model_validator(mode="after")
     def _each_value_has_one_source(self) -> Self:
         tellers: dict[str, str] = {}
-        for key, section in self._asked.items():
+        for key, section in self.asked.items():
             for name in section.told:
                 if name.startswith("market_"):
                     raise ValueError(f"{key}: the name {name} is of what concerns the market; choose another")

@@ -9,6 +9,7 @@ from pathlib import Path
 from levibot.api.client import ApiClient, ApiError, NotRunningError
 from levibot.config import Config
 from levibot.config_file import load
+from levibot.doctor.altdata import check_altdata
 from levibot.doctor.clock import check_clock
 from levibot.doctor.disk import check_disk
 from levibot.doctor.exchange import check_exchange
@@ -33,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     check_limits,
     check_processes,
     check_models,
+    check_altdata,
     check_exchange,
 )
 

@@ -17,13 +17,15 @@ def check_permissions(patient: Patient) -> Iterator[Finding]:
     owner = _owner(patient.data_dir)
     for name, folder in (("data_dir", patient.data_dir), ("run_dir", patient.run_dir)):
         yield check_folder(name, folder, owner)
-    alerts = patient.config.alerts
+    alerts, altdata = patient.config.alerts, patient.config.altdata
     for name, path, needed in (
         ("API token", patient.data_dir / TOKEN_FILE, False),
         ("API read token", patient.data_dir / READ_TOKEN_FILE, False),
         ("alerts.targets_file", alerts.targets_file, True),
         ("alerts.heartbeat_file", alerts.heartbeat_file, True),
         ("live.credentials_file", patient.config.live.credentials_file, True),
+        ("altdata.dune.key_file", altdata.dune.key_file if altdata.dune.enabled else None, True),
+        ("altdata.news.key_file", altdata.news.key_file if altdata.news.enabled else None, True),
     ):
         if path is not None and (needed or path.exists()):
             yield check_secret(name, path, owner)
