@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def features() -> None:
-    """Show the features that models are given, and compute them once for many trainings."""
+    """Show the features that models are given; compute them once."""
 
 
 @features.command("list")
