@@ -16,7 +16,7 @@ from levibot.doctor.exchange import check_exchange
 from levibot.doctor.finding import Finding, Patient
 from levibot.doctor.limits import check_limits
 from levibot.doctor.locks import check_locks
-from levibot.doctor.models import check_models
+from levibot.doctor.models import check_models, check_sequences
 from levibot.doctor.permissions import check_permissions
 from levibot.doctor.processes import check_processes
 from levibot.doctor.versions import check_versions
@@ -35,6 +35,7 @@ CHECKS: tuple[Check, ...] = (
     check_processes,
     check_models,
     check_altdata,
+    check_sequences,
     check_exchange,
 )
 

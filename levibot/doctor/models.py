@@ -11,6 +11,7 @@ from levibot.errors import DataStoreError, ModelError
 from levibot.ml.manifest import Manifest, is_expired, read_manifest, read_model, utc
 from levibot.ml.served import HISTORY
 from levibot.ml.store import ModelStore
+from levibot.ml.tft.extra import absence
 
 
 def check_models(patient: Patient) -> Iterator[Finding]:
@@ -38,15 +39,36 @@ def check_models(patient: Patient) -> Iterator[Finding]:
     yield from _history(store, manifest.name)
 
 
-def _serving(config: Config, manifest: Manifest) -> Finding:
+def check_sequences(patient: Patient) -> Iterator[Finding]:
+    """The same of the Temporal Fusion Transformer, where its lane is wanted; nothing waits for it."""
+    config = patient.config
+    if not config.inference.tft_processes:
+        return
+    if absent := absence():
+        yield Finding("tft", "warn", f"{absent}; the ensemble goes on without", "make install-tft-cpu")
+        return
+    try:
+        folder = ModelStore(config.models_dir).current(config.tft_model_name)
+        if folder is None:
+            found = f"there is none named {config.tft_model_name}; the ensemble goes on without"
+            yield Finding("tft", "warn", found, "train one: `levibotctl train --kind tft`")
+            return
+        manifest = read_manifest(folder)
+        for file in manifest.files:
+            read_model(folder, file)
+    except ModelError as error:
+        yield Finding("tft", "fail", str(error), "train another: `levibotctl train --kind tft`")
+        return
+    yield _serving(config, manifest, "tft")
+
+
+def _serving(config: Config, manifest: Manifest, name: str = "model") -> Finding:
     """What serves; a model of a live market has an end."""
     found = f"{manifest.name}/{manifest.version}, {sum(file.size_bytes for file in manifest.files):,} bytes"
     if not config.feed.is_artificial and is_expired(manifest, wall_ms()):
         remedy = "train another on newer candles: `levibotctl train`"
-        return Finding(
-            "model", "warn", f"{found}, expired at {utc(manifest.expires_ms)}: it opens nothing", remedy
-        )
-    return Finding("model", "ok", found)
+        return Finding(name, "warn", f"{found}, expired at {utc(manifest.expires_ms)}: it opens nothing", remedy)
+    return Finding(name, "ok", found)
 
 
 def _history(store: ModelStore, name: str) -> Iterator[Finding]:

@@ -6,10 +6,12 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from levibot.cli.models import promote
 from levibot.config import Config
 from levibot.doctor.finding import Finding, Patient
-from levibot.doctor.models import check_models
+from levibot.doctor.models import check_models, check_sequences
 from levibot.ml.manifest import MODEL
 from levibot.ml.store import ModelStore
 from tests.ml.examples import manifest
@@ -81,3 +83,28 @@ def test_a_model_that_is_too_old_for_a_live_market_is_told_and_so_is_a_damaged_h
         file.write("{\n")
     serves, history = check_all(tmp_path)
     assert (serves.level, history.level, "1 lines" in history.found) == ("ok", "warn", True)
+
+
+def check_lane(models: Path, processes: int = 1) -> list[Finding]:
+    settings = {"inference": {"models_dir": models, "tft_processes": processes}}
+    return list(check_sequences(Patient(Config.model_validate(settings), None, Path("run"), {})))
+
+
+def test_the_lane_of_sequences_is_judged_where_it_is_wanted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_lane(tmp_path, processes=0) == []
+    monkeypatch.setattr("levibot.doctor.models.absence", lambda: "TFT is absent")
+    (found,) = check_lane(tmp_path)
+    assert (found.level, "TFT is absent; the ensemble goes on" in found.found) == ("warn", True)
+    monkeypatch.setattr("levibot.doctor.models.absence", lambda: "")
+    (found,) = check_lane(tmp_path)
+    assert (found.level, "train --kind tft" in found.remedy) == ("warn", True)
+    store = ModelStore(tmp_path)
+    stored = store.save(manifest(kind="tft", name="tft-simulated"), {MODEL: b"tree\n"})
+    store.promote(stored.name, stored.version)
+    (found,) = check_lane(tmp_path)
+    assert (found.level, stored.version in found.found) == ("ok", True)
+    (tmp_path / stored.name / stored.version / MODEL).unlink()
+    (found,) = check_lane(tmp_path)
+    assert found.level == "fail"
