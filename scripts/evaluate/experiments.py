@@ -35,9 +35,7 @@ EXPERIMENTS = {
         "Binance USDT-M futures, 2025-05-04 to 2025-06-24",
         "binance-um-2025-05",
         "binance",
-        tuple(
-            f"{base}/USDT" for base in ["ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP"]
-        ),
+        tuple(f"{base}/USDT" for base in _BASES),
         "2025-06-04",
         240,
         "BTC/USDT",
