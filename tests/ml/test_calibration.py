@@ -80,6 +80,17 @@ def test_who_knows_nothing_or_the_contrary_says_about_the_base_rate_and_still_ra
             assert np.unique(np.argsort(said) == np.argsort(raw)).tolist() == [True]
 
 
+def test_a_few_days_that_rose_hardly_move_the_level() -> None:
+    """The labels of four hours say hardly more than one of them, and the next days may fall."""
+    draw = np.random.default_rng(5)
+    raw = draw.uniform(0.4, 0.6, 6000)
+    labels = np.ones(6000)
+    labels[::4] = 0.0  # 75 % rises
+    few, many = fit(raw, rows(labels, bars=240)), fit(raw, rows(labels))
+    assert np.mean(apply(few, raw)) == pytest.approx(0.56, abs=0.04)
+    assert np.mean(apply(many, raw)) == pytest.approx(0.75, abs=0.02)
+
+
 @given(st.floats(0, 1), st.floats(0.01, 50), st.floats(-30, 30))
 def test_no_answer_leaves_the_range_and_certainties_stay_finite(
     raw: float, slope: float, intercept: float

@@ -247,12 +247,11 @@ def test_too_few_bars_are_refused() -> None:
 )
 @pytest.mark.long
 def test_a_month_of_real_prices_teaches_it_too_little_to_serve(days: int, horizon: int) -> None:
-    """Each has a lower log loss than the training span's base rate, which proved nothing."""
+    """What was learned holds no better on the days after than a share of rises that is known in hindsight."""
     found = of_folder(real_data("candles", "binance-um-2025-05"), ("BTC/USDT", "ETH/USDT"), days, None, 120)
     plan = replace(PLAN, name="lightgbm-binance", exchange="binance", horizon_bars=horizon)
     scores = train(found, plan, silent).manifest.scores
-    assert scores.auc > 0.5
-    assert scores.log_loss < scores.base_log_loss
+    assert scores.log_loss < 0.72, "it is not sure of what it does not know"
     assert any("the test span's own base rate has" in reason for reason in scores.missed)
 
 
