@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from levibot.bus.codec import Decoder
 from levibot.bus.messages import OrderAccepted, OrderEvent
+from levibot.ml.tft.extra import absence
 from scripts.bench.figures import LONG, RUNS, Figure, machine_load, percentile
 from scripts.bench.live import LiveDaemon, open_daemon
-from scripts.bench.models import promote_model
+from scripts.bench.models import promote_model, promote_network
 
 ENGINES = 15
 TICK_HZ = 4.0
@@ -38,16 +39,22 @@ class Decision(NamedTuple):
     sent: float  # the intent: granted, journaled, on its way
     accepted: float  # written down by the broker, whose stamp is in whole ms: the end of that millisecond
     heard: float  # committed there, and stored in the engine's ledger too
+    kinds: int  # of models that were heard
 
     @property
     def stages(self) -> tuple[float, ...]:
         """What each step took, in ms."""
-        return tuple(1000 * (after - before) for before, after in pairwise(self))
+        return tuple(1000 * (after - before) for before, after in pairwise(self[:-1]))
 
 
 def rows() -> Iterator[Figure]:
     """Figures of the way from a bar to an order."""
     runs = [_run() for _ in range(RUNS)]
+    yield from _ways(runs)
+    yield from _with_network()
+
+
+def _ways(runs: list[list[Decision]]) -> Iterator[Figure]:
     decisions = [decision for run in runs for decision in run]
     stages = [statistics.median(values) for values in zip(*(d.stages for d in decisions), strict=True)]
     names = ("feed → engine", "features and pool", "signal", "risk and journal", "broker", "commit and back")
@@ -72,17 +79,35 @@ def rows() -> Iterator[Figure]:
     )
 
 
-def _run() -> list[Decision]:
+def _with_network() -> Iterator[Figure]:
+    """The same with a Temporal Fusion Transformer asked beside LightGBM."""
+    reason = absence()
+    try:
+        runs = [] if reason else [_run(network=True) for _ in range(RUNS)]
+    except ImportError as error:
+        reason = f"no PyTorch ({error}); `make install-tft-cpu` brings it"
+    if reason:
+        print(f"  with TFT skipped: {reason}")
+        return
+    signals = tuple(percentile([1000 * (d.judged - d.published) for d in run], 0.95) for run in runs)
+    heard = sum(d.kinds == 2 for run in runs for d in run) / max(1, sum(map(len, runs)))
+    beside = f"{ENGINES} engines at the same bar; both were heard for {heard:.0%} of the signals; {machine_load()}"
+    yield Figure("bar closed in the feed → signal, by LightGBM and TFT, p95", signals, "ms", 50.0, beside=beside)
+
+
+def _run(*, network: bool = False) -> list[Decision]:
     with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
         settings = {
             "feed": {"speed": SPEED},
             "paper": {"cash": 1_000_000, "latency": 0.0},
             "risk": {"max_positions": ENGINES, "position_cap": 0.05, "correlated_exposure": 1.0},
-            "inference": {"processes": 2},
+            "inference": {"processes": 2, "tft_processes": int(network)},
             "engine": {"strategy": "scripts.bench.strategies:InAndOut", "strategy_options": {"directory": name}},
         }
         with open_daemon(ENGINES, TICK_HZ, **settings) as daemon:
             promote_model(daemon.directory / "data" / "models")
+            if network:
+                promote_network(daemon.directory / "data" / "models")
             daemon.start()
             daemon.wait_until_ready()
             time.sleep(SECONDS)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from levibot.clock import wall_ms
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
 from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, Scores, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.store import ModelStore
 
-NAME = "lightgbm-simulated"
+NAME, NETWORK_NAME = "lightgbm-simulated", "tft-simulated"
 TREES = 200
 _ROWS = 5_000
 
@@ -32,7 +33,44 @@ def model_text() -> bytes:
 
 
 def promote_model(folder: Path) -> str:
-    """Store one more version and let it serve; its version."""
+    """Store one more version of LightGBM and let it serve; its version."""
+    file = ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=TREES)
+    return _promote(folder, _manifest(NAME, FEATURES, (file,)), {MODEL: model_text()})
+
+
+def promote_network(folder: Path) -> str:
+    """Store a Temporal Fusion Transformer that was never trained, which costs as much time, and let it serve.
+
+    Raises
+    ------
+    ImportError
+        If the extra `tft` or PyTorch is not installed.
+    """
+    from levibot.ml.tft.forecast import FORECAST, EventLink, Forecast, Scaling
+    from levibot.ml.tft.model import NETWORK
+    from levibot.ml.tft.network import build, export
+
+    names = tuple(name for name in FEATURES if name not in OPTIONAL_FEATURES)
+    count = len(names)
+    told = Forecast(
+        scaling=Scaling(center=(0.0,) * count, scale=(1.0,) * count),
+        link=EventLink(weights=(0.0,) * 3, intercept=0.0),
+    )
+    network = build(names, hidden=16, heads=2, dropout=0.1, rate=1e-3)
+    contents = {NETWORK: export(network, count), FORECAST: told.encode()}
+    files = tuple(ModelFile(name=name, sha256="0" * 64, size_bytes=1) for name in contents)
+    manifest = msgspec.structs.replace(_manifest(NETWORK_NAME, names, files), kind="tft")
+    return _promote(folder, manifest, contents)
+
+
+def _promote(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> str:
+    store = ModelStore(folder)
+    stored = store.save(manifest, contents)
+    store.promote(manifest.name, stored.version)
+    return stored.version
+
+
+def _manifest(name: str, features: tuple[str, ...], files: tuple[ModelFile, ...]) -> Manifest:
     now = wall_ms()
     part = Part(
         from_ms=now - 1,
@@ -45,33 +83,27 @@ def promote_model(folder: Path) -> str:
         concurrency=1.0,
         uniqueness=1.0,
     )
-    store = ModelStore(folder)
-    stored = store.save(
-        Manifest(
-            name=NAME,
-            version="",
-            exchange="simulated",
-            features=FEATURES,
-            feature_versions=tuple(FEATURE_VERSIONS[name] for name in FEATURES),
-            ranges=tuple((-1e9, 1e9) for _ in FEATURES),
-            symbols=("S000/USDT",),
-            label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
-            train=part,
-            data_sha256="0" * 64,
-            tuning=part,
-            test=part,
-            scores=Scores(auc=0.5, log_loss=0.7, brier=0.25, base_log_loss=0.7, base_brier=0.25),
-            seed=1,
-            params={},
-            libraries={},
-            levibot="benchmark",
-            commit=None,
-            created_ms=now,
-            created_utc=utc(now),
-            expires_ms=0,
-            files=(ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=TREES),),
-        ),
-        {MODEL: model_text()},
+    return Manifest(
+        name=name,
+        version="",
+        exchange="simulated",
+        features=features,
+        feature_versions=tuple(FEATURE_VERSIONS[feature] for feature in features),
+        ranges=tuple((-1e9, 1e9) for _ in features),
+        symbols=("S000/USDT",),
+        label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
+        train=part,
+        data_sha256="0" * 64,
+        tuning=part,
+        test=part,
+        scores=Scores(auc=0.5, log_loss=0.7, brier=0.25, base_log_loss=0.7, base_brier=0.25),
+        seed=1,
+        params={},
+        libraries={},
+        levibot="benchmark",
+        commit=None,
+        created_ms=now,
+        created_utc=utc(now),
+        expires_ms=0,
+        files=files,
     )
-    store.promote(NAME, stored.version)
-    return stored.version

@@ -104,7 +104,7 @@ class InAndOut(Ensemble):
         }
         seconds = {name: wall_seconds(ns) for name, ns in times.items()}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(seconds) + "\n")
+            file.write(json.dumps({**seconds, "kinds": len(predictions)}) + "\n")
         return signal
 
 
