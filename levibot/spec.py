@@ -52,7 +52,7 @@ class WorkerSpec(Section):
     engine: EngineConfig | None = None
     context: str = ""  # engine, inference and tft: leading market, which engines look at too; empty: none
     config_dir: Path | None = None  # folder of supervisor.toml: strategies are imported from there too
-    feed: FeedConfig | None = None
+    feed: FeedConfig | None = None  # feed, and altdata, whose funding a market of our own has not
     exchange: ExchangeConfig | None = None  # feed, and a live broker
     paper: PaperConfig | None = None
     live: LiveConfig | None = None  # broker; None: paper money

@@ -22,7 +22,7 @@ def on_disk(symbol: str) -> str:
     return symbol.replace("/", "-").replace(":", "_")
 
 
-def resolve(written: str, configured: Iterable[str]) -> str:
+def resolve(written: str, configured: Iterable[str], known_as: str = "configured") -> str:
     """Canonical symbol for what a user wrote.
 
     Parameters
@@ -31,6 +31,8 @@ def resolve(written: str, configured: Iterable[str]) -> str:
         ``BTC/USDT``, ``BTC-USDT``, ``BTCUSDT``, or the same of a swap, in any case.
     configured
         The canonical symbols that may be meant.
+    known_as
+        What these are, for the text of the error.
 
     Raises
     ------
@@ -47,7 +49,7 @@ def resolve(written: str, configured: Iterable[str]) -> str:
     near = difflib.get_close_matches(wanted, written_as, n=1, cutoff=_NEAR)
     hint = f"; did you mean {written_as[near[0]]}?" if near else ""
     listed = ", ".join(known) or "none"
-    raise UnknownSymbolError(f"no such symbol: {written!r}{hint} (configured: {listed})")
+    raise UnknownSymbolError(f"no such symbol: {written!r}{hint} ({known_as}: {listed})")
 
 
 def _base(symbol: str) -> str:

@@ -20,11 +20,13 @@ from levibot.clock import boot_seconds
 from levibot.config_altdata import AltDataConfig
 from levibot.errors import LeviBotError, MalformedMessageError
 from levibot.market.complaints import Complaints
+from levibot.spec import WorkerSpec
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
 _TURN = 0.25  # seconds between two turns without anything to do
 _BOARD = "altdata.json"
+_LOG = "none of it is known yet; `levibotctl logs feed` tells of which symbols there is none, and what failed"
 
 
 def main(runtime: Runtime) -> None:
@@ -71,6 +73,7 @@ class AltDataWorker(AsyncWorker):
             self._history,
             self._sources,
             {FUNDING: self._config.funding.max_age} if self._config.funding.enabled else {},
+            _silence(spec),
             base_assets(spec.symbols),
             self._publish,
             self._complain,
@@ -120,3 +123,11 @@ class AltDataWorker(AsyncWorker):
 
     def _report(self) -> AltDataReport | None:
         return self._desk.report(self._refused) if self._desk is not None else None
+
+
+def _silence(spec: WorkerSpec) -> str:
+    """Why the feed tells nothing of what it is to ask its exchange for."""
+    if spec.feed is not None and spec.feed.source != "ccxt":
+        kind = {"simulated": "simulated", "replay": "a recording"}[spec.feed.source]
+        return f"this market has none: it is {kind}"
+    return _LOG

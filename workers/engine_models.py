@@ -16,6 +16,7 @@ from levibot.ml.client import Answered, InferenceClient, Missed
 from levibot.strategies.components import NO_ANSWER
 from workers.runtime import Runtime
 
+_NO_SEQUENCE = "was not asked: too few bars without a hole for its sequence yet"
 _LOCKSTEP_DEADLINE = 20.0  # seconds: a slow machine must not change decisions; the feed waits for 30
 
 
@@ -72,6 +73,8 @@ class ModelPort:
             if lane is self._lightgbm or command.question.sequence:
                 asked.waiting.add(lane.kind)
                 lane.ask(self._symbol, command, now_ns)
+            else:
+                asked.missing[lane.kind] = lane.trouble = _NO_SEQUENCE
 
     def take(self) -> Iterator[inputs.ModelsAnswered]:
         """What became of the questions."""

@@ -31,6 +31,8 @@ class AltDataDesk:
         With the identity of the settings of each.
     heard
         Sources that another process asks, by name, with the seconds for which their values are good.
+    silence
+        Why those have no values, while they have none.
     assets
         Base assets that are wanted.
     publish
@@ -45,6 +47,7 @@ class AltDataDesk:
         history: History,
         sources: Sequence[tuple[AltSource, str]],
         heard: Mapping[str, float],
+        silence: str,
         assets: Sequence[str],
         publish: Deliver,
         complain: Complain,
@@ -60,6 +63,7 @@ class AltDataDesk:
         ]
         self._mine = {source.name for source, _ in sources}
         self._heard = heard
+        self._silence = silence
         self._since_ms = wall_ms()
         self._asking: list[asyncio.Task[None]] = []
         self._writing: asyncio.Task[None] | None = None
@@ -143,7 +147,7 @@ class AltDataDesk:
             throttled=0,
             next_s=0.0,
             since_ms=self._since_ms,
-            trouble="" if live else f"{heard}: the feed tells nothing; its log says why",
+            trouble="" if live else f"{heard}: {self._silence}",
         )
 
     def _came(self, values: Sequence[AltData]) -> None:

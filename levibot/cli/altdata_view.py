@@ -25,13 +25,13 @@ def altdata_view(document: Entry) -> Group:
     sources = [
         {
             "source": Text(name),
-            "state": Text("ok", style="green") if source["ok"] else Text("failing", style="red"),
+            "state": _state(source),
             "age": Text(duration(source["age_seconds"]) if source["age_seconds"] is not None else "–"),
             "values": Text(str(source["values"])),
             "fetches": Text(str(source["fetches"])),
             "failures": Text(str(sum(source["failures"].values()))),
             "requests": Text(str(source["requests"])),
-            "next": Text(duration(source["next_s"])),
+            "next": Text(duration(source["next_s"]) if source["next_s"] else "–"),
             "trouble": Text(source["trouble"] or "–", style="yellow" if source["trouble"] else ""),
         }
         for name, source in document["sources"].items()
@@ -53,3 +53,10 @@ def altdata_view(document: Entry) -> Group:
     if document["trouble"]:
         parts.append(Text(document["trouble"], style="red"))
     return Group(*parts)
+
+
+def _state(source: Entry) -> Text:
+    """What never failed is not failing: there is nothing yet, or nothing to be had."""
+    if source["ok"]:
+        return Text("ok", style="green")
+    return Text("failing", style="red") if any(source["failures"].values()) else Text("none", style="dim")

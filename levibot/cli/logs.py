@@ -70,7 +70,7 @@ def _engine_name(target: Target, directory: Path, written: str) -> str:
             configured = load(target.config_path, os.environ).config.symbols
         except ConfigError:  # of a file that is no TOML the user was warned already
             configured = ()
-        return _ENGINE + on_disk(resolve(written, dict.fromkeys([*logged, *configured])))
+        return _ENGINE + on_disk(resolve(written, dict.fromkeys([*logged, *configured]), "configured or logged"))
 
 
 def _as_typed(worker: str) -> str:

@@ -37,6 +37,7 @@ _COLUMNS = (
 )
 _LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
 _LABELS = {"probability": "probability of the bet", "prob_up": "P(up)"}  # a short that is .9 likely: P(up) .1
+_ABSENT = "absent:"  # so begins why a component that is not configured says nothing
 _WORDS = ("state", "market")
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
@@ -159,7 +160,7 @@ def _engine_cells(engine: Entry) -> dict[str, RenderableType]:
         "market": brief_market_state(engine["market"]),
         "uptime": duration(engine["uptime_seconds"]),
         "price": _price(engine["price"]),
-        "signal": Text(engine["signal"] or "–", style=_SIGNAL_STYLES.get(engine["signal"], "")),
+        "signal": _signal(engine),
         "P(up)": _number(engine["prob_up"], ".2f"),
         "position": _number(engine["position"], "+.6g") if engine["position"] else "–",
         "PnL day": _money(engine["daily_pnl"]),
@@ -186,16 +187,20 @@ def _lines_without_model(engines: Iterable[Entry]) -> list[Text]:
 
 
 def _lines_without_component(engines: Iterable[Entry]) -> list[Text]:
-    """Which components do not count where others do, one line for each, with the first reason."""
+    """Which components do not count where others do, one line for each, with the first reason.
+
+    Nothing of those that are not configured: nobody expects them.
+    """
     left_out: dict[str, dict[str, str]] = {}
     for engine in engines:
         for name, component in (engine["components"] or {}).items():
-            if component["probability"] is None and not engine["no_model"]:
+            expected = not component["trouble"].startswith(_ABSENT)
+            if component["probability"] is None and expected and not engine["no_model"]:
                 left_out.setdefault(name, {})[engine["symbol"]] = component["trouble"]
     lines = []
     for name, reasons in left_out.items():
         why, *others = dict.fromkeys(reasons.values())
-        more = f" (and {len(others)} other reasons)" if others else ""
+        more = f" (and {len(others)} other reason{'s' if len(others) > 1 else ''})" if others else ""
         lines.append(Text(f"without {name}: {', '.join(reasons)}: {why}{more}", style="dim"))
     return lines
 
@@ -268,6 +273,12 @@ def duration(seconds: float | None) -> str:
     if whole < 86_400:
         return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
     return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def _signal(engine: Entry) -> Text:
+    """The newest one, if the engine still stands by it: without an answer of its model it stands by none."""
+    signal = None if engine["no_model"] else engine["signal"]
+    return Text(signal or "–", style=_SIGNAL_STYLES.get(signal, ""))
 
 
 def _price(price: float | None) -> str:

@@ -91,6 +91,7 @@ class DecisionCore:
         self._cancelled = ""  # own order whose cancellation was asked
         self._exit_not_before_ns = 0
         self._asked_at: dict[Side, int] = {}  # side → bar at which risk was asked last
+        self._missing: dict[str, str] = {}  # why a model that was asked said nothing, by kind
         self._held = ""  # why the last entry was held back
         self._refused = ""
         self._now_ns = 0
@@ -200,6 +201,7 @@ class DecisionCore:
             self._refuse("risk did not answer in time")
         model_ns = self._adviser.deadline_ns
         if model_ns is not None and self._now_ns >= model_ns:
+            self._missing = {}
             self._predicted(())
         self._act(fresh=False)
 
@@ -218,6 +220,7 @@ class DecisionCore:
 
     def _models_answered(self, item: inputs.ModelsAnswered) -> None:
         if self._adviser.awaits(item.request_id):
+            self._missing = item.missing
             self._predicted(item.predictions)
 
     def _predicted(self, predictions: tuple[Prediction, ...]) -> None:
@@ -226,7 +229,7 @@ class DecisionCore:
 
     def _accept(self, signal: Signal) -> None:
         if self.signal is None or signal.direction != self.signal.direction:
-            said = in_words(self.opinion.components)[:400]
+            said = in_words(self.opinion.components, self._missing)[:400]
             self._note("info", "signal_changed", direction=signal.direction, reason=signal.reason[:200], said=said)
         self.signal = signal
         self.signals[signal.direction] += 1

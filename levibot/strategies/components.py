@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isclose
 
 from levibot.bus.messages import AltData, Component, Prediction
@@ -10,6 +10,7 @@ from levibot.market.bars import MINUTE_MS
 
 SENTIMENT = "sentiment"
 NO_ANSWER = "no answer in time"
+NONE_YET = "none yet"
 _NEAR = 1e-6  # relative: two models reckon the same distances of a bar from the same volatility
 _MOST_KEPT = 8  # values that came after the bar that is judged
 
@@ -41,8 +42,10 @@ class Sentiment:
         known = self._known.get(asset, [])
         while len(known) > 1 and known[1].fetched_ms <= bar_ms:
             del known[0]
-        if not known or known[0].fetched_ms > bar_ms:
-            return Component(trouble=f"none of {asset} yet")
+        if not known:
+            return Component(trouble=NONE_YET)
+        if known[0].fetched_ms > bar_ms:
+            return Component(source=known[0].source, trouble="fetched after this bar opened")
         data, close_ms = known[0], bar_ms + MINUTE_MS
         if data.expires_ms <= close_ms:
             minutes = (close_ms - data.fetched_ms) // MINUTE_MS
@@ -79,11 +82,24 @@ def answer_of(predictions: Sequence[Prediction], kind: str) -> Prediction | None
     return next((prediction for prediction in predictions if prediction.kind == kind), None)
 
 
-def in_words(components: dict[str, Component]) -> str:
-    """For the log: who said what, and why somebody did not."""
+def in_words(components: dict[str, Component], missing: Mapping[str, str]) -> str:
+    """For the log: who said what, and why somebody did not, if he was asked.
+
+    Parameters
+    ----------
+    components
+        By name.
+    missing
+        Why a model that was asked gave no answer, by name.
+    """
     said = []
     for name, component in components.items():
-        if component.probability is None:
+        if component.trouble == NO_ANSWER:
+            if name in missing:
+                said.append(f"{name}: {missing[name]}")
+        elif component.trouble == NONE_YET:
+            continue
+        elif component.probability is None:
             said.append(f"{name}: {component.trouble}")
         else:
             said.append(f"{name} {component.probability:.3f} ({component.source})")

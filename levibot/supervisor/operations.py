@@ -23,6 +23,7 @@ from levibot.supervisor.status import (
     describe_holdings,
     describe_market,
     describe_worker,
+    explain_sentiment,
     summarize,
     what_stays,
 )
@@ -80,6 +81,7 @@ class SupervisorOperations:
         engines = [entry for entry in workers if entry["kind"] == "engine"]
         for entry in engines:
             entry.update(describe_market(daemon.manager.feed_report, entry["symbol"]))
+            explain_sentiment(entry["components"] or {}, daemon.config)
             entry["frozen"] = frozen.get(entry["symbol"], "")
             if not entry["ready"]:  # the last word of a dead engine may be older than its stop
                 entry["position"] = positions.get(entry["symbol"])

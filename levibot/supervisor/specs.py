@@ -69,7 +69,7 @@ class SpecFactory:
             engine=self.engine_configs[worker.symbol] if worker.symbol else None,
             context=config.feed.context if kind == "engine" or kind in POOL else "",
             config_dir=self.config_dir,
-            feed=config.feed if kind == "feed" else None,
+            feed=config.feed if kind in ("feed", "altdata") else None,
             exchange=config.exchange if kind == "feed" or is_live else None,
             paper=config.paper if kind == "broker" else None,
             live=config.live if is_live else None,

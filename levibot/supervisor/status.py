@@ -20,9 +20,11 @@ from levibot.bus.messages import (
     NotifierReport,
 )
 from levibot.clock import boot_ns, boot_seconds, wall_ms
+from levibot.config import Config
 from levibot.holdings import list_in_words
 from levibot.risk.portfolio import Portfolio
 from levibot.spec import POOL, WorkerKind
+from levibot.strategies.components import NONE_YET, SENTIMENT
 from levibot.supervisor.history import RestartHistory
 from levibot.supervisor.states import Observed, status_word
 from levibot.supervisor.worker import Worker
@@ -112,7 +114,10 @@ def describe_worker(worker: Worker, history: RestartHistory) -> dict[str, Any]:
         description |= _describe(report if isinstance(report, FeedReport) else None, _FEED_FIELDS)
     if isinstance(report, AltDataReport):
         description |= {
-            "sources": {name: "ok" if source.ok else "failing" for name, source in report.sources.items()},
+            "sources": {
+                name: "ok" if source.ok else "failing" if any(source.failures.values()) else "none"
+                for name, source in report.sources.items()
+            },
             "values": len(report.values),
             "refused_messages": report.refused_messages,
             "trouble": report.trouble,
@@ -137,6 +142,25 @@ def describe_market(feed: FeedReport | None, symbol: str) -> dict[str, Any]:
         "market": feed.symbols.get(symbol) if feed is not None else None,
         "market_health": msgspec.structs.asdict(health) if health is not None else None,
     }
+
+
+def explain_sentiment(components: dict[str, Any], config: Config) -> None:
+    """Put right why there is no sentiment by the configuration in force, which an engine cannot know.
+
+    Parameters
+    ----------
+    components
+        Of an engine, as `describe_worker` gives them; changed.
+    config
+        In force.
+    """
+    sentiment = components.get(SENTIMENT)
+    if sentiment is None or sentiment["probability"] is not None:
+        return
+    if not config.altdata.news.enabled and sentiment["trouble"] == NONE_YET:
+        sentiment["trouble"] = "absent: [altdata.news] is not enabled"
+    elif config.feed.source != "ccxt":
+        sentiment["trouble"] = "this market's time is not now"
 
 
 def describe_altdata(report: AltDataReport | None) -> dict[str, Any]:

@@ -314,9 +314,8 @@ class Worker:
             return
         pid = life.process.pid if life.process else None
         cause = self._cause_of_exit(life)
-        self._around.log.info(
-            "worker_exited", worker=self.name, pid=pid, exit_code=code, cause=cause, wanted=self.wanted
-        )
+        tell = self._around.log.info if cause == "stop" else self._around.log.warning
+        tell("worker_exited", worker=self.name, pid=pid, exit_code=code, cause=cause, wanted=self.wanted)
         if life.stop_timer is not None:
             life.stop_timer.cancel()
         life.process = None

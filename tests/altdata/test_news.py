@@ -197,6 +197,13 @@ def test_a_disk_that_refuses_scores_is_told_and_they_are_used(tmp_path: Path) ->
     assert values(caught.value.readings)["BTC", "sentiment"] > 0.3
 
 
+def test_all_feeds_that_fail_are_told(tmp_path: Path) -> None:
+    feeds = {"/a": lambda _: b"<html>", "/b": lambda _: rss(*BAD), "/c": lambda _: b"{}"}
+    with pytest.raises(PartialFetchError, match=r"news: 2 of 3 feeds failed: .*/a.*; .*/c") as caught:
+        playing(tmp_path, feeds, fetch)
+    assert str(caught.value).count("news:") == 1
+
+
 def test_without_any_feed_nothing_is_said(tmp_path: Path) -> None:
     with pytest.raises(AltDataError, match="is no RSS or Atom feed") as caught:
         playing(tmp_path, {"/a": lambda _: b"<html>maintenance</html>"}, fetch)

@@ -70,6 +70,7 @@ class Stage:
             self.history,
             [(source, "s") for source in sources],
             {"funding": 60.0},
+            "this market has none: it is simulated",
             assets,
             self.published.extend,
             lambda about, error: self.complaints.append((about, str(error))),
@@ -234,6 +235,7 @@ def test_what_another_process_publishes_is_kept_once(tmp_path: Path) -> None:
             stage.desk.hear(told)
 
     assert not stage.health("funding").ok
+    assert stage.health("funding").trouble == "funding: this market has none: it is simulated"
     stage.play(lambda s: s.health("one").fetches, hear)
     assert stage.board.all() == [told]
     assert (stage.health("funding").ok, stage.health("funding").fetched_ms) == (True, now_ms)

@@ -91,14 +91,18 @@ def test_the_probability_of_a_rise_is_shown_or_why_there_is_none(document: dict[
         engine |= {"prob_up": None, "no_model": "no model lightgbm-simulated yet; run `levibotctl train`"}
     text = drawn(status_view(document))
     assert "no signal for BTC/USDT, ETH/USDT: no model lightgbm-simulated yet; run `levibotctl train`" in text
+    assert text.count("long") == len(document["engines"]) - 2, "no signal is shown where there is none now"
 
 
 def test_what_each_component_says_is_shown_or_why_it_does_not_count(document: dict[str, Any]) -> None:
-    first, second, third = document["engines"]
+    first, _second, third = document["engines"]
+    assert "without" not in drawn(status_view(document)), "nobody expects what is not configured"
+    assert "tft does not count: absent: inference.tft_processes is 0" in drawn(entry_view(first))
+    first["components"]["tft"] |= {"trouble": "no answer from tft-0 within 2 s"}
     third["components"]["tft"] |= {"trouble": "expired", "source": "tft/1"}
-    names = f"{first['symbol']}, {second['symbol']}, {third['symbol']}"
     text = drawn(status_view(document))
-    assert f"without tft: {names}: absent: inference.tft_processes is 0 (and 1 other reasons)" in text
+    names = f"{first['symbol']}, {third['symbol']}"
+    assert f"without tft: {names}: no answer from tft-0 within 2 s (and 1 other reason)" in text
     assert "without lightgbm" not in text
     text = drawn(entry_view(third))
     assert "lightgbm 0.625 (lightgbm-simulated/20260101T000000Z-001)" in text

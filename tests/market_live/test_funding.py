@@ -89,6 +89,7 @@ def play(
     until: Callable[[list[AltData], list[Exception]], object],
     *faults: Fault,
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT"),
+    lacking: list[list[str]] | None = None,
 ) -> tuple[list[AltData], list[Exception], Provider]:
     """What is told and what fails, until a condition holds; the session is closed then."""
     told: list[AltData] = []
@@ -107,7 +108,8 @@ def play(
             config = ExchangeConfig(id=place.id, urls=urls, requests_per_minute=60_000.0)
             session = ExchangeSession("binance", config, "feed", folder)
             settings = AltDataConfig(repeat_interval=0.5, funding=FundingConfig(enabled=True))
-            watch = FundingWatch(session, settings, lambda: symbols, told.append, failed.append)
+            lacks = [] if lacking is None else lacking
+            watch = FundingWatch(session, settings, lambda: symbols, told.append, failed.append, lacks.append)
             await session.open()
             task = asyncio.create_task(watch.run())
             try:
@@ -126,7 +128,9 @@ def play(
 def test_what_the_swap_of_a_symbol_tells_is_published_and_repeated(
     exchange: RunningExchange, tmp_path: Path
 ) -> None:
-    told, failed, futures = play(exchange, tmp_path, GOOD, lambda told, _: len(told) > 6)
+    lacking: list[list[str]] = []
+    told, failed, futures = play(exchange, tmp_path, GOOD, lambda told, _: len(told) > 6, lacking=lacking)
+    assert lacking == [["ETH/USDT"]], "told once"
     assert not failed
     values = {(value.asset, value.name): value.value for value in told}
     assert values == {

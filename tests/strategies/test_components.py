@@ -40,10 +40,10 @@ def test_a_sentiment_is_a_probability(value: float, probability: float) -> None:
 @pytest.mark.parametrize(
     ("values", "trouble"),
     [
-        ([], "none of BTC yet"),
-        ([said(0.5, asset="ETH")], "none of BTC yet"),
-        ([said(0.5, name="funding_rate")], "none of BTC yet"),
-        ([said(0.5, OPEN + 1)], "none of BTC yet"),  # it was not known before the bar
+        ([], "none yet"),
+        ([said(0.5, asset="ETH")], "none yet"),
+        ([said(0.5, name="funding_rate")], "none yet"),
+        ([said(0.5, OPEN + 1)], "fetched after this bar opened"),  # it was not known before the bar
         ([said(0.5, CLOSE - 30 * MINUTE)], "30 min old"),
         ([said(0.5, CLOSE - 75 * MINUTE)], "75 min old"),
         ([said(1.5)], "is 1.5, expected -1 to 1"),
@@ -113,4 +113,8 @@ def test_each_kind_is_found_and_told() -> None:
         "tft": of_model(None, 3),
         "sentiment": now(said(0.5, CLOSE - 75 * MINUTE)),
     }
-    assert in_words(components) == "lightgbm 0.600 (m/1); tft: no answer in time; sentiment: 75 min old"
+    late = {"tft": "no answer from tft-0 within 2 s"}
+    assert in_words(components, late) == (
+        "lightgbm 0.600 (m/1); tft: no answer from tft-0 within 2 s; sentiment: 75 min old"
+    )
+    assert in_words(components | {"sentiment": now()}, {}) == "lightgbm 0.600 (m/1)", "nobody else is asked"

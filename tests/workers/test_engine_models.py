@@ -58,7 +58,7 @@ def test_it_trades_on_answers_with_their_barriers_and_reports_them(make_world: M
     assert report.components == {
         "lightgbm": Component(0.9, "test/1"),
         "tft": Component(trouble="absent: inference.tft_processes is 0"),
-        "sentiment": Component(trouble="none of BTC yet"),
+        "sentiment": Component(trouble="none yet"),
     }
     world.bar(0.5)
     predicted(world, 2)

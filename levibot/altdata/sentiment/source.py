@@ -15,6 +15,7 @@ from levibot.altdata.source import PartialFetchError, Reading, Usage
 from levibot.config_altdata import NewsConfig
 from levibot.errors import AltDataError, DataStoreError
 
+_LONGEST_TEXT = 600
 _MOST_HEADLINES = 5000  # that count at a time; older ones give way
 
 
@@ -59,13 +60,15 @@ class NewsSource:
         """Read all feeds, score what is new, and tell what it comes to; errors as of `AltSource.fetch`."""
         errors = await self._read_feeds(now_ms)
         if errors and len(errors) == len(self._feeds):
-            raise AltDataError(str(errors[0]), errors[0].kind, min(error.wait_s for error in errors))
+            raise AltDataError(self._told(errors), errors[0].kind, min(error.wait_s for error in errors))
+        told = self._told(errors) if errors else ""
         scores, failures = await self._scores(now_ms)
-        errors += failures
+        kinds = [error.kind for error in (*errors, *failures)]
+        told = "; ".join(filter(None, [told, *(str(error) for error in failures[:1])]))
         # In a thread: names of a hundred assets in thousands of headlines take a second.
         readings = await asyncio.to_thread(self._judge, list(self._headlines.values()), assets, scores, now_ms)
-        if errors:  # who asks for patience gets it of his own client: the others are not to wait with him
-            raise PartialFetchError(AltDataError(str(errors[0]), errors[0].kind), readings)
+        if told:  # who asks for patience gets it of his own client: the others are not to wait with him
+            raise PartialFetchError(AltDataError(told, kinds[0]), readings)
         return readings
 
     async def close(self) -> None:
@@ -77,6 +80,13 @@ class NewsSource:
         self._cache.close()
 
     # ------------------------------------------------------------------ parts
+
+    def _told(self, errors: Sequence[AltDataError]) -> str:
+        """All feeds that failed in one text, which is as long as that of one where only one did."""
+        if len(errors) == 1:
+            return str(errors[0])
+        texts = "; ".join(str(error).removeprefix(f"{self.name}: ") for error in errors)
+        return f"{self.name}: {len(errors)} of {len(self._feeds)} feeds failed: {texts}"[:_LONGEST_TEXT]
 
     async def _read_feeds(self, now_ms: int) -> list[AltDataError]:
         results = await asyncio.gather(*(self._read(name, client, now_ms) for name, client in self._feeds.items()))

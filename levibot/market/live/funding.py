@@ -42,6 +42,8 @@ class FundingWatch:
         Gets each value when it came, and again from time to time.
     failed
         Gets each failure; the next symbol is asked for all the same.
+    lacks
+        Gets the symbols of which the exchange has no such figures, when these have become others.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class FundingWatch:
         symbols: Callable[[], Iterable[str]],
         publish: Callable[[AltData], None],
         failed: Callable[[Exception], None],
+        lacks: Callable[[list[str]], None],
     ) -> None:
         self._session = session
         self._config = config.funding
@@ -58,6 +61,9 @@ class FundingWatch:
         self._symbols = symbols
         self._publish = publish
         self._failed = failed
+        self._lacks = lacks
+        self._lacking: set[str] = set()
+        self._told_lacking: set[str] = set()
         self._known: dict[tuple[str, str], AltData] = {}
         self._tellers: dict[str, str] = {}  # asset → the symbol whose swap tells of it
         self._due: dict[str, float] = {}  # symbol → when it has its turn, CLOCK_BOOTTIME
@@ -73,6 +79,7 @@ class FundingWatch:
                     await self.ask(symbol)
                 except Exception as error:  # noqa: BLE001 -- told; prices go on, and it is tried again
                     self._failed(error)
+            self._tell_lacking()
             if boot_seconds() >= repeat_at:
                 repeat_at = boot_seconds() + self._repeat_s
                 self._repeat()
@@ -88,17 +95,23 @@ class FundingWatch:
         """
         swap = await self._swap_of(symbol)
         asset = symbol.partition("/")[0]
-        if swap is None or self._tellers.setdefault(asset, symbol) != symbol:  # BTC/USDC beside BTC/USDT
+        if swap is None:
+            self._lacking.add(symbol)
+            return
+        if self._tellers.setdefault(asset, symbol) != symbol:  # BTC/USDC beside BTC/USDT
             return
         failure: LeviBotError | None = None
+        told = 0
         for part in (self._rate, self._interest):
             try:
                 for name, value, observed_ms in await part(swap):
                     self._tell(asset, name, value, observed_ms)
+                    told += 1
             except LeviBotError as error:
                 failure = failure or error
         if failure is not None:
             raise failure
+        (self._lacking.discard if told else self._lacking.add)(symbol)
 
     # ------------------------------------------------------------------ asking
 
@@ -145,6 +158,13 @@ class FundingWatch:
         told = AltData(asset, name, value, FUNDING, observed_ms or now_ms, now_ms, now_ms + max_age_ms)
         self._known[asset, name] = told
         self._publish(told)
+
+    def _tell_lacking(self) -> None:
+        self._lacking &= set(self._due)
+        if self._lacking != self._told_lacking:
+            self._told_lacking = set(self._lacking)
+            if self._lacking:
+                self._lacks(sorted(self._lacking))
 
     def _repeat(self) -> None:
         now_ms = wall_ms()

@@ -182,8 +182,14 @@ class LiveSource:
             tasks.create_task(self._watch_markets())
             tasks.create_task(self._make_scout().run())
             if self._altdata is not None and self._altdata.funding.enabled:
-                failed = self._on_funding_failed
-                watch = FundingWatch(self._session, self._altdata, lambda: self.feeds, self._tell_altdata, failed)
+                watch = FundingWatch(
+                    self._session,
+                    self._altdata,
+                    lambda: self.feeds,
+                    self._tell_altdata,
+                    self._on_funding_failed,
+                    self._on_funding_lacking,
+                )
                 tasks.create_task(watch.run())
 
     def heed(self, message: LockstepMessage) -> None:
@@ -345,6 +351,10 @@ class LiveSource:
 
     def _on_funding_failed(self, error: Exception) -> None:
         self._note("funding_failed", {}, error)
+
+    def _on_funding_lacking(self, symbols: list[str]) -> None:
+        reason = f"{self._session.id} has no swap of these symbols, or tells no funding of it"
+        self._tell("warning", "no_funding", {"symbols": symbols, "reason": reason})
 
     def _on_probe_failed(self, error: Exception) -> None:
         self._note("probe_failed", {}, error)
