@@ -277,7 +277,7 @@ def duration(seconds: float | None) -> str:
 
 def _signal(engine: Entry) -> Text:
     """The newest one, if the engine still stands by it: without an answer of its model it stands by none."""
-    signal = None if engine["no_model"] else engine["signal"]
+    signal = "" if engine["no_model"] else engine["signal"] or ""
     return Text(signal or "–", style=_SIGNAL_STYLES.get(signal, ""))
 
 
