@@ -126,7 +126,9 @@ def run_command(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except click.Abort as abort:
+        if isinstance(abort.__cause__, KeyboardInterrupt) and str(abort.__cause__):
+            click.echo(str(abort.__cause__), err=True)  # what was interrupted, and how to go on
         return _INTERRUPTED
     except LeviBotError as error:
         return report(error)

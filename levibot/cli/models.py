@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ _candles = click.option(
 def models() -> None:
     """Show models, let another version serve, or go back.
 
-    MODEL is NAME, NAME/VERSION, or a VERSION of the model that the configuration names. A running daemon takes
+    MODEL is NAME, NAME/VERSION, or a VERSION of the model that the configuration names; `current` is the version
+    that serves. A running daemon takes
     another version up within seconds.
     """
 
@@ -115,7 +117,7 @@ def promote(
     if store.linked(manifest.name) == manifest.version:
         click.echo(f"{manifest.name}/{manifest.version} serves already")
         return
-    verdict = _judged(config, store, manifest, candles, force=force)
+    verdict = promoting.noted(config, manifest, _judged(config, store, manifest, candles, force=force))
     promoted = force or not verdict.objections
     if promoted:
         why = "; ".join(filter(None, (reason, verdict.summary)))
@@ -191,12 +193,12 @@ def prune(target: Target, /, *, name: str | None, keep: int, as_json: bool) -> N
 
 def _reference(config: Config, written: str | None) -> tuple[ModelStore, str, str | None]:
     """Store, name, and the version if one is written."""
-    from levibot.ml.store import ModelStore, is_version
+    from levibot.ml.store import CURRENT, ModelStore, is_version
 
     store = ModelStore(config.models_dir)
     if written is None:
         return store, config.model_name, None
-    if is_version(written):
+    if written == CURRENT or is_version(written):
         return store, config.model_name, written
     name, _, version = written.partition("/")
     return store, name, version or None
@@ -253,6 +255,7 @@ def _rows(config: Config, manifest: Manifest, candles: Path | None) -> Rows:
 
     day_ms = 86_400_000
     days = (manifest.test.until_ms - manifest.test.from_ms) // day_ms + 3  # and what the features look back
+    since = datetime.fromtimestamp(manifest.test.from_ms / 1000, UTC).date() - timedelta(days=2)
     with progress(quiet=True) as report:
         found = sources.choose(
             config,
@@ -261,6 +264,7 @@ def _rows(config: Config, manifest: Manifest, candles: Path | None) -> Rows:
             folder=candles,
             days=days,
             until=manifest.test.until_utc,
+            since=since,
         )
         if manifest.kind == "tft":
             rows = sequences.remade(found, manifest, report)

@@ -113,7 +113,7 @@ def gate(verdict: Verdict, *, promoted: bool) -> dict[str, Any]:
         "champion": verdict.champion,
         "objections": verdict.objections,
         "notes": verdict.notes,
-        "calibration": msgspec.to_builtins(verdict.measured),
+        "reliability": msgspec.to_builtins(verdict.measured),
         "comparison": msgspec.to_builtins(verdict.paired),
     }
 

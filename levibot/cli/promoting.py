@@ -7,6 +7,8 @@ import os
 from levibot.api.caller import user_name
 from levibot.clock import wall_ms
 from levibot.config import Config
+from levibot.ml.contest import Verdict
+from levibot.ml.manifest import Manifest
 from levibot.ml.promotion import Limits
 
 
@@ -23,3 +25,14 @@ def market_ms(config: Config) -> int | None:
 def user() -> str:
     """Who asks."""
     return user_name(os.getuid())
+
+
+def noted(config: Config, manifest: Manifest, verdict: Verdict) -> Verdict:
+    """The verdict, and a note where engines ask a model about markets that it has never seen."""
+    if manifest.name not in (config.model_name, config.tft_model_name):
+        return verdict
+    unseen = [name for name in config.symbols if config.asks_model(name) and name not in manifest.symbols]
+    if not unseen:
+        return verdict
+    note = f"not trained on {', '.join(unseen)}, which the configuration trades with it"
+    return verdict._replace(notes=[*verdict.notes, note])

@@ -125,7 +125,7 @@ def train(
     """
     from levibot.cli import promoting
     from levibot.cli.names import exchange_name, symbol_list
-    from levibot.cli.train_view import print_result, progress
+    from levibot.cli.train_view import print_result, progress, say_search
     from levibot.config_file import load
     from levibot.market.source import parse_time
     from levibot.market.specs import FEE
@@ -159,7 +159,10 @@ def train(
     exchange = exchange_name(exchange or config.exchange.id or recorded)
     simulated = exchange == "simulated"
     store = ModelStore(config.models_dir)
-    with progress(quiet=as_json) as report:
+    test_from_ms = None if test_from is None else parse_time(test_from, "--test-from")  # or nothing is read
+    trials: list[int] = []
+    with progress(quiet=as_json) as shown:
+        report = _counting(shown, trials)
         report("reading candles", 0, None)
         found = sources.choose(config, exchange, names, folder=candles, days=days, until=until)
         plan = Plan(
@@ -173,7 +176,7 @@ def train(
             stop_loss=chosen.stop_loss,
             per_symbol=chosen.per_symbol,
             embargo_bars=chosen.embargo,
-            test_from_ms=None if test_from is None else parse_time(test_from, "--test-from"),
+            test_from_ms=test_from_ms,
             seed=chosen.seed,
             threads=chosen.threads,
             picture=picture,
@@ -188,12 +191,26 @@ def train(
         click.echo(f"Note: {note}", err=True)
     manifest = store.save(trained.manifest, trained.contents)
     verdict = contest.judge(store, manifest, trained.test, promoting.limits(config), promoting.market_ms(config))
+    verdict = promoting.noted(config, manifest, verdict)
     promoted = not verdict.objections if promote is None else promote
     if promoted:
         champion = None if promote else verdict.champion
         who, why = promoting.user(), verdict.summary
         store.promote(manifest.name, manifest.version, who=who, why=why, champion=champion)
+    if trials and not as_json:
+        say_search(manifest, trials[0])
     print_result(manifest, verdict, promoted=promoted, as_json=as_json)
+
+
+def _counting(shown: Progress, trials: list[int]) -> Progress:
+    """Keep the numbers of trials that a search tells: the first is what was there already."""
+
+    def report(stage: str, done: int, total: int | None) -> None:
+        if stage == "tuning":
+            trials.append(done)
+        shown(stage, done, total)
+
+    return report
 
 
 def _model_name(config: InferenceConfig, kind: ModelKind, exchange: str) -> str:

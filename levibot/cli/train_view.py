@@ -69,6 +69,16 @@ def print_result(manifest: Manifest, verdict: Verdict, *, promoted: bool, as_jso
         click.echo(f"not promoted; `levibotctl models promote {name} --force` lets it serve all the same")
 
 
+def say_search(manifest: Manifest, already: int) -> None:
+    """What a search for better settings came to, which has gone on from `already` trials."""
+    found = manifest.params
+    before = f", defaults {default:.4f}" if (default := found.get("tuning_default_log_loss")) is not None else ""
+    click.echo(
+        f"{already} of {found['tuning_trials']} trials were there already; "
+        f"tuning log loss {found['tuning_log_loss']:.4f}{before}"
+    )
+
+
 def _bars(display: Progress) -> Told:
     tasks: dict[str, TaskID] = {}
 

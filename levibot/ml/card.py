@@ -88,7 +88,7 @@ def _making(manifest: Manifest) -> Iterator[str]:
     yield "| setting | value |"
     yield "|---|---|"
     for name, value in manifest.params.items():
-        yield f"| {name} | {value} |"
+        yield f"| {name} | {f'{value:.4g}' if isinstance(value, float) else value} |"
     for file in manifest.files:
         if file.trees:
             calibrated = f"{file.trees}, calibrated: {file.calibration.kind}"

@@ -1,7 +1,7 @@
 """Which versions of a model served, one after the other: a file beside them that only grows.
 
 A change is on disk before the link is switched. So one that a crash kept from taking effect can be told: the
-next change knows of another version before it, and the link leads elsewhere.
+next change knows of the same version before it, or the link still leads there.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def read_changes(folder: Path, current: str) -> tuple[list[Change], int]:
             found.append(msgspec.json.decode(line, type=Change))
         except msgspec.DecodeError:
             damaged += 1
-    taken = [change for change, later in pairwise(found) if later.previous == change.version]
-    return [*taken, *(change for change in found[-1:] if change.version == current)], damaged
+    taken = [change for change, later in pairwise(found) if later.previous != change.previous]
+    return [*taken, *(change for change in found[-1:] if change.previous != current)], damaged
 
 
 def served_before(changes: Sequence[Change]) -> list[str]:
@@ -89,8 +89,9 @@ def served_before(changes: Sequence[Change]) -> list[str]:
     before: list[str] = []
     for change in changes:
         if change.action == "rollback":
-            while before and before.pop() != change.version:
-                pass
+            if change.version in before:  # or the link led astray, and back
+                while before.pop() != change.version:
+                    pass
         elif change.previous:
             before.append(change.previous)
     return before[::-1]

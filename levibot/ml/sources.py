@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -25,6 +25,7 @@ from levibot.ml.material import Material
 _DAY_MINUTES = 1440
 _SIMULATED_SYMBOL_DAYS = 40  # of all symbols together, unless asked for more: some seconds
 _DOWNLOADED_DAYS = 60  # that are proposed: enough for a test span of some weight
+_NO_EXCHANGES = ("replay", "simulated")  # nothing can be downloaded of them
 _SIMULATED_DAYS = (2, 5)  # least and most of each symbol
 
 
@@ -36,6 +37,7 @@ def choose(
     folder: Path | None,
     days: int | None,
     until: str | None,
+    since: date | None = None,
 ) -> Material:
     """Candles of `exchange`: from a folder, of the market that is played, or of what was downloaded.
 
@@ -52,6 +54,8 @@ def choose(
         As of `of_feed`.
     folder
         Where the user says that they lie; None: wherever they are to be expected.
+    since
+        As of `of_downloads`.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def choose(
         found = of_feed(feed, symbols, days, until)
     else:
         found = of_downloads(
-            config.candles_dir(exchange), exchange, symbols, days, until, feed.max_gap_minutes, feed.context
+            config.candles_dir(exchange), exchange, symbols, days, until, feed.max_gap_minutes, feed.context, since
         )
     return found if exchange == "simulated" else found._replace(altdata=History(config.altdata_dir))
 
@@ -108,6 +112,7 @@ def of_downloads(
     until: str | None,
     max_gap_minutes: int,
     context: str = "",
+    since: date | None = None,
 ) -> Material:
     """Candles that `levibotctl download` has fetched.
 
@@ -119,6 +124,8 @@ def of_downloads(
         Id of the exchange, for the remedy.
     symbols, days, until, max_gap_minutes, context
         As of `of_folder`.
+    since
+        First day (UTC) that is needed, for the remedy; None: some weeks are proposed.
 
     Raises
     ------
@@ -127,10 +134,14 @@ def of_downloads(
     """
     missing = [s for s in symbols if not folder.is_dir() or find_file(folder, s, CANDLE_SUFFIXES) is None]
     if missing:
-        since = datetime.now(UTC).date() - timedelta(days=_DOWNLOADED_DAYS)
+        first = since or datetime.now(UTC).date() - timedelta(days=_DOWNLOADED_DAYS)
+        fetch = (
+            f"fetch them with `levibotctl download --exchange {exchange} --symbols {','.join(missing)} "
+            f"--since {first}`, then do this again; or "
+        )
         raise MarketDataError(
-            f"{folder}: no candles of {', '.join(missing)}; fetch them with `levibotctl download "
-            f"--exchange {exchange} --symbols {','.join(missing)} --since {since}`, then train again"
+            f"{folder}: no candles of {', '.join(missing)}; {'' if exchange in _NO_EXCHANGES else fetch}"
+            "name the folder that they lie in with --candles FOLDER"
         )
     return of_folder(folder, symbols, days, until, max_gap_minutes, context)
 

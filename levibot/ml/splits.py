@@ -159,7 +159,8 @@ def _check_span(name: str, span: Rows, label: Label) -> None:
     if count < LEAST_ROWS:
         raise TrainingError(
             f"the {name} span has {count} rows with an answer ({asked}), expected {LEAST_ROWS} "
-            "or more; give more candles, nearer barriers (--take-profit, --stop-loss) or another --horizon"
+            "or more; give more candles, nearer barriers (--take-profit, --stop-loss) or another --horizon; "
+            "a smaller --embargo leaves more"
         )
     if positives in (0, count):
         found = "rises" if positives else "falls"

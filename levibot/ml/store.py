@@ -279,7 +279,10 @@ class ModelStore:
     def _before(self, name: str, current: str) -> str | None:
         changes, _ = read_changes(self._parent(name), current)
         stored = set(self.versions(name)) - {current}
-        return next((version for version in served_before(changes) if version in stored), None)
+        before = served_before(changes)
+        if changes and changes[-1].version != current:  # someone else than the store changed the link
+            before.insert(0, changes[-1].version)
+        return next((version for version in before if version in stored), None)
 
     def _parent(self, name: str) -> Path:
         if not _NAME.fullmatch(name):

@@ -67,7 +67,7 @@ def import_optuna() -> Any:
             f"tuning needs Optuna, of the extra 'train' ({error}); install it with `make install-train`, or "
             "`pip install 'levibot[train]'`; or train without --tune"
         ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it warns of an interrupt with a traceback
     return optuna
 
 
@@ -99,6 +99,8 @@ def tune(
     ------
     TrainingError
         If Optuna is missing, the rows are too few for the folds, or no trial came to an end.
+    KeyboardInterrupt
+        If the user interrupts it; the text tells how many trials are kept.
     """
     optuna = import_optuna()
     folds = [
@@ -123,12 +125,18 @@ def tune(
         made.enqueue_trial(_within(default_params(len(rows.labels)), len(rows.labels)), skip_if_exists=True)
     told(len(finished))
     if len(finished) < search.trials:
-        made.optimize(
-            objective,
-            n_trials=search.trials - len(finished),
-            timeout=search.seconds,
-            callbacks=[lambda study, _trial: told(len(_finished(optuna, study)))],
-        )
+        try:
+            made.optimize(
+                objective,
+                n_trials=search.trials - len(finished),
+                timeout=search.seconds,
+                callbacks=[lambda study, _trial: told(len(_finished(optuna, study)))],
+            )
+        except KeyboardInterrupt:
+            done = len(_finished(optuna, made))
+            raise KeyboardInterrupt(
+                f"interrupted after {done} of {search.trials} trials; the same command goes on"
+            ) from None
     return _result(optuna, made)
 
 

@@ -97,8 +97,7 @@ class ModelWatch:
             return
         if path is None:
             gone = f"{self._store.folder / self._name} has no current version any more"
-            missing = f"no model {self._name} yet; run `{self._lane.training}`"
-            self.trouble = self._but_serving(gone) if self._loaded else missing
+            self.trouble = self._but_serving(gone) if self._loaded else self._missing()
         elif path == self._loaded:
             self.trouble = ""
         elif path != self._failed or now_ns >= self._retry_ns:
@@ -126,6 +125,13 @@ class ModelWatch:
                 f"has features of {trained} as the leading market, [feed] context is {self._context}; "
                 "correct that, or train again",
             )
+
+    def _missing(self) -> str:
+        versions = self._store.versions(self._name)
+        if versions:
+            command = f"levibotctl models promote {self._name}"
+            return f"{self._name}/{versions[-1]} is stored but not promoted; run `{command}`"
+        return f"no model {self._name} yet; run `{self._lane.training}`"
 
     def _but_serving(self, trouble: str) -> str:
         return f"{trouble}; {self._loaded.name} serves on" if self._loaded else trouble

@@ -70,8 +70,10 @@ def _equity_is_known(facts: Facts, _key: str) -> bool:
 def _no_predictions(facts: Facts, _told: bool) -> Iterable[Finding]:
     if facts.no_model:
         reasons = list(facts.no_model.values())
-        reason = facts.pool_trouble or max(reasons, key=reasons.count)
-        look = "see `levibotctl logs inference-0`" if facts.pool_trouble else "run `levibotctl train`"
+        reason, look = facts.pool_trouble, "see `levibotctl logs inference-0`"
+        if not reason:  # the pool's own words may end with what to run, which is told once
+            reason, _, command = max(reasons, key=reasons.count).partition("; run ")
+            look = f"run {command or '`levibotctl train`'}"
         yield Finding(
             "no_predictions",
             "warning",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,7 +12,7 @@ from levibot.cli.models import _complete, show
 from levibot.ml.manifest import MODEL
 from levibot.ml.store import ModelStore
 from tests.cli.conftest import Place
-from tests.ml.examples import manifest
+from tests.ml.examples import manifest, model_text
 
 NAME = "lightgbm-simulated"
 
@@ -75,6 +76,7 @@ def test_a_rollback_lets_serve_what_served_before_and_old_ones_are_pruned(place:
         ("show lightgbm-simulated/20270115T080000Z-001", "has no version '20270115T080000Z-001'"),
         ("show lightgbm-simulated/current", "no version serves; promote one"),
         ("show ../x", "no name of a model"),
+        ("compare current nothing", "no version serves; promote one"),
         ("rollback nothing", "there is no model nothing"),
         ("promote", "was judged on 100; give those that it was trained on"),
     ],
@@ -93,13 +95,14 @@ def test_a_challenger_is_compared_with_the_champion_on_the_bars_of_its_training(
     trained = ("train", "--days", "3", "--json")
     first = json.loads(place.ctl(*trained).stdout)
     assert (first["promoted"], first["champion"], first["comparison"]) == (True, "", None)
-    assert first["calibration"]["excess"] < 0.03
+    assert first["reliability"]["excess"] < 0.03
+    assert first["calibration"]["rows"] > 0, "the span, as the manifest has it"
     second = json.loads(place.ctl(*trained).stdout)
     assert (second["promoted"], second["champion"]) == (False, first["version"])
     assert second["comparison"]["gain"] == 0.0, "the same seed gives the same model"
     assert second["comparison"]["rows"] == second["test"]["rows"]
     assert "it is no better" in second["objections"][0]
-    said = json.loads(place.ctl("models", "compare", first["version"], second["version"], "--json").stdout)
+    said = json.loads(place.ctl("models", "compare", "current", second["version"], "--json").stdout)
     assert {name: said[name] for name in second["comparison"]} == second["comparison"]
     done = place.ctl("models", "promote", second["version"])
     assert (done.returncode, "not promoted; --force lets it serve" in done.stdout) == (1, True)
@@ -110,6 +113,26 @@ def test_a_challenger_is_compared_with_the_champion_on_the_bars_of_its_training(
     assert store.linked(NAME) == second["version"]
     assert store.changes(NAME)[0][-1].why.startswith("a test; in spite of: on ")
     assert "serves already" in place.ctl("models", "promote").stdout
+
+
+def test_a_promotion_notes_symbols_that_the_model_has_never_seen_and_names_the_candles_it_needs(
+    place: Place, store: ModelStore
+) -> None:
+    version = store.save(manifest(), {MODEL: model_text()}).version
+    done = place.ctl("models", "promote", version, "--force")
+    assert done.returncode == 0, done.stderr
+    assert "Note: not trained on ETH/USDT, which the configuration trades with it" in done.stderr
+    save_of_mexc = manifest(name="lightgbm-mexc", exchange="mexc")
+    store.save(save_of_mexc, {MODEL: b"tree\n"})
+    done = place.ctl("models", "promote", "lightgbm-mexc")
+    since = datetime.fromtimestamp(save_of_mexc.test.from_ms / 1000, UTC).date() - timedelta(days=2)
+    assert done.returncode == 1
+    assert f"--symbols BTC/USDT --since {since}`" in done.stderr
+    assert "--candles FOLDER" in done.stderr
+    store.save(manifest(name="lightgbm-replay", exchange="replay"), {MODEL: b"tree\n"})
+    done = place.ctl("models", "promote", "lightgbm-replay")
+    assert "--candles FOLDER" in done.stderr
+    assert "download" not in done.stderr
 
 
 def test_the_shell_completes_models_and_versions(place: Place, store: ModelStore) -> None:

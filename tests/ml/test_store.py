@@ -165,6 +165,20 @@ def test_a_rollback_goes_one_step_back_and_the_next_one_further(store: ModelStor
     assert [(c.action, c.who, c.why) for c in changes][3] == ("rollback", "me", "it lost money")
 
 
+def test_a_link_that_leads_astray_is_rolled_back_to_what_served_last_and_then_further(store: ModelStore) -> None:
+    first, second = (store.save(manifest(), {MODEL: b"model"}).version for _ in range(2))
+    for version in (first, second):
+        store.promote(NAME, version)
+    link = store.folder / NAME / "current"
+    link.unlink()
+    link.symlink_to("20200101T000000Z-001")
+    assert store.previous(NAME) == second
+    assert (store.rollback(NAME).version, store.linked(NAME)) == (second, second)
+    assert store.rollback(NAME).version == first
+    with pytest.raises(ModelError, match="no version that served before"):
+        store.rollback(NAME)
+
+
 def test_nothing_is_changed_of_a_model_that_is_not_there(store: ModelStore) -> None:
     for call in (store.rollback, lambda name: store.promote(name, "x"), lambda name: store.prune(name, 1)):
         with pytest.raises(ModelError, match="levibotctl train"):

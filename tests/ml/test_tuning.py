@@ -66,6 +66,20 @@ def test_the_time_limit_ends_it_with_what_is_there(tmp_path: Path) -> None:
     assert found.summary["tuning_trials"] == 1
 
 
+def test_an_interrupt_is_told_in_one_line_and_what_is_done_is_kept(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, 1)
+
+    def interrupted(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("levibot.ml.tuning._loss", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="interrupted after 1 of 3 trials; the same command goes on"):
+        run(tmp_path, 3)
+    assert capfd.readouterr().err == ""
+
+
 def test_too_few_rows_are_told(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="fewer folds"):
         tune(rows(500), 5, NAMES, "m", search(tmp_path, 1), lambda _done: None)

@@ -16,7 +16,7 @@ from levibot.ml.model import Model
 from levibot.ml.store import CURRENT, ModelStore
 from levibot.ml.watch import ModelWatch
 from tests.deadline import wait_for
-from tests.ml.examples import stored_model
+from tests.ml.examples import manifest, stored_model
 
 NAME = "lightgbm-simulated"
 LATER_NS = 10_000_000_000
@@ -42,6 +42,15 @@ def taken(watch: ModelWatch, now_ns: int = 0) -> str:
 def test_without_a_model_the_remedy_is_named(watch: ModelWatch) -> None:
     assert taken(watch) == ""
     assert watch.trouble == f"no model {NAME} yet; run `levibotctl train`"
+
+
+def test_a_model_that_is_not_promoted_is_told_with_the_command_that_does_it(
+    watch: ModelWatch, tmp_path: Path
+) -> None:
+    stored = ModelStore(tmp_path).save(manifest(), {MODEL: b"tree\n"})
+    assert taken(watch) == ""
+    told = f"{NAME}/{stored.version} is stored but not promoted; run `levibotctl models promote {NAME}`"
+    assert watch.trouble == told
 
 
 def test_a_model_is_brought_once(watch: ModelWatch, tmp_path: Path) -> None:

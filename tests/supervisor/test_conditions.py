@@ -366,6 +366,13 @@ def test_alerts_about_engines_name_reason_engines_and_remedy() -> None:
     assert "`levibotctl train`" in silent.remedy
 
 
+def test_the_command_that_the_pool_names_is_told_once() -> None:
+    facts = Facts(engines=1, no_model={"A/B": "m/1 is stored but not promoted; run `levibotctl models promote m`"})
+    (told,) = [finding for row in CONDITIONS for finding in row.find(facts, False) or ()]
+    assert told.message.endswith("nothing is opened: m/1 is stored but not promoted")
+    assert told.remedy.startswith("run `levibotctl models promote m`; ")
+
+
 def test_a_refused_key_is_told_with_its_reason_and_engines_do_not_name_another() -> None:
     refused = "account refused: binance does not accept key 1234: Invalid signature"
     told = only(Facts(account=refused))
