@@ -89,6 +89,7 @@ def test_a_wrong_name_is_told(place: Place, store: ModelStore, arguments: str, f
     assert store.linked(NAME) == ""
 
 
+@pytest.mark.long
 def test_a_challenger_is_compared_with_the_champion_on_the_bars_of_its_training(
     place: Place, store: ModelStore
 ) -> None:

@@ -59,7 +59,7 @@ def test_it_trains_on_the_simulated_market_and_lets_the_model_serve(place: Place
     ]
 
 
-def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, tmp_path: Path) -> None:
+def test_what_guesses_is_stored_but_does_not_serve(place: Place, tmp_path: Path) -> None:
     for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
         candles(tmp_path, symbol, 6000, seed)
     command = ("train", "--candles", str(tmp_path), "--take-profit", "0.01", "--stop-loss", "0.01")
@@ -75,6 +75,14 @@ def test_what_guesses_is_stored_but_does_not_serve_unless_told_to(place: Place, 
     assert all(reason in done.stdout for reason in manifest.scores.missed)
     assert f"`levibotctl models promote lightgbm-binance/{manifest.version} --force` lets it" in done.stdout
     assert store.current("lightgbm-binance") is None
+
+
+@pytest.mark.long
+def test_what_guesses_serves_if_told_to(place: Place, tmp_path: Path) -> None:
+    for seed, symbol in enumerate(("BTCUSDT", "ETHUSDT")):
+        candles(tmp_path, symbol, 6000, seed)
+    command = ("train", "--candles", str(tmp_path), "--take-profit", "0.01", "--stop-loss", "0.01")
+    store = ModelStore(place.data / "models")
     assert "promoted: it serves" in place.ctl(*command, "--exchange", "binance", "--promote").stdout
     assert store.current("lightgbm-binance") is not None
     said = json.loads(place.ctl(*command, "--no-promote", "--json", "--expires-days", "0").stdout)

@@ -40,13 +40,13 @@ def run(folder: Path, trials: int) -> tuple[Tuned, list[int]]:
 
 
 def test_it_is_no_worse_than_the_defaults_and_the_same_seed_finds_the_same(tmp_path: Path) -> None:
-    found, told = run(tmp_path / "a", 12)
-    assert told == list(range(13))
+    found, told = run(tmp_path / "a", 6)
+    assert told == list(range(7))
     summary = found.summary
-    assert summary["tuning_trials"] == 12
-    assert summary["tuning_pruned"] < 12
+    assert summary["tuning_trials"] == 6
+    assert summary["tuning_pruned"] < 6
     assert summary["tuning_log_loss"] <= summary["tuning_default_log_loss"] < np.log(2)
-    assert run(tmp_path / "b", 12)[0] == found
+    assert run(tmp_path / "b", 6)[0] == found
 
 
 def test_what_was_interrupted_goes_on_and_what_is_done_is_not_done_again(tmp_path: Path) -> None:

@@ -57,8 +57,8 @@ class _Wire:
         self.sent: deque[bytes] = deque()
         self.came: deque[bytes] = deque()
 
-    def send_multipart(self, frames: tuple[bytes, ...], _flags: int) -> None:
-        self.sent.append(frames[-1])
+    def send(self, body: bytes, _flags: int) -> None:
+        self.sent.append(body)
 
     def recv_multipart(self, _flags: int) -> list[bytes]:
         if not self.came:
