@@ -39,6 +39,23 @@ def test_a_short_is_paid_what_a_long_pays_each_eight_hours_and_never_twice(tmp_p
     made.books.close()
 
 
+def test_what_happens_between_a_restart_and_the_first_price_is_not_of_the_year_1970(tmp_path: Path) -> None:
+    made = _swap(tmp_path / "swap.sqlite")
+    now_ms = 1_700_000_000_000
+    made.price(100.0, symbol=SWAP, event_ms=now_ms)
+    made.exchange.submit(entry("2", symbol=SWAP))
+    made.exchange.submit(entry("1", symbol=SWAP, kind="limit", limit_price=D(90)))
+    (resting,) = [key for key, order in made.books.open.items() if order.intent.role == "entry"]
+    cash = made.books.cash
+    made.restart()
+    made.exchange.cancel(SWAP, resting)
+    assert resting not in made.books.open
+    assert made.price(100.0, symbol=SWAP, event_ms=now_ms + 1) == []
+    assert made.books.cash == cash
+    assert made.price(100.0, symbol=SWAP, event_ms=now_ms + 8 * HOUR_MS) == ["FundingPaid"]
+    made.books.close()
+
+
 def test_spot_pays_no_funding(tmp_path: Path) -> None:
     made = Desk(tmp_path / "spot.sqlite", funding_rate=0.001)
     made.price(100.0, event_ms=7 * HOUR_MS)

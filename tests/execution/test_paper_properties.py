@@ -48,7 +48,7 @@ class World:
         self.desk.markets = [market(SWAP, quote="USDT", can_short=True)]
         self.desk.exchange.set_market(self.desk.markets[0])
         self.intents: dict[str, Intent] = {}
-        self.cash, self.position = D(10_000), D(0)
+        self.cash, self.position, self.funding = D(10_000), D(0), D(0)
         self.filled: Counter[str] = Counter()
         self.taken: defaultdict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
         self.book: Book | None = None
@@ -152,7 +152,7 @@ class World:
             self._count(event)
         assert books.cash == self.cash, "cash is the sum of all fills and payments"
         assert books.position(SWAP).quantity == self.position
-        assert books.available_cash() >= 0 or self.position < 0
+        assert books.available_cash() >= min(D(0), self.funding) or self.position < 0
         for order in books.open.values():
             assert 0 <= order.filled < order.intent.quantity
             if order.state is OrderState.ACCEPTED and may_open_risk(order.intent):
@@ -167,6 +167,7 @@ class World:
             self.intents[event.client_id] = event.intent
         elif isinstance(event, FundingPaid):
             self.cash += event.amount
+            self.funding += event.amount  # is taken even if all else is spent
         elif isinstance(event, OrderFilled | OrderPartiallyFilled):
             self._fill(self.intents[event.client_id], event)
 
