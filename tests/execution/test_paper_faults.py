@@ -113,7 +113,7 @@ def refused_write(house: PaperHouse) -> None:
     with full_disk():
         house.arrive(refused)
         house.arrive(sold)
-    wait_for(lambda: house.broker.on_timer() or not house.desk.position(), "the exit", seconds=5)
+    wait_for(lambda: house.broker.on_timer() or not house.desk.position(), "the exit")
     house.reconcile()
     assert (house.filled(refused), house.filled(bought), house.filled(sold)) == ([], ["2"], ["2"])
     assert house.ledger.open_ids() == []
