@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from levibot.bus.sockets import ipc
-from levibot.ml.features import FEATURES
 from levibot.ml.model import import_lightgbm
 from levibot.spec import inference_name
 from scripts.bench.children import Child, children
 from scripts.bench.figures import LONG, RUNS, Figure, machine_load, percentile
 from scripts.bench.live import LiveDaemon, open_daemon, wait_for
-from scripts.bench.models import TREES, model_text, promote_model
+from scripts.bench.models import GIVEN, TREES, model_text, promote_model
 
 ENGINES, MANY, HZ, PROCESSES = 15, 100, 30.0, 2
 DEADLINE = 0.2
@@ -167,7 +166,7 @@ def _failed(result: dict[str, Any]) -> int:
 def one_by_one(seconds: float = 2.0) -> float:
     """Rows a second by Booster.predict in a loop."""
     booster = import_lightgbm().Booster(model_str=model_text().decode())
-    row = np.zeros((1, len(FEATURES)))
+    row = np.zeros((1, len(GIVEN)))
     count, begun = 0, time.perf_counter()
     while time.perf_counter() < begun + seconds:
         booster.predict(row, num_threads=1)
@@ -177,7 +176,7 @@ def one_by_one(seconds: float = 2.0) -> float:
 
 def executor_rate(seconds: float = 3.0) -> float:
     """Rows a second by a ProcessPoolExecutor with as many processes, as many calls open as the pool had."""
-    row = [0.0] * len(FEATURES)
+    row = [0.0] * len(GIVEN)
     context = get_context("forkserver")
     with ProcessPoolExecutor(PROCESSES, context, _load, (model_text().decode(),)) as executor:
         executor.submit(_predict, row).result()

@@ -16,6 +16,9 @@ from levibot.ml.store import ModelStore
 
 NAME, NETWORK_NAME = "lightgbm-simulated", "tft-simulated"
 TREES = 200
+# Those that are always there: a market without order flow lacks the others, and a model that never missed one in
+# training counts them as out of range.
+GIVEN = tuple(name for name in FEATURES if name not in OPTIONAL_FEATURES)
 _ROWS = 5_000
 
 
@@ -24,9 +27,9 @@ def model_text() -> bytes:
     """Text of a LightGBM model with 31 leaves a tree, trained on noise."""
     lightgbm = import_lightgbm()
     draw = np.random.default_rng(1)
-    rows = draw.normal(size=(_ROWS, len(FEATURES)))
+    rows = draw.normal(size=(_ROWS, len(GIVEN)))
     labels = (rows.sum(axis=1) + draw.normal(scale=5, size=_ROWS) > 0).astype(float)
-    data = lightgbm.Dataset(rows, labels, feature_name=list(FEATURES))
+    data = lightgbm.Dataset(rows, labels, feature_name=list(GIVEN))
     parameters = {"objective": "binary", "num_threads": 1, "num_leaves": 31, "verbose": -1}
     text: str = lightgbm.train(parameters, data, TREES).model_to_string()
     return text.encode()
@@ -35,7 +38,7 @@ def model_text() -> bytes:
 def promote_model(folder: Path) -> str:
     """Store one more version of LightGBM and let it serve; its version."""
     file = ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=TREES)
-    return _promote(folder, _manifest(NAME, FEATURES, (file,)), {MODEL: model_text()})
+    return _promote(folder, _manifest(NAME, GIVEN, (file,)), {MODEL: model_text()})
 
 
 def promote_network(folder: Path) -> str:
@@ -50,16 +53,15 @@ def promote_network(folder: Path) -> str:
     from levibot.ml.tft.model import NETWORK
     from levibot.ml.tft.network import build, export
 
-    names = tuple(name for name in FEATURES if name not in OPTIONAL_FEATURES)
-    count = len(names)
+    count = len(GIVEN)
     told = Forecast(
         scaling=Scaling(center=(0.0,) * count, scale=(1.0,) * count),
         link=EventLink(weights=(0.0,) * 3, intercept=0.0),
     )
-    network = build(names, hidden=16, heads=2, dropout=0.1, rate=1e-3)
+    network = build(GIVEN, hidden=16, heads=2, dropout=0.1, rate=1e-3)
     contents = {NETWORK: export(network, count), FORECAST: told.encode()}
     files = tuple(ModelFile(name=name, sha256="0" * 64, size_bytes=1) for name in contents)
-    manifest = msgspec.structs.replace(_manifest(NETWORK_NAME, names, files), kind="tft")
+    manifest = msgspec.structs.replace(_manifest(NETWORK_NAME, GIVEN, files), kind="tft")
     return _promote(folder, manifest, contents)
 
 
