@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from levibot.clock import wall_ms
 from levibot.config import Config
@@ -29,9 +30,7 @@ def check_models(patient: Patient) -> Iterator[Finding]:
         if folder is None:
             yield _without_model(config, store)
             return
-        manifest = read_manifest(folder)
-        for file in manifest.files:
-            read_model(folder, file)
+        manifest = _read_whole(folder)
     except ModelError as error:
         yield Finding("model", "fail", str(error), "train another: `levibotctl train`")
         return
@@ -53,13 +52,19 @@ def check_sequences(patient: Patient) -> Iterator[Finding]:
             found = f"there is none named {config.tft_model_name}; the ensemble goes on without"
             yield Finding("tft", "warn", found, "train one: `levibotctl train --kind tft`")
             return
-        manifest = read_manifest(folder)
-        for file in manifest.files:
-            read_model(folder, file)
+        manifest = _read_whole(folder)
     except ModelError as error:
         yield Finding("tft", "fail", str(error), "train another: `levibotctl train --kind tft`")
         return
     yield _serving(config, manifest, "tft")
+
+
+def _read_whole(folder: Path) -> Manifest:
+    """Manifest of a version, all files of which are what it says."""
+    manifest = read_manifest(folder)
+    for file in manifest.files:
+        read_model(folder, file)
+    return manifest
 
 
 def _serving(config: Config, manifest: Manifest, name: str = "model") -> Finding:

@@ -13,7 +13,6 @@ COSTS = float(2 * FEE) + PaperConfig().spread + 2 * PaperConfig().slippage  # of
 # The strategy's own, fixed long before any test span was seen.
 LONG_FROM, SHORT_TO, LEAST_GAIN = 0.55, 0.45, 0.002
 
-
 _BASES = ("ADA", "AVAX", "BNB", "BTC", "DOGE", "ETH", "LINK", "LTC", "SOL", "XRP")
 
 
