@@ -20,6 +20,7 @@ from levibot.bus.messages import (
     SnapshotRequest,
 )
 from levibot.bus.sockets import drain, ipc, make_socket
+from levibot.clock import boot_ns
 from levibot.market.context import ContextBar
 from levibot.market.subscription import MarketSubscription, Received
 from levibot.market.watched import Watched
@@ -46,7 +47,6 @@ class Feed:
         self.lacks: set[str] = set()
         self.bars: dict[str, list[Bar]] = {symbol: [], context_symbol: []}
         self.got: list[Received] = []
-        self.now_ns = 1
         self.engine = MarketSubscription(
             self._context,
             ipc(directory / "pub"),
@@ -73,9 +73,11 @@ class Feed:
             self.publish(BAR, symbol, made)
 
     def turn(self) -> list[Received]:
-        """Ask, answer and drain once; all that was got so far."""
-        self.now_ns += 1_000_000_000
-        self.engine.ask(self.now_ns)
+        """Ask, answer and drain once; all that was got so far.
+
+        By the real clock: a clock ahead of it would ask again while an answer is on its way.
+        """
+        self.engine.ask(boot_ns())
         for identity, body in self._wait_for_requests():
             request = self._decode(body)
             if isinstance(request, SnapshotRequest):
