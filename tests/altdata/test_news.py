@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from levibot.altdata.sentiment.prompt import CONTROLS
 from levibot.altdata.source import AltSource, PartialFetchError, Reading
 from levibot.altdata.sources import make_sources
 from levibot.config_altdata import AltDataConfig, NewsConfig
@@ -34,7 +35,10 @@ def rss(*titles: str, age_minutes: int = 10) -> bytes:
 
 def scored(request: web.Request) -> dict[str, Any]:
     headlines = json.loads(json.loads(request[BODY])["messages"][1]["content"])["headlines"]
-    given = [{"id": h["id"], "score": 0.5 if h["text"] in GOOD else -0.5} for h in headlines]
+    given = [
+        {"id": h["id"], "score": 0.5 if CONTROLS.get(h["text"], h["text"] in GOOD) == 1 else -0.5}
+        for h in headlines
+    ]
     return {"choices": [{"message": {"content": json.dumps({"scores": given})}}]}
 
 
@@ -90,7 +94,7 @@ def test_a_model_scores_each_headline_once_over_restarts(tmp_path: Path) -> None
             found = values(await source.fetch(ASSETS, NOW_MS))
         return found, sum(request.method == "POST" for request in provider.asked)
 
-    for expected in (1, 0):
+    for expected in (2, 0):  # requests: each feed has its own
         found, asked = playing(tmp_path, TWO_FEEDS, twice, scorer="llm")
         assert asked == expected
         assert found["BTC", "sentiment"] == pytest.approx(0.5)
@@ -161,7 +165,7 @@ def test_scores_that_were_paid_for_outlive_a_fetch_that_takes_too_long(tmp_path:
         await source.fetch(ASSETS, NOW_MS)
         return sum(request.method == "POST" for request in provider.asked)
 
-    assert playing(tmp_path, TWO_FEEDS, play, scorer="llm", batch=2) == 2, "of three batches one was whole"
+    assert playing(tmp_path, TWO_FEEDS, play, scorer="llm", batch=2) == 3, "of four batches one was whole"
 
 
 def test_an_old_story_does_not_become_news_by_a_new_date(tmp_path: Path) -> None:
@@ -173,6 +177,42 @@ def test_an_old_story_does_not_become_news_by_a_new_date(tmp_path: Path) -> None
         return await source.fetch(ASSETS, NOW_MS + 361 * MINUTE_MS)
 
     assert playing(tmp_path, {"/a": lambda _: undated}, later) == []
+
+
+def restarted(tmp_path: Path, provider: Provider, *paths: str, minute: int) -> Awaitable[list[Reading]]:
+    """What the source of a new process tells."""
+    news = NewsConfig(enabled=True, feeds=tuple(f"{provider.url}{path}" for path in paths))
+    ((source, _identity),) = make_sources(AltDataConfig(news=news), tmp_path, {})
+
+    async def ask() -> list[Reading]:
+        try:
+            return await source.fetch(ASSETS, NOW_MS + minute * MINUTE_MS)
+        finally:
+            await source.close()
+
+    return ask()
+
+
+def test_headlines_count_after_a_restart_until_they_are_too_old_themselves(tmp_path: Path) -> None:
+    feed = [rss(*GOOD)]
+
+    async def play(source: AltSource, provider: Provider) -> None:
+        assert values(await fetch(source, provider))["BTC", "news_count"] == 3
+        feed[0] = rss("Bitcoin climbs", age_minutes=-1)  # the feed tells no more of the others
+        for minute in (2, 349):
+            found = values(await restarted(tmp_path, provider, "/a", minute=minute))
+            assert found["BTC", "news_count"] == 4
+        assert await restarted(tmp_path, provider, "/a", minute=351) == [], "one alone is not believed"
+
+    playing(tmp_path, {"/a": lambda _: feed[0]}, play)
+
+
+def test_headlines_of_a_feed_that_is_read_no_more_do_not_count(tmp_path: Path) -> None:
+    async def play(source: AltSource, provider: Provider) -> None:
+        assert ("BTC", "news_count") in values(await fetch(source, provider))
+        assert ("BTC", "news_count") not in values(await restarted(tmp_path, provider, "/b", minute=1))
+
+    playing(tmp_path, {**TWO_FEEDS, "/b": lambda _: rss(*BAD)}, play)
 
 
 def test_a_model_that_fails_for_long_does_not_leave_old_headlines_as_the_mood_of_today(tmp_path: Path) -> None:

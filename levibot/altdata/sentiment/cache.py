@@ -1,4 +1,4 @@
-"""Scores that were paid for once, and what was spent today: a small database that survives a restart."""
+"""Headlines that were seen, scores that were paid for once, and what was spent today: what survives a restart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from levibot.altdata.sentiment.headlines import Headline
 from levibot.errors import DataStoreError
 
 T = TypeVar("T")
@@ -15,6 +16,9 @@ _SCHEMA = """
 create table if not exists scores (
     scorer text not null, digest text not null, score real not null, scored_ms integer not null,
     primary key (scorer, digest)
+) without rowid;
+create table if not exists headlines (
+    digest text primary key, words text not null, published_ms integer not null, feed text not null
 ) without rowid;
 create table if not exists spent (day integer primary key, requests integer not null);
 """
@@ -32,10 +36,11 @@ class Kept(NamedTuple):
 
 
 class ScoreCache:
-    """Scores by headline and scorer.
+    """Headlines, and scores by headline and scorer.
 
     It is opened when it is first needed, so that one that cannot be opened is a failure of that fetch alone. One
-    that is damaged is made anew: all that is lost is what scores cost, and what was spent today.
+    that is damaged is made anew: all that is lost is what scores cost, what was
+    spent today, and headlines that feeds tell no more.
 
     Every method raises DataStoreError if the disk refuses, or the database is damaged.
 
@@ -72,6 +77,20 @@ class ScoreCache:
         def write(database: sqlite3.Connection) -> None:
             database.executemany("insert or replace into scores values (?, ?, ?, ?)", rows)
             database.execute("delete from scores where scored_ms < ?", (oldest_ms,))
+
+        self._with(write)
+
+    def headlines(self, since_ms: int) -> list[Headline]:
+        """Those that were published since then, newest first."""
+        query = "select digest, words, published_ms, feed from headlines where published_ms >= ? order by 3 desc"
+        return self._with(lambda database: [Headline(*row) for row in database.execute(query, (since_ms,))])
+
+    def remember(self, headlines: Iterable[Headline], since_ms: int) -> None:
+        """Keep headlines, or their new times; those that were published before `since_ms` are forgotten."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.executemany("insert or replace into headlines values (?, ?, ?, ?)", headlines)
+            database.execute("delete from headlines where published_ms < ?", (since_ms,))
 
         self._with(write)
 

@@ -52,6 +52,7 @@ class Headline(NamedTuple):
     digest: str  # of its words: the same headline in two feeds is one
     text: str
     published_ms: int
+    feed: str = ""  # that told it first
 
 
 def read_feed(content: bytes, source: str, now_ms: int) -> list[Headline]:
@@ -85,7 +86,7 @@ def read_feed(content: bytes, source: str, now_ms: int) -> list[Headline]:
         text = clean(str(entry.get("title", "")))
         if text:
             published_ms = _published_ms(entry, now_ms)
-            headline = Headline(digest_of(text), text, published_ms)
+            headline = Headline(digest_of(text), text, published_ms, source)
             known = found.get(headline.digest)
             if known is None or published_ms < known.published_ms:
                 found[headline.digest] = headline

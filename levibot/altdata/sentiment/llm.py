@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Sequence
 
 import msgspec
@@ -31,9 +32,11 @@ class _Completion(msgspec.Struct):
 
 
 class LlmScorer:
-    """Asks about many headlines at once; a batch that fails costs the others nothing.
+    """Asks about many headlines of a feed at once; a batch that fails costs the others nothing.
 
-    Headlines that look like orders to the model are not sent, so they have no score.
+    Headlines that look like orders to the model are not sent, so they have no score. A batch whose answer makes no
+    sense is asked about again in halves, down to the headline with which that happens: it is not sent again, and
+    the others have their scores. So each such headline costs some requests, once.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ class LlmScorer:
     def __init__(self, client: HttpClient, config: NewsConfig, key: ProviderKey, cache: ScoreCache) -> None:
         words = hashlib.sha256(f"{config.model}\n{prompt.VERSION}".encode()).hexdigest()[:12]
         self.name = f"llm-{words}"
-        self.suspicious = 0  # headlines that were not sent
+        self._refused: set[str] = set()  # digests of headlines with which the model makes no sense
         self._client = client
         self._model = config.model
         self._key = key
@@ -65,23 +68,60 @@ class LlmScorer:
 
     async def score(self, headlines: Sequence[Headline], now_ms: int, keep: Keep) -> AltDataError | None:
         """Score headlines in batches; a server that wants no more requests ends it."""
-        sound = [headline for headline in headlines if not prompt.looks_like_an_order(headline.text)]
-        self.suspicious += len(headlines) - len(sound)
-        error: AltDataError | None = None
-        for start in range(0, len(sound), self._batch):
+        self._refused &= {headline.digest for headline in headlines}
+        sound = [headline for headline in headlines if self._may_be_sent(headline)]
+        left = deque(self._batches(sound))
+        works, error = False, None
+        while left:
+            batch = left.popleft()
             try:
-                keep(await self._ask(sound[start : start + self._batch], now_ms))
+                keep(await self._ask(batch, now_ms))
+                works = True
             except DataStoreError as failure:  # what is spent could not be counted, so nothing is spent
                 return AltDataError(f"news: {failure}", "disk")
             except AltDataError as failure:
-                error = failure
                 if failure.kind != "malformed":
-                    break
+                    return failure
+                # Before a headline is blamed, and before anything is: a server that is broken is asked no more.
+                if (len(batch) == 1 or not works) and (broken := await self._why_broken(now_ms)) is not None:
+                    return broken
+                works = True
+                if len(batch) > 1:
+                    middle = len(batch) // 2
+                    left.extendleft((batch[middle:], batch[:middle]))
+                else:
+                    self._refused.add(batch[0].digest)
+                    error = AltDataError(f"news: {batch[0].text!r:.80} is left out: with it {failure}")
         return error
 
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    def _may_be_sent(self, headline: Headline) -> bool:
+        return headline.digest not in self._refused and not prompt.looks_like_an_order(headline.text)
+
+    def _batches(self, headlines: Sequence[Headline]) -> list[list[Headline]]:
+        """Each of one feed, the most urgent first: what a feed says must move no score of another's."""
+        unfilled: dict[str, list[Headline]] = {}
+        made: list[list[Headline]] = []
+        for headline in headlines:
+            batch = unfilled.get(headline.feed)
+            if batch is None or len(batch) >= self._batch:
+                batch = unfilled[headline.feed] = []
+                made.append(batch)
+            batch.append(headline)
+        return made
+
+    async def _why_broken(self, now_ms: int) -> AltDataError | None:
+        """Why the model makes sense of nothing; None: it does, so it is for a headline that it did not."""
+        try:
+            await self._ask([], now_ms)
+        except DataStoreError as failure:
+            return AltDataError(f"news: {failure}", "disk")
+        except AltDataError as failure:
+            return failure
+        return None
 
     async def _ask(self, headlines: Sequence[Headline], now_ms: int) -> dict[str, float]:
         if self._cache.spent(now_ms) >= self._daily_requests:

@@ -46,6 +46,7 @@ class NewsSource:
         self._scorer = scorer
         self._cache = cache
         self._headlines: dict[str, Headline] = {}  # young enough to count, by digest, newest first
+        self._kept: dict[str, Headline] | None = None  # of these, what the next process knows; None: not read yet
         # A feed takes tens of milliseconds to parse, one that is made for it half a minute, and cannot be stopped:
         # so it has a thread of its own, which others that work in threads do not wait for.
         self._parser = ThreadPoolExecutor(1, "feeds")
@@ -58,11 +59,15 @@ class NewsSource:
 
     async def fetch(self, assets: Sequence[str], now_ms: int) -> list[Reading]:
         """Read all feeds, score what is new, and tell what it comes to; errors as of `AltSource.fetch`."""
+        oldest_ms = now_ms - int(self._config.window * 1000)
+        failures = self._recall(oldest_ms)
         errors = await self._read_feeds(now_ms)
         if errors and len(errors) == len(self._feeds):
             raise AltDataError(self._told(errors), errors[0].kind, min(error.wait_s for error in errors))
+        failures += self._remember(oldest_ms)
         told = self._told(errors) if errors else ""
-        scores, failures = await self._scores(now_ms)
+        scores, unscored = await self._scores(now_ms)
+        failures += unscored
         kinds = [error.kind for error in (*errors, *failures)]
         told = "; ".join(filter(None, [told, *(str(error) for error in failures[:1])]))
         # In a thread: names of a hundred assets in thousands of headlines take a second.
@@ -87,6 +92,32 @@ class NewsSource:
             return str(errors[0])
         texts = "; ".join(str(error).removeprefix(f"{self.name}: ") for error in errors)
         return f"{self.name}: {len(errors)} of {len(self._feeds)} feeds failed: {texts}"[:_LONGEST_TEXT]
+
+    def _recall(self, oldest_ms: int) -> list[AltDataError]:
+        """Take up once what the process before has seen: feeds tell of the newest alone, the others count on."""
+        if self._kept is not None:
+            return []
+        try:
+            seen = self._cache.headlines(oldest_ms)
+        except DataStoreError as error:
+            return [AltDataError(f"{self.name}: {error}", "disk")]
+        self._kept = {headline.digest: headline for headline in seen}
+        known = {digest: headline for digest, headline in self._kept.items() if headline.feed in self._feeds}
+        self._headlines = {**known, **self._headlines}
+        return []
+
+    def _remember(self, oldest_ms: int) -> list[AltDataError]:
+        """Leave to the next process what is new."""
+        kept = self._kept or {}
+        new = [headline for digest, headline in self._headlines.items() if kept.get(digest) != headline]
+        try:
+            if new:
+                self._cache.remember(new, oldest_ms)
+        except DataStoreError as error:
+            return [AltDataError(f"{self.name}: {error}", "disk")]
+        if self._kept is not None:
+            self._kept = dict(self._headlines)
+        return []
 
     async def _read_feeds(self, now_ms: int) -> list[AltDataError]:
         results = await asyncio.gather(*(self._read(name, client, now_ms) for name, client in self._feeds.items()))
