@@ -46,20 +46,21 @@ class BarColumns(NamedTuple):
         )
 
 
-class History(NamedTuple):
-    """Bars of one symbol, and the features of those that have any."""
-
-    bars: BarColumns
-    judged: NDArray[np.int64]  # shape (rows,): places of the bars that have features
-    features: Floats  # shape (rows, number of features): at their closes; NaN: missing
-
-
 class Source(NamedTuple):
     """What the features of one symbol are made from; as `levibot.ml.features.vectorised.feature_frame`."""
 
     bars: pl.DataFrame  # of `BAR_SCHEMA`, oldest first
     context: pl.DataFrame | None = None  # of the leading market
     altdata: Sequence[AltData] = ()  # of the base asset, and of the whole market
+
+
+class History(NamedTuple):
+    """Bars of one symbol, and the features of those that have any."""
+
+    bars: BarColumns
+    judged: NDArray[np.int64]  # shape (rows,): places of the bars that have features
+    features: Floats  # shape (rows, number of features): at their closes; NaN: missing
+    source: Source | None = None  # what they were made from; None: of a store, which keeps no more than these
 
 
 def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:
@@ -94,7 +95,7 @@ def history_of(source: Source) -> History:
     rows = feature_frame(*source)
     columns = BarColumns(*(bars[name].to_numpy() for name in BarColumns._fields))
     judged = np.searchsorted(columns.open_ms, rows["open_ms"].to_numpy()).astype(np.int64)
-    return History(columns, judged, np.ascontiguousarray(rows.select(FEATURES).to_numpy()))
+    return History(columns, judged, np.ascontiguousarray(rows.select(FEATURES).to_numpy()), source)
 
 
 def read_bars(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> pl.DataFrame:

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from levibot.market.bars import Candle
+from levibot.market.bars import MINUTE_MS
 from levibot.ml.boosting import Params, grow
-from levibot.ml.features import FEATURES, OPTIONAL_FEATURES
-from levibot.ml.history import BarColumns, Floats, History, read_history
+from levibot.ml.features import FEATURES
+from levibot.ml.history import History, Source, history_of
 from levibot.ml.manifest import utc
 from levibot.ml.rows import Rows
 from levibot.ml.scores import auc
@@ -27,8 +27,7 @@ _SAMPLES = 40  # rows whose features are computed again
 _PAST = 200  # bars that they are computed from; more than any window
 _SAME = 1e-9
 
-# Places of the bars that have features, and the features, from bars alone.
-Compute = Callable[[BarColumns], tuple[Sequence[int], Floats]]
+Compute = Callable[[Source], History]
 
 
 def find_leaks(
@@ -56,9 +55,7 @@ def find_leaks(
         *(
             alarm
             for history in histories
-            for alarm in later_bars_matter(
-                history, FEATURES, compute_alone, max(5, _SAMPLES // len(histories)), seed
-            )
+            for alarm in later_bars_matter(history, FEATURES, history_of, max(5, _SAMPLES // len(histories)), seed)
         ),
         *learns_from_shuffled(spans, names, params, seed),
     )
@@ -101,30 +98,42 @@ def too_knowing(rows: Rows, names: Sequence[str], *, planted: bool) -> list[str]
 def later_bars_matter(
     history: History, names: Sequence[str], compute: Compute, samples: int, seed: int
 ) -> list[str]:
-    """Whether features change when they are computed from bars up to their own alone, on rows drawn at random.
+    """Whether features change when they are computed from what was known at the close of their bar alone.
 
-    Optional ones that need more than the symbol's own prices are left out.
+    That is done on rows drawn at random, for every feature: no bar of the symbol or of the leading market that
+    closed later is known, and nothing that was fetched later.
     """
     if not len(history.judged):
         return []
+    if history.source is None:
+        return ["features cannot be computed again: what they were made from is not at hand"]
     drawn = np.random.default_rng(seed).choice(
         len(history.judged), min(samples, len(history.judged)), replace=False
     )
     wrong: dict[str, int] = {}
-    may_miss = np.array([name in OPTIONAL_FEATURES for name in names])
     for row in drawn.tolist():
         last = int(history.judged[row])
-        places, features = compute(history.bars.part(max(0, last - _PAST), last + 1))
-        if not len(places) or places[-1] != min(last, _PAST):
+        again = compute(_known_at(history.source, last))
+        if not len(again.judged) or again.judged[-1] != min(last, _PAST):
             wrong["all of them"] = last
             continue
-        same = np.isclose(features[-1], history.features[row], rtol=_SAME, atol=_SAME, equal_nan=True)
-        same |= np.isnan(features[-1]) & may_miss
+        same = np.isclose(again.features[-1], history.features[row], rtol=_SAME, atol=_SAME, equal_nan=True)
         wrong.update({names[column]: last for column in np.flatnonzero(~same).tolist()})
     return [
-        f"the feature {name} of {utc(int(history.bars.open_ms[place]))} is another where no later bars are known"
+        f"the feature {name} of {utc(int(history.bars.open_ms[place]))} is another where nothing later is known"
         for name, place in wrong.items()
     ]
+
+
+def _known_at(source: Source, place: int) -> Source:
+    """What of `source` was known when the bar at `place` closed, as far back as any feature looks."""
+    bars = source.bars.slice(max(0, place - _PAST), min(place, _PAST) + 1)
+    close_ms = int(bars["open_ms"][-1]) + MINUTE_MS
+    context = source.context
+    if context is not None:
+        until = int(np.searchsorted(context["open_ms"].to_numpy(), close_ms))  # they close when the next opens
+        context = context.slice(max(0, until - _PAST), min(until, _PAST))
+    return Source(bars, context, [data for data in source.altdata if data.fetched_ms <= close_ms])
 
 
 def learns_from_shuffled(spans: Split, names: Sequence[str], params: Params, seed: int) -> list[str]:
@@ -149,16 +158,3 @@ def learns_from_shuffled(spans: Split, names: Sequence[str], params: Params, see
     if abs(found - 0.5) <= chance:
         return []
     return [f"labels drawn at random are told apart with an AUC of {found:.3f}, chance goes to {0.5 + chance:.3f}"]
-
-
-def compute_alone(bars: BarColumns) -> tuple[Sequence[int], Floats]:
-    """Features by the code that trains, from these bars alone."""
-    columns = (bars.open_ms, bars.open, bars.high, bars.low, bars.close, bars.volume, bars.synthetic)
-    candles = (
-        Candle(open_ms, opened, high, low, close, volume, synthetic=synthetic)
-        for open_ms, opened, high, low, close, volume, synthetic in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
-    )
-    history = read_history(candles, lambda _more: None)
-    return history.judged.tolist(), history.features

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import msgspec
 import numpy as np
+import polars
 import pytest
 
+from levibot.bus.messages import AltData
 from levibot.market.bars import MINUTE_MS
 from levibot.ml.boosting import default_params, fixed_params
 from levibot.ml.features import FEATURES
-from levibot.ml.history import BarColumns, Floats, History, read_history
+from levibot.ml.features.registry import REGISTRY
+from levibot.ml.history import Floats, History, Source, history_of, read_history
 from levibot.ml.leaks import (
-    compute_alone,
     find_leaks,
     later_bars_matter,
     learns_from_shuffled,
@@ -23,6 +26,7 @@ from levibot.ml.manifest import Label
 from levibot.ml.rows import Rows, label_rows
 from levibot.ml.splits import Split, boundaries, split
 from tests.ml.examples import walk
+from tests.ml.features.streams import altdata, frame, with_flow
 
 LABEL = Label(take_profit=0.004, stop_loss=0.004, horizon_bars=30)
 PARAMS = {**default_params(4000), **fixed_params(1, 1)}
@@ -51,21 +55,68 @@ def test_a_feature_that_hints_at_the_label_is_found() -> None:
     assert too_knowing(with_feature(rows, np.full(len(rows.labels), np.nan)), FEATURES, planted=True) == []
 
 
-def peeking(bars: BarColumns) -> tuple[Sequence[int], Floats]:
+WITH_ALL = Source(
+    frame(with_flow(list(walk(1200)), seed=1)),
+    frame(walk(1200, seed=9)),
+    altdata(list(walk(1200)), seed=2),
+)
+
+
+def leaking(peek: Callable[[Source], Source]) -> Callable[[Source], History]:
+    """Features by the code that trains, but with what `peek` makes known too early."""
+    return lambda source: history_of(peek(source))._replace(source=source)
+
+
+def a_bar_early(bars: polars.DataFrame) -> polars.DataFrame:
+    return bars.with_columns(polars.col("buy_volume", "trades", "spread", "imbalance").shift(-1))
+
+
+def context_early(context: polars.DataFrame) -> polars.DataFrame:
+    return context.with_columns(open_ms=polars.col("open_ms") - 2 * MINUTE_MS)
+
+
+def fetched_early(values: Sequence[AltData]) -> list[AltData]:
+    """As if each were known when what it tells of began."""
+    return [msgspec.structs.replace(data, fetched_ms=data.fetched_ms - 30 * MINUTE_MS) for data in values]
+
+
+@pytest.mark.parametrize(
+    ("peek", "group"),
+    [
+        (lambda source: source._replace(bars=a_bar_early(source.bars)), "flow"),
+        (lambda source: source._replace(context=context_early(source.context)), "context"),
+        (lambda source: source._replace(altdata=fetched_early(source.altdata)), "altdata"),
+    ],
+)
+def test_a_feature_of_any_group_that_knows_what_comes_is_found(
+    peek: Callable[[Source], Source], group: str
+) -> None:
+    leaky = leaking(peek)
+    alarms = later_bars_matter(leaky(WITH_ALL), FEATURES, leaky, 20, seed=1)
+    found = {alarm.split()[2] for alarm in alarms}
+    assert found
+    assert found <= {feature.name for feature in REGISTRY if feature.group in (group, "book")}
+    assert all(alarm.endswith("is another where nothing later is known") for alarm in alarms)
+
+
+def test_features_that_know_nothing_of_what_comes_raise_no_alarm() -> None:
+    assert later_bars_matter(history_of(WITH_ALL), FEATURES, history_of, 40, seed=1) == []
+    forgotten = history_of(WITH_ALL)._replace(source=None)
+    assert later_bars_matter(forgotten, FEATURES, history_of, 40, seed=1)
+
+
+def peeking(source: Source) -> History:
     """Features by the code that serves, the first of which is the next bar's return."""
-    places, features = compute_alone(bars)
-    ahead = np.append(np.diff(np.log(bars.close)), 0.0)
-    return places, np.column_stack([ahead[np.array(places)], features[:, 1:]])
+    history = history_of(source)
+    ahead = np.append(np.diff(np.log(history.bars.close)), 0.0)
+    features = np.column_stack([ahead[history.judged], history.features[:, 1:]])
+    return history._replace(features=features)
 
 
 def test_a_feature_that_later_bars_change_is_found() -> None:
-    bars = HISTORIES[0].bars.part(0, 400)
-    places, features = peeking(bars)
-    history = History(bars, np.array(places), features)
+    history = peeking(Source(frame(walk(400, seed=1))))
     (alarm,) = later_bars_matter(history, FEATURES, peeking, 20, seed=1)
     assert alarm.startswith(f"the feature {FEATURES[0]} of 2025-01-01T")
-    assert alarm.endswith("is another where no later bars are known")
-    assert later_bars_matter(HISTORIES[0], FEATURES, compute_alone, 20, seed=1) == []
 
 
 def test_rows_that_are_fitted_on_and_judged_on_show_by_labels_that_mean_nothing() -> None:
