@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from levibot.bus.messages import AltData
 from levibot.durable import read_bytes, set_aside, write_atomic
+from levibot.parquet import read_parquet
 
 if TYPE_CHECKING:
     import polars
@@ -107,7 +108,7 @@ def _read(path: Path) -> polars.DataFrame | None:
     import polars as pl
 
     try:
-        frame = pl.read_parquet(path)
+        frame = read_parquet(path)
     except (OSError, pl.exceptions.PolarsError):
         return None
     return frame if frame.schema == _empty().schema else None

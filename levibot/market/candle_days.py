@@ -14,6 +14,7 @@ from levibot.durable import write_atomic
 from levibot.errors import ConfigError
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candles import COLUMNS
+from levibot.parquet import read_metadata, read_parquet
 from levibot.symbols import on_disk
 
 DAY_MS = 1440 * MINUTE_MS
@@ -81,7 +82,7 @@ class CandleDays:
         if not path.is_file():
             return None
         try:
-            stored = orjson.loads(polars.read_parquet_metadata(path)[_METADATA])
+            stored = orjson.loads(read_metadata(path)[_METADATA])
             exchange, until_ms = stored["exchange"], stored["complete_until_ms"]
             asked_ms = stored.get("asked_ms")
         except (polars.exceptions.PolarsError, orjson.JSONDecodeError, KeyError, TypeError):
@@ -140,18 +141,15 @@ class CandleDays:
         if self._stored(day_ms) is None:
             return []
         try:
-            return polars.read_parquet(self.path(day_ms), columns=list(COLUMNS)).rows()
+            return read_parquet(self.path(day_ms), COLUMNS).rows()
         except polars.exceptions.PolarsError:
             return []
 
     def times(self, from_ms: int, until_ms: int) -> Iterator[tuple[int, float]]:
-        """Opening time and volume of each stored bar in a span, oldest first."""
-        import polars
-
+        """Opening time and volume of each stored bar in a span, oldest first; a damaged file has none."""
         for day_ms in range(from_ms // DAY_MS * DAY_MS, until_ms, DAY_MS):
-            if (path := self.path(day_ms)).is_file():
-                frame = polars.read_parquet(path, columns=["timestamp", "volume"])
-                yield from ((ms, volume) for ms, volume in frame.iter_rows() if from_ms <= ms < until_ms)
+            rows = self._bars(day_ms)
+            yield from ((row[0], row[-1]) for row in rows if from_ms <= row[0] < until_ms)
 
     def has_holes(self, day_ms: int, until_ms: int) -> bool:
         """Whether fewer bars of a day are stored than there are minutes until `until_ms`."""

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from levibot.errors import MarketDataError
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.parquet import read_parquet
 from levibot.symbols import on_disk
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
@@ -162,7 +163,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, tuple[Any, ...]]]:
     import polars  # 46 MB: only for who needs it
 
     try:
-        frame = polars.read_parquet(path)
+        frame = read_parquet(path)
     except polars.exceptions.PolarsError as error:
         raise MarketDataError(f"{path}: not readable as Parquet ({error}); fetch the file again") from error
     if tuple(frame.columns) != COLUMNS:

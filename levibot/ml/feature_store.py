@@ -1,4 +1,4 @@
-"""Features by symbol and day of UTC as Parquet files: built once, read for every training.
+"""Features by symbol and day of UTC as Parquet files, for whoever studies them; a training computes its own.
 
 A file is named by what is in it: the day. That it is up to date, its metadata say: the identity of the features,
 and a digest of all that the day was made from. So a second build writes nothing, and a day of which more bars, or
@@ -27,6 +27,7 @@ from levibot.ml.features.altdata import feature_name
 from levibot.ml.features.registry import ALTDATA_FEATURES
 from levibot.ml.features.vectorised import feature_frame
 from levibot.ml.history import BarColumns, History, Source
+from levibot.parquet import read_metadata
 from levibot.symbols import on_disk
 
 DAY_MS = 1440 * MINUTE_MS
@@ -215,7 +216,7 @@ def _identity(path: Path) -> dict[str, str] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(pl.read_parquet_metadata(path)[_METADATA])
+        found = json.loads(read_metadata(path)[_METADATA])
     except (pl.exceptions.PolarsError, KeyError, ValueError):
         return None
     return found if isinstance(found, dict) else None

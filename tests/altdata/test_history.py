@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -46,11 +47,17 @@ def test_a_bar_never_sees_what_was_fetched_after_it_nor_what_had_expired(tmp_pat
     assert live["value"].to_list() == [None, 1.5, 1.5, None]
 
 
-def test_a_damaged_day_is_set_aside_and_begun_anew(tmp_path: Path) -> None:
+def flipped(content: bytes) -> bytes:
+    """One byte is another: this Polars panics, which is no `Exception`."""
+    return content[:73] + b"\0" + content[74:]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-20], flipped], ids=["cut off", "one byte"])
+def test_a_damaged_day_is_set_aside_and_begun_anew(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     history = History(tmp_path)
     history.append([value("fees")])
     (path,) = tmp_path.rglob("*.parquet")
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(damage(path.read_bytes()))
     assert history.read(["BTC"], 0, NOW_MS * 2).is_empty()
     history.append([value("fees", NOW_MS + 1)])
     assert history.read(["BTC"], 0, NOW_MS * 2)["fetched_ms"].to_list() == [NOW_MS + 1]
