@@ -37,7 +37,6 @@ class CoolDown:
     ) -> None:
         self.path = path
         self.reason = ""
-        self.begun = 0  # how often, by this process
         self._now_ns = now_ns
         self._now_ms = now_ms
         self._until_ns = 0
@@ -77,7 +76,6 @@ class CoolDown:
         until_ns = self._now_ns() + int(min(seconds, _MOST_S) * _NS)
         if until_ns > self._until_ns:
             self._until_ns, self.reason, self._dirty = until_ns, reason, True
-            self.begun += 1
 
     def relax(self) -> None:
         """A request went well: the next cool-down without a length is a short one again."""

@@ -72,7 +72,6 @@ class BrokerClient:
         fail: Callable[[str], None],
     ) -> None:
         self.received = 0
-        self.not_ready_because = ""
         self.acceptance = AcceptanceTimes()
         self._symbol = symbol
         self._ledger = ledger
@@ -162,7 +161,6 @@ class BrokerClient:
             yield from self._ledger.apply(*reply.events)
         elif isinstance(reply, NotReady):
             if reply.request_id == self._request_id:
-                self.not_ready_because = reply.reason
                 self._ask_at_ns = boot_ns() + _NOT_READY_NS
         elif isinstance(reply, Reconciled) and reply.request_id == self._request_id:
             outcome = self._ledger.reconcile(reply)
@@ -176,7 +174,6 @@ class BrokerClient:
             self._request_id = 0
             self._reconciling = False
             self._answered_ns = boot_ns()
-            self.not_ready_because = ""
             yield Recovered(outcome)
 
     def _reconcile_later(self) -> None:

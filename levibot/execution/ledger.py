@@ -144,11 +144,6 @@ class Ledger:
         """Orders that are not at their end, protective ones too."""
         return {client_id: (order.intent, order.state) for client_id, order in self._orders.items()}
 
-    def state_of(self, client_id: str) -> OrderState | None:
-        """State of any order ever, None if the ledger has not heard of it."""
-        rows = self._store.rows("SELECT state FROM orders WHERE client_id = ?", client_id)
-        return OrderState(rows[0][0]) if rows else None
-
     def history(self, since: int = 0) -> Iterator[OrderEvent]:
         """All events after `since`, oldest first."""
         for (body,) in self._store.rows("SELECT body FROM events WHERE symbol_seq > ? ORDER BY symbol_seq", since):

@@ -77,7 +77,6 @@ class BlockReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._stream: BinaryIO = path.open("rb")
 
     def close(self) -> None:

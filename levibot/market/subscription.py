@@ -96,7 +96,6 @@ class MarketSubscription:
         self.stream = MarketStream()
         self.received = 0
         self.conflated = 0
-        self.refused_because = ""  # the feed's last reason to give no snapshot
         self._symbol = symbol
         self._bars = bars
         self._name = name
@@ -195,10 +194,8 @@ class MarketSubscription:
             if reply.request_id != self._request_id:
                 continue
             if isinstance(reply, SnapshotRefused):
-                self.refused_because = reply.reason
                 self._ask_at_ns = boot_ns() + _NOT_READY_NS
                 continue
-            self.refused_because = ""
             if not self.stream.waiting:  # a look at a silent feed
                 self.stream.meet(reply.epoch)
                 self._ask_at_ns = 0 if self.stream.waiting else self._ask_at_ns

@@ -57,7 +57,6 @@ class Protections:
 
     def __init__(self, config: ProtectionsConfig, state: ProtectionsState) -> None:
         self.config = config
-        self.locked = 0  # locks that were begun, ever
         self._locks = list(state.locks)
         self._trades = deque(state.trades)
         self._peaks = deque(state.peaks)
@@ -84,7 +83,6 @@ class Protections:
             return False
         self._locks = [lock for lock in self._locks if lock not in same]
         self._locks.append(Lock(symbol=symbol, rule=rule, reason=reason, until_ms=until_ms))
-        self.locked += 1
         return True
 
     def unlock(self, rule: Rule) -> None:

@@ -257,6 +257,12 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         ("reason",),
     ),
     Family(
+        "levi_risk_bad_ticks_total",
+        "counter",
+        "Prices that risk left out, as no position can be valued by them: zero, negative, infinite or no number.",
+        lambda view: view.daemon.risk.bad_ticks,
+    ),
+    Family(
         "levi_position",
         "gauge",
         "Signed position in the base asset, from the broker's fills, whether the engine lives or not.",

@@ -26,14 +26,11 @@ class SupervisorLock:
 
     Parameters
     ----------
-    path
-        The lock file.
     fd
-        Its descriptor, on which the lock is held.
+        Descriptor of the lock file, on which the lock is held.
     """
 
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path = path
+    def __init__(self, fd: int) -> None:
         self._fd = fd
 
     def release(self) -> None:
@@ -81,7 +78,7 @@ def acquire(path: Path) -> SupervisorLock:
     ours = Holder(os.getpid(), process_start_ticks(os.getpid()), datetime.now(UTC).isoformat(timespec="seconds"))
     os.ftruncate(fd, 0)
     os.pwrite(fd, msgspec.json.encode(ours) + b"\n", 0)
-    return SupervisorLock(path, fd)
+    return SupervisorLock(fd)
 
 
 def read_holder(path: Path) -> Holder | None:

@@ -67,7 +67,6 @@ class Subscriber:
 
     def __init__(self, endpoint: str, symbol: str) -> None:
         self._decode = FrameDecoder()
-        self._symbol = symbol
         self._socket = make_socket(zmq.Context(), zmq.SUB, connect=endpoint)
         self._socket.subscribe(topic(TICK, symbol))
         self._epoch = PROBE

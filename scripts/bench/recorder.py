@@ -24,7 +24,6 @@ SYMBOLS = [f"S{number:02}/USDT" for number in range(15)]
 FLAT_OUT = 60_000
 SECONDS = 60 if LONG else 2
 HZ, BOOK_EVERY = 30, 3  # ticks a second and symbol; a book of 50 levels with every third
-LOAD = f"{HZ} ticks and {HZ // BOOK_EVERY} books/s each"
 START_MS = 1_750_000_000_000 // MINUTE_MS * MINUTE_MS
 
 
