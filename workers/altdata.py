@@ -24,7 +24,6 @@ from levibot.spec import WorkerSpec
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
-_TURN = 0.25  # seconds between two turns without anything to do
 _BOARD = "altdata.json"
 _LOG = "none of it is known yet; `levibotctl logs feed` tells of which symbols there is none, and what failed"
 
@@ -86,7 +85,7 @@ class AltDataWorker(AsyncWorker):
             while self._stop is None:
                 desk.check()
                 self._repeat(desk)
-                await self._turn(_TURN)
+                await self._turn()
         finally:
             await desk.close()
             reader.close()

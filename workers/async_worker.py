@@ -12,6 +12,7 @@ from levibot.bus.messages import Command, Report, Stop
 from workers.runtime import Runtime
 
 _FENCE_RETRY = 0.02
+_IDLE = 0.25  # seconds between two turns without anything to do
 
 
 class AsyncWorker(ABC):
@@ -65,7 +66,7 @@ class AsyncWorker(ABC):
 
     # ------------------------------------------------------------------ what is shared
 
-    async def _turn(self, seconds: float) -> None:
+    async def _turn(self, seconds: float = _IDLE) -> None:
         """Take commands, beat, and sleep for `seconds` at most, or until there is something to do."""
         runtime = self._runtime
         runtime.status.turns += 1

@@ -114,8 +114,9 @@ class ModelPort:
         if component.trouble != NO_ANSWER:
             return component
         lane = next((lane for lane in self._lanes if lane.kind == name), None)
-        trouble = f"absent: inference.{name}_processes is 0" if lane is None else lane.trouble or NO_ANSWER
-        return Component(trouble=trouble)
+        if lane is None:
+            return Component(trouble=f"absent: inference.{name}_processes is 0", configured=False)
+        return Component(trouble=lane.trouble or NO_ANSWER)
 
     def close(self) -> None:
         """Close the sockets."""

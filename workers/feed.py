@@ -30,7 +30,6 @@ from workers.runtime import Runtime
 if TYPE_CHECKING:
     from levibot.market.live.source import Level, LiveSource
 
-_TURN = 0.25  # seconds between two turns without anything to do
 _SAVE_NS = 1_000_000_000
 
 
@@ -102,7 +101,7 @@ class FeedWorker(AsyncWorker):
                     await playing  # it only ends by an error, which ends the worker
                 self._save_progress()
                 reader.poke()  # a send may have swallowed the edge
-                await self._turn(_TURN)
+                await self._turn()
         finally:
             await self._end(markets, playing)
             reader.close()

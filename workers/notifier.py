@@ -24,8 +24,6 @@ from levibot.private_file import PrivateFileError
 from workers.async_worker import AsyncWorker
 from workers.runtime import Runtime
 
-_TURN = 0.25  # seconds between two looks into the outbox
-
 
 def main(runtime: Runtime) -> None:
     """Run the notifier until it is told to stop."""
@@ -71,7 +69,7 @@ class NotifierWorker(AsyncWorker):
                     self._dispatcher.turn()
                 self._beat_outwards()
                 self._tell_troubles()
-                await self._turn(_TURN)
+                await self._turn()
         finally:
             await self._dispatcher.close()
 

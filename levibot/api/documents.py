@@ -110,6 +110,9 @@ class ComponentForm(_Form):
     probability: float | None = Field(description="Of a rise; null: it said nothing that counts.")
     source: str = Field(description="Name and version of the model, or who gave the value.")
     trouble: str = Field(description="Why it does not count; empty if it does.")
+    configured: bool = Field(
+        description="Whether the configuration asks for it: if not, its absence is no trouble."
+    )
 
 
 class EngineForm(WorkerForm):

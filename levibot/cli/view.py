@@ -37,7 +37,6 @@ _COLUMNS = (
 )
 _LEFT_OUT_FIRST = ("RSS", "P(up)", "PnL day", "data age", "uptime", "restarts")
 _LABELS = {"probability": "probability of the bet", "prob_up": "P(up)"}  # a short that is .9 likely: P(up) .1
-_ABSENT = "absent:"  # so begins why a component that is not configured says nothing
 _WORDS = ("state", "market")
 _PIPE_WIDTH = 200  # nothing is cut off when the output goes to a file or another program
 _STATE_STYLES = {
@@ -194,8 +193,7 @@ def _lines_without_component(engines: Iterable[Entry]) -> list[Text]:
     left_out: dict[str, dict[str, str]] = {}
     for engine in engines:
         for name, component in (engine["components"] or {}).items():
-            expected = not component["trouble"].startswith(_ABSENT)
-            if component["probability"] is None and expected and not engine["no_model"]:
+            if component["probability"] is None and component["configured"] and not engine["no_model"]:
                 left_out.setdefault(name, {})[engine["symbol"]] = component["trouble"]
     lines = []
     for name, reasons in left_out.items():

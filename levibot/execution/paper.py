@@ -123,17 +123,7 @@ class PaperExchange:
     # ------------------------------------------------------------------ what comes in
 
     def submit(self, intent: Intent, *, denied: str | None = None, wait: bool = False) -> list[OrderEvent]:
-        """Carry out an order, once: an id that is known already changes nothing.
-
-        Parameters
-        ----------
-        intent
-            The order.
-        denied
-            Why it must not be carried out, if the caller knows a reason.
-        wait
-            Fill on the next tick, not on the newest one.
-        """
+        """See `Venue`."""
         if self._books.knows(intent.client_id):
             return []
         market = self._market(intent.symbol)

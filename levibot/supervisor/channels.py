@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import zmq
 
@@ -13,10 +15,62 @@ from levibot.bus.messages import Acknowledged, Command, Crashed, Heartbeat, Hell
 from levibot.bus.sockets import AsyncReader, make_socket, send
 from levibot.errors import MalformedMessageError
 
+T = TypeVar("T")
 Malformed = Callable[[str, MalformedMessageError], None]
 
 
-class HeartbeatChannel:
+class _Channel(ABC, Generic[T]):
+    """A socket of the supervisor; what does not decode is told, counted, and changes nothing.
+
+    Parameters
+    ----------
+    loop
+        Of the supervisor.
+    socket
+        Bound; closed with the channel.
+    name
+        Of the channel, for `malformed`.
+    decode
+        Its messages.
+    malformed
+        Called with the channel's name and the error for each message that does not decode.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        socket: zmq.Socket[bytes],
+        name: str,
+        decode: Decoder[T],
+        malformed: Malformed,
+    ) -> None:
+        self.received = 0  # messages
+        self._name = name
+        self._decode = decode
+        self._malformed = malformed
+        self._socket = socket
+        self._reader = AsyncReader(loop, socket, self._receive)
+
+    def close(self) -> None:
+        """Stop reading and free the endpoint."""
+        self._reader.close()
+        self._socket.close(0)
+
+    @abstractmethod
+    def _take(self, message: T) -> None:
+        """Deal with a message."""
+
+    def _receive(self, frames: list[bytes]) -> None:
+        self.received += 1
+        try:
+            message = self._decode(frames[-1])
+        except MalformedMessageError as error:
+            self._malformed(self._name, error)
+            return
+        self._take(message)
+
+
+class HeartbeatChannel(_Channel[Heartbeat]):
     """PULL socket on which every worker's heartbeats arrive.
 
     Parameters
@@ -39,29 +93,15 @@ class HeartbeatChannel:
         handle: Callable[[Heartbeat], None],
         malformed: Malformed,
     ) -> None:
-        self.received = 0  # messages
-        self._decode: Decoder[Heartbeat] = Decoder(Heartbeat)
+        socket = make_socket(context, zmq.PULL, bind=endpoint)
+        super().__init__(loop, socket, "heartbeat", Decoder(Heartbeat), malformed)
         self._handle = handle
-        self._malformed = malformed
-        self._socket = make_socket(context, zmq.PULL, bind=endpoint)
-        self._reader = AsyncReader(loop, self._socket, self._receive)
 
-    def close(self) -> None:
-        """Stop reading and free the endpoint."""
-        self._reader.close()
-        self._socket.close(0)
-
-    def _receive(self, frames: list[bytes]) -> None:
-        self.received += 1
-        try:
-            heartbeat = self._decode(frames[-1])
-        except MalformedMessageError as error:
-            self._malformed("heartbeat", error)
-            return
-        self._handle(heartbeat)
+    def _take(self, message: Heartbeat) -> None:
+        self._handle(message)
 
 
-class ControlChannel:
+class ControlChannel(_Channel[WorkerMessage]):
     """ROUTER socket over which workers are commanded; each command is acknowledged.
 
     Parameters
@@ -80,16 +120,13 @@ class ControlChannel:
         on_life: Callable[[Hello | Crashed], None],
         malformed: Malformed,
     ) -> None:
+        socket = make_socket(context, zmq.ROUTER, bind=endpoint)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        super().__init__(loop, socket, "control", Decoder(WorkerMessage), malformed)
         self._loop = loop
-        self.received = 0  # messages
-        self._decode: Decoder[WorkerMessage] = Decoder(WorkerMessage)
         self._on_life = on_life
-        self._malformed = malformed
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[str, asyncio.Future[Acknowledged]]] = {}
-        self._socket = make_socket(context, zmq.ROUTER, bind=endpoint)
-        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._reader = AsyncReader(loop, self._socket, self._receive)
 
     def command(self, worker: str, make: Callable[[int], Command]) -> asyncio.Future[Acknowledged]:
         """Send a command.
@@ -131,18 +168,7 @@ class ControlChannel:
             if name == worker:
                 future.cancel()
 
-    def close(self) -> None:
-        """Stop reading and free the endpoint."""
-        self._reader.close()
-        self._socket.close(0)
-
-    def _receive(self, frames: list[bytes]) -> None:
-        self.received += 1
-        try:
-            message = self._decode(frames[-1])
-        except MalformedMessageError as error:
-            self._malformed("control", error)
-            return
+    def _take(self, message: WorkerMessage) -> None:
         if isinstance(message, Hello | Crashed):
             self._on_life(message)
         elif (waiting := self._waiting.get(message.command_id)) is not None and not waiting[1].done():

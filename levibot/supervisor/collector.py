@@ -18,13 +18,21 @@ from levibot.supervisor.altdata_metrics import ALTDATA_FAMILIES
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES, DaemonView, look
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
+from levibot.supervisor.supervisor_metrics import SUPERVISOR_FAMILIES
 from levibot.supervisor.trading_metrics import TRADING_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES, WorkerView
 
 if TYPE_CHECKING:
     from levibot.supervisor.daemon import Daemon
 
-_WHOLE = (*DAEMON_FAMILIES, *EQUITY_FAMILIES, *FEED_FAMILIES, *ALTDATA_FAMILIES, *TRADING_FAMILIES)
+_WHOLE = (
+    *DAEMON_FAMILIES,
+    *SUPERVISOR_FAMILIES,
+    *EQUITY_FAMILIES,
+    *FEED_FAMILIES,
+    *ALTDATA_FAMILIES,
+    *TRADING_FAMILIES,
+)
 _SLICE_NS = 2_000_000  # the loop has other things to do
 
 

@@ -49,10 +49,10 @@ from levibot.supervisor.risk_desk import RiskDesk
 from levibot.supervisor.signals import Signals
 from levibot.supervisor.specs import SpecFactory
 from levibot.supervisor.status import describe_pool
+from levibot.supervisor.survived import SurvivedErrors
 from levibot.supervisor.version import CodeGuard
 
 _ORPHAN_GRACE = 1.0  # seconds; a live broker's own grace comes on top of it
-_ERROR_INTERVAL = 1.0
 
 
 class Daemon:
@@ -75,7 +75,7 @@ class Daemon:
     ) -> None:
         self._keys = keys
         self.loaded = loaded
-        self.service = ServiceManager(service, lambda error: self.count_error("notify", error))
+        self.service = ServiceManager(service, lambda error: self.errors.count("notify", error))
         self.stopping = False
         self._table = table
         self._again = False
@@ -90,8 +90,7 @@ class Daemon:
             level=config.logging.level,
             retention_days=config.logging.retention_days,
         )
-        self.errors: dict[str, int] = {}
-        self._told_at: dict[str, float] = {}
+        self.errors = SurvivedErrors(self.log)
         self.reloading = asyncio.Lock()
         self.alerts = Alerts(self.log, AlertJournal.of(config), full_name(config), wall_ms)
         self.api = ApiServer(SupervisorOperations(self), config.api, config.supervisor.data_dir, self.alerts)
@@ -185,14 +184,6 @@ class Daemon:
         held = self.risk.portfolio.positions
         return {symbol: float(position.quantity) for symbol, position in held.items() if position.quantity}
 
-    def count_error(self, where: str, error: Exception) -> None:
-        """Count an error that was survived, and log it: of each place one a second, or a flood fills the disk."""
-        self.errors[where] = self.errors.get(where, 0) + 1
-        now = boot_seconds()
-        if now - self._told_at.get(where, 0.0) >= _ERROR_INTERVAL:
-            self._told_at[where] = now
-            self.log.error("error_survived", where=where, count=self.errors[where], exc_info=error)
-
     @property
     def refused_writes(self) -> int:
         """Writes of the supervisor's own that the disk refused."""
@@ -229,7 +220,7 @@ class Daemon:
             "risk_state": summary["state"],
             "risk_reason": summary["reason"],
             "equity": summary["equity_now"],
-            "errors": dict(self.errors),
+            "errors": dict(self.errors.counts),
             "refused_writes": self.refused_writes,
             "forkserver_pid": self.launcher.forkserver_pid,
             "api": self.api.describe(),
@@ -248,7 +239,7 @@ class Daemon:
         window = max(policy.restart_window for _, policy in config.policy)
         self.history = RestartHistory(config.state_dir / "restarts.jsonl", window)
         self.audit = AuditTrail(
-            config.state_dir / AUDIT_FILE, wall_ms, lambda error: self.count_error("audit", error)
+            config.state_dir / AUDIT_FILE, wall_ms, lambda error: self.errors.count("audit", error)
         )
         self.risk = RiskManager(config.risk, key, epoch, config.state_dir / "risk.json", audit=self.audit.on_latch)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -260,12 +251,12 @@ class Daemon:
             registry=self.registry,
             alerts=self.alerts,
             condition=self.risk.stops.set_condition,
-            survived=self.count_error,
+            survived=self.errors.count,
         )
         self.heartbeats = HeartbeatChannel(
-            loop, self._context, ends.heartbeat, self.manager.on_heartbeat, self.count_error
+            loop, self._context, ends.heartbeat, self.manager.on_heartbeat, self.errors.count
         )
-        self.control = ControlChannel(loop, self._context, ends.control, self._on_life, self.count_error)
+        self.control = ControlChannel(loop, self._context, ends.control, self._on_life, self.errors.count)
         self.desk = RiskDesk(
             loop,
             self._context,
@@ -273,12 +264,12 @@ class Daemon:
             self.risk,
             lockstep=config.feed.lockstep,
             log=self.log,
-            malformed=self.count_error,
+            malformed=self.errors.count,
         )
         self.manager.market_seen = self.desk.market_seen
         self.desk.on_account = self._on_account
         self.ballast = Ballast(config.state_dir / BALLAST)
-        self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.alerts, self.count_error)
+        self.equity = EquityRecorder(config.state_dir, self.risk, self.desk, self.alerts, self.errors.count)
         self.lookout = Lookout(self)
         self.launcher = ForkserverLauncher(self.log.warning)
         self._specs = SpecFactory(
@@ -383,7 +374,7 @@ class Daemon:
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context["message"])
         if isinstance(error, Exception):
-            self.count_error("loop", error)
+            self.errors.count("loop", error)
         else:
             loop.default_exception_handler(context)
 

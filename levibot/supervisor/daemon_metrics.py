@@ -1,24 +1,19 @@
-"""The metrics of the whole: account, risk, market, messages, alerts, and the supervisor itself."""
+"""The metrics of the whole: account, risk, market, messages and alerts."""
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, get_args
 
-from levibot import __version__
 from levibot.alerting.alert import Severity
-from levibot.api.traffic import DropReason
 from levibot.bus.messages import AltDataReport, BrokerReport, FeedReport, NotifierReport, Report, RiskState
 from levibot.clock import boot_ns
 from levibot.execution.orders import OrderState
-from levibot.observability.metrics import Buckets, Family, Reading
+from levibot.observability.metrics import Family, Reading
 from levibot.risk.protections import Rule
-from levibot.supervisor.loop_lag import LAG_BOUNDS
-from levibot.supervisor.machine import free_bytes
 from levibot.supervisor.worker_metrics import WorkerView
 
 if TYPE_CHECKING:
@@ -82,6 +77,10 @@ def _refusals(view: DaemonView) -> Reading:
     return view.daemon.risk.refusals
 
 
+def _bad_ticks(view: DaemonView) -> Reading:
+    return view.daemon.risk.bad_ticks
+
+
 def _forwards(view: DaemonView) -> Reading:
     return int(view.daemon.forwarder.alive)
 
@@ -129,10 +128,6 @@ def _unprotected(view: DaemonView) -> Reading:
     return len(report.unprotected) if isinstance(report, BrokerReport) else None
 
 
-def _disk_free(view: DaemonView) -> Reading:
-    return free_bytes(view.daemon.config.supervisor.data_dir)
-
-
 def _messages(view: DaemonView) -> Reading:
     daemon = view.daemon
     channels = {"heartbeat": daemon.heartbeats.received, "control": daemon.control.received}
@@ -160,43 +155,6 @@ def _notifications(view: DaemonView) -> Reading:
 def _outbox(view: DaemonView) -> Reading:
     report = view.report("notifier")
     return report.waiting if isinstance(report, NotifierReport) else None
-
-
-def _lag(view: DaemonView) -> Reading:
-    histogram = view.daemon.lag.histogram
-    return Buckets(histogram.cumulative(), histogram.seconds)
-
-
-def _http_requests(view: DaemonView) -> Reading:
-    requests: dict[tuple[str, ...], float] = {
-        (route, str(code)): count for (route, code), count in view.daemon.api.traffic.requests.items()
-    }
-    return requests
-
-
-def _http_dropped(view: DaemonView) -> Reading:
-    dropped = view.daemon.api.traffic.dropped
-    return {reason: dropped[reason] for reason in get_args(DropReason)}
-
-
-def _http_refused_tokens(view: DaemonView) -> Reading:
-    return view.daemon.api.traffic.refused_tokens
-
-
-def _http_connections(view: DaemonView) -> Reading:
-    return view.daemon.api.traffic.connections
-
-
-def _http_streams(view: DaemonView) -> Reading:
-    return view.daemon.api.traffic.streams
-
-
-def _build(view: DaemonView) -> Reading:
-    config = view.daemon.config
-    build: dict[tuple[str, ...], float] = {
-        (__version__, platform.python_version(), config.mode, config.exchange_id): 1
-    }
-    return build
 
 
 DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
@@ -260,7 +218,7 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         "levi_risk_bad_ticks_total",
         "counter",
         "Prices that risk left out, as no position can be valued by them: zero, negative, infinite or no number.",
-        lambda view: view.daemon.risk.bad_ticks,
+        _bad_ticks,
     ),
     Family(
         "levi_position",
@@ -330,51 +288,6 @@ DAEMON_FAMILIES: tuple[Family[DaemonView], ...] = (
         "gauge",
         "Notifications in the outbox; absent without a notifier.",
         _outbox,
-    ),
-    Family(
-        "levi_supervisor_errors_total",
-        "counter",
-        "Errors that the supervisor survived, by place.",
-        lambda view: view.daemon.errors,
-        ("where",),
-    ),
-    Family(
-        "levi_supervisor_refused_writes_total",
-        "counter",
-        "Writes that the disk refused the supervisor.",
-        lambda view: view.daemon.refused_writes,
-    ),
-    Family("levi_disk_free_bytes", "gauge", "Free space below data_dir; absent if it cannot be read.", _disk_free),
-    Family(
-        "levi_supervisor_loop_lag_seconds",
-        "histogram",
-        "How late the supervisor's loop came to what was due, looked at ten times a second.",
-        _lag,
-        bounds=LAG_BOUNDS,
-    ),
-    Family(
-        "levi_http_requests_total",
-        "counter",
-        "Requests by route and status code; all paths that do not exist are one route.",
-        _http_requests,
-        ("route", "code"),
-    ),
-    Family(
-        "levi_http_dropped_connections_total",
-        "counter",
-        "Connections that were ended because of what their client did or failed to do.",
-        _http_dropped,
-        ("reason",),
-    ),
-    Family("levi_http_refused_tokens_total", "counter", "Requests with a wrong token.", _http_refused_tokens),
-    Family("levi_http_connections", "gauge", "Open connections.", _http_connections),
-    Family("levi_http_streams", "gauge", "Open streams of events.", _http_streams),
-    Family(
-        "levi_build_info",
-        "gauge",
-        "1, with what this is.",
-        _build,
-        ("version", "python", "mode", "exchange"),
     ),
 )
 

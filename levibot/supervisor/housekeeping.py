@@ -30,7 +30,7 @@ async def keep_house(daemon: Daemon) -> None:
         try:
             result = await loop.run_in_executor(None, sweep, daemon.config, pids, wall_ms())
         except Exception as error:  # noqa: BLE001 -- a full disk is no reason to stop trading
-            daemon.count_error("retention", error)
+            daemon.errors.count("retention", error)
         else:
             _report(daemon, result)
         await asyncio.sleep(_INTERVAL)
@@ -47,7 +47,7 @@ async def keep_ballast(daemon: Daemon) -> None:
         try:
             await loop.run_in_executor(None, daemon.ballast.look, size, free, refused.count(now))
         except OSError as error:
-            daemon.count_error("ballast", error)
+            daemon.errors.count("ballast", error)
         freed = daemon.ballast.freed
         if bool(freed) != bool(before):
             daemon.log.warning("ballast", freed=freed)
@@ -63,7 +63,7 @@ def _refused_writes(worker: Worker) -> int:
 
 def _report(daemon: Daemon, result: Sweep) -> None:
     for error in result.errors:
-        daemon.count_error("retention", error)
+        daemon.errors.count("retention", error)
     if result.removed or result.trimmed:
         daemon.log.info(
             "old_files_removed", **result.removed, trimmed=result.trimmed, freed_bytes=result.freed_bytes

@@ -78,7 +78,7 @@ class Lookout:
                     settle_at = None
                     alerts.settle(lambda key: watch.owns(key) or manager.clears(key))
             except Exception as error:  # noqa: BLE001 -- one fact that cannot be had must not end the watch
-                self._daemon.count_error("lookout", error)
+                self._daemon.errors.count("lookout", error)
             self._looked_at = now
             await asyncio.sleep(_INTERVAL)
 

@@ -61,7 +61,7 @@ class SupervisorOperations:
 
     def unexpected(self, error: Exception) -> None:
         """See `Operations`."""
-        self._daemon.count_error("api", error)
+        self._daemon.errors.count("api", error)
 
     def status_words(self) -> dict[str, str]:
         """See `Operations`."""

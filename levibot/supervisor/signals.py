@@ -61,5 +61,5 @@ class Signals:
             daemon.log.error("reload_refused", error=str(error))
         except Exception as error:  # noqa: BLE001 -- nobody waits for this task
             outcome = f"failed: {error}"
-            daemon.count_error("reload", error)
+            daemon.errors.count("reload", error)
         daemon.audit.note(Caller("signal", "SIGHUP"), "reload", "daemon", outcome=outcome)

@@ -158,7 +158,7 @@ def explain_sentiment(components: dict[str, Any], config: Config) -> None:
     if sentiment is None or sentiment["probability"] is not None:
         return
     if not config.altdata.news.enabled and sentiment["trouble"] == NONE_YET:
-        sentiment["trouble"] = "absent: [altdata.news] is not enabled"
+        sentiment |= {"trouble": "absent: [altdata.news] is not enabled", "configured": False}
     elif config.feed.source != "ccxt":
         sentiment["trouble"] = "this market's time is not now"
 

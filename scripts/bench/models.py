@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from levibot.clock import wall_ms
+from levibot.bus.messages import ModelKind
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
-from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, Scores, utc
+from levibot.ml.manifest import MODEL, Manifest, ModelFile
 from levibot.ml.model import import_lightgbm
 from levibot.ml.store import ModelStore
+from tests.ml.examples import manifest
 
 NAME, NETWORK_NAME = "lightgbm-simulated", "tft-simulated"
 TREES = 200
@@ -38,7 +38,7 @@ def model_text() -> bytes:
 def promote_model(folder: Path) -> str:
     """Store one more version of LightGBM and let it serve; its version."""
     file = ModelFile(name=MODEL, sha256="0" * 64, size_bytes=1, trees=TREES)
-    return _promote(folder, _manifest(NAME, GIVEN, (file,)), {MODEL: model_text()})
+    return _promote(folder, _manifest(NAME, (file,)), {MODEL: model_text()})
 
 
 def promote_network(folder: Path) -> str:
@@ -61,51 +61,23 @@ def promote_network(folder: Path) -> str:
     network = build(GIVEN, hidden=16, heads=2, dropout=0.1, rate=1e-3)
     contents = {NETWORK: export(network, count), FORECAST: told.encode()}
     files = tuple(ModelFile(name=name, sha256="0" * 64, size_bytes=1) for name in contents)
-    manifest = msgspec.structs.replace(_manifest(NETWORK_NAME, GIVEN, files), kind="tft")
-    return _promote(folder, manifest, contents)
+    return _promote(folder, _manifest(NETWORK_NAME, files, "tft"), contents)
 
 
-def _promote(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> str:
+def _promote(folder: Path, made: Manifest, contents: dict[str, bytes]) -> str:
     store = ModelStore(folder)
-    stored = store.save(manifest, contents)
-    store.promote(manifest.name, stored.version)
+    stored = store.save(made, contents)
+    store.promote(made.name, stored.version)
     return stored.version
 
 
-def _manifest(name: str, features: tuple[str, ...], files: tuple[ModelFile, ...]) -> Manifest:
-    now = wall_ms()
-    part = Part(
-        from_ms=now - 1,
-        until_ms=now,
-        from_utc=utc(now),
-        until_utc=utc(now),
-        rows=_ROWS,
-        positives=0.5,
-        judged=_ROWS,
-        concurrency=1.0,
-        uniqueness=1.0,
-    )
-    return Manifest(
+def _manifest(name: str, files: tuple[ModelFile, ...], kind: ModelKind = "lightgbm") -> Manifest:
+    return manifest(
         name=name,
-        version="",
-        exchange="simulated",
-        features=features,
-        feature_versions=tuple(FEATURE_VERSIONS[feature] for feature in features),
-        ranges=tuple((-1e9, 1e9) for _ in features),
+        kind=kind,
+        features=GIVEN,
+        feature_versions=tuple(FEATURE_VERSIONS[feature] for feature in GIVEN),
+        ranges=tuple((-1e9, 1e9) for _ in GIVEN),
         symbols=("S000/USDT",),
-        label=Label(take_profit=0.008, stop_loss=0.008, horizon_bars=30),
-        train=part,
-        data_sha256="0" * 64,
-        tuning=part,
-        test=part,
-        scores=Scores(auc=0.5, log_loss=0.7, brier=0.25, base_log_loss=0.7, base_brier=0.25),
-        seed=1,
-        params={},
-        libraries={},
-        levibot="benchmark",
-        commit=None,
-        created_ms=now,
-        created_utc=utc(now),
-        expires_ms=0,
         files=files,
     )

@@ -298,8 +298,18 @@ def _engine(symbol: str, state: str) -> dict[str, Any]:
         "confidence": 0.4,
         "prob_up": 0.625,
         "components": {
-            "lightgbm": {"probability": 0.625, "source": "lightgbm-simulated/20260101T000000Z-001", "trouble": ""},
-            "tft": {"probability": None, "source": "", "trouble": "absent: inference.tft_processes is 0"},
+            "lightgbm": {
+                "probability": 0.625,
+                "source": "lightgbm-simulated/20260101T000000Z-001",
+                "trouble": "",
+                "configured": True,
+            },
+            "tft": {
+                "probability": None,
+                "source": "",
+                "trouble": "absent: inference.tft_processes is 0",
+                "configured": False,
+            },
         },
         "model": "lightgbm-simulated/20260101T000000Z-001",
         "no_model": "",

@@ -98,8 +98,8 @@ def test_what_each_component_says_is_shown_or_why_it_does_not_count(document: di
     first, _second, third = document["engines"]
     assert "without" not in drawn(status_view(document)), "nobody expects what is not configured"
     assert "tft does not count: absent: inference.tft_processes is 0" in drawn(entry_view(first))
-    first["components"]["tft"] |= {"trouble": "no answer from tft-0 within 2 s"}
-    third["components"]["tft"] |= {"trouble": "expired", "source": "tft/1"}
+    first["components"]["tft"] |= {"trouble": "no answer from tft-0 within 2 s", "configured": True}
+    third["components"]["tft"] |= {"trouble": "expired", "source": "tft/1", "configured": True}
     text = drawn(status_view(document))
     names = f"{first['symbol']}, {third['symbol']}"
     assert f"without tft: {names}: no answer from tft-0 within 2 s (and 1 other reason)" in text

@@ -11,6 +11,7 @@ import yaml
 from levibot.observability.metrics import Family
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
+from levibot.supervisor.supervisor_metrics import SUPERVISOR_FAMILIES
 from levibot.supervisor.trading_metrics import TRADING_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES
 from tests.prometheus import DEPLOY, promtool
@@ -20,6 +21,7 @@ RULES = DEPLOY / "alert-rules.yml"
 CASES = DEPLOY / "alert-rules.test.yml"
 FAMILIES: tuple[Family[Any], ...] = (
     *DAEMON_FAMILIES,
+    *SUPERVISOR_FAMILIES,
     *FEED_FAMILIES,
     *TRADING_FAMILIES,
     *WORKER_FAMILIES,

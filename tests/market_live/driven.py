@@ -25,6 +25,11 @@ def trade(number: int, at_ms: int, price: float = 100.0, amount: float = 1.0, si
     return PublicTrade(str(number), START_MS + at_ms, side, price, amount)
 
 
+def candle(minute: int, price: float = 100.0, volume: float = 3.0) -> Candle:
+    """A bar of one price, that of a minute after the start."""
+    return Candle(START_MS + minute * MINUTE_MS, price, price, price, price, volume)
+
+
 class Driven:
     """One symbol. Times of its methods are ms after the start, of both clocks."""
 
@@ -93,3 +98,8 @@ class Driven:
 
     def _publish(self, event_ms: int, item: Item) -> None:
         self.said.append((self.now_ns(), event_ms, item))
+
+
+def bars(one: Driven) -> list[tuple[float, ...]]:
+    """Bars without their flow, as tuples."""
+    return [bar[:7] for bar in one.items(Candle)]

@@ -10,6 +10,7 @@ from levibot.supervisor.altdata_metrics import ALTDATA_FAMILIES
 from levibot.supervisor.daemon_metrics import DAEMON_FAMILIES
 from levibot.supervisor.equity_metrics import EQUITY_FAMILIES
 from levibot.supervisor.feed_metrics import FEED_FAMILIES
+from levibot.supervisor.supervisor_metrics import SUPERVISOR_FAMILIES
 from levibot.supervisor.trading_metrics import TRADING_FAMILIES
 from levibot.supervisor.worker_metrics import ENGINE_FAMILIES, INFERENCE_FAMILIES, WORKER_FAMILIES
 from tests.prometheus import ROOT
@@ -28,6 +29,7 @@ def rows(families: Iterable[Family[Any]], *labels: str) -> list[str]:
 def test_the_document_lists_every_metric_and_invents_none() -> None:
     expected = [
         *rows(DAEMON_FAMILIES),
+        *rows(SUPERVISOR_FAMILIES),
         *rows(EQUITY_FAMILIES),
         *rows(FEED_FAMILIES),
         *rows(ALTDATA_FAMILIES),
@@ -42,7 +44,7 @@ def test_the_document_lists_every_metric_and_invents_none() -> None:
 
 def test_the_document_tells_the_bounds_of_histograms() -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
-    families = (*DAEMON_FAMILIES, *FEED_FAMILIES, *TRADING_FAMILIES, *ENGINE_FAMILIES)
+    families = (*DAEMON_FAMILIES, *SUPERVISOR_FAMILIES, *FEED_FAMILIES, *TRADING_FAMILIES, *ENGINE_FAMILIES)
     bounds = {family.bounds for family in families if family.kind == "histogram"}
     for each in bounds:
         assert ", ".join(f"{bound:g}" for bound in each) in text

@@ -26,9 +26,10 @@ def test_why_there_is_no_sentiment_is_told_by_the_configuration_in_force(
     trouble: str, settings: dict[str, Any], told: str
 ) -> None:
     config = Config.model_validate({"symbols": ["BTC/USDT"], **settings})
-    components = {"sentiment": {"probability": None, "source": "", "trouble": trouble}}
+    components = {"sentiment": {"probability": None, "source": "", "trouble": trouble, "configured": True}}
     explain_sentiment(components, config)
     assert components["sentiment"]["trouble"] == told
+    assert components["sentiment"]["configured"] is not told.startswith("absent")
 
 
 def test_a_sentiment_that_counts_is_left_alone() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -34,13 +33,6 @@ from levibot.execution.position import cash_flow
 from tests.deadline import wait_for
 from tests.execution.examples import SYMBOL, D, entry, grant_for, leave
 from tests.workers.broker_house import House
-
-
-@pytest.fixture
-def house(run_dir: Path) -> Iterator[House]:
-    made = House(run_dir)
-    yield made
-    made.close()
 
 
 def test_an_order_is_filled_and_its_events_come_to_engine_and_supervisor(house: House) -> None:

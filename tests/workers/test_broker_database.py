@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import resource
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from levibot.bus.messages import (
     OrderDenied,
@@ -17,13 +13,6 @@ from levibot.execution.books_schema import MIGRATIONS
 from levibot.execution.store import Store
 from tests.execution.examples import D, entry, leave
 from tests.workers.broker_house import House
-
-
-@pytest.fixture
-def house(run_dir: Path) -> Iterator[House]:
-    made = House(run_dir)
-    yield made
-    made.close()
 
 
 def test_a_corrupt_database_is_left_alone_and_nothing_is_traded(house: House) -> None:

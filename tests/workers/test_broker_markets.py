@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from levibot.bus.codec import MARKET, frame
 from levibot.bus.messages import (
@@ -24,13 +21,6 @@ from levibot.bus.messages import (
 from tests.deadline import wait_for
 from tests.execution.examples import SYMBOL, D, entry, leave
 from tests.workers.broker_house import Client, House
-
-
-@pytest.fixture
-def house(run_dir: Path) -> Iterator[House]:
-    made = House(run_dir)
-    yield made
-    made.close()
 
 
 def test_no_entry_on_a_market_that_the_feed_calls_stale(house: House) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -15,36 +12,8 @@ import pytest
 from levibot.bus.messages import MarketStale, OrderSubmitted, Pause, Resume
 from levibot.engine.recording import recorded_commands, replay
 from tests.engine.scene import SYMBOL
-from tests.workers.engine_world import NAME, World
-
-MakeWorld = Callable[..., World]
-
-
-@pytest.fixture
-def make_world(run_dir: Path) -> Iterator[MakeWorld]:
-    worlds: list[World] = []
-
-    def make(**settings: Any) -> World:
-        worlds.append(World(run_dir, **settings))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.close()
-
-
-def sent(world: World) -> list[str]:
-    return [intent.client_id for intent in world.broker.received]
-
-
-def position_is(world: World, quantity: str) -> Callable[[], bool]:
-    return lambda: world.beat is not None and world.report.position == Decimal(quantity)
-
-
-def open_position(world: World) -> None:
-    world.feed.publish_tick(101.0)
-    world.feed.publish_bars([101.0])
-    world.until(position_is(world, "1"), "the open position")
+from tests.workers.engine_neighbours import NAME
+from tests.workers.engine_world import MakeWorld, World, open_position, position_is, sent
 
 
 def test_it_trades_on_closed_bars_and_reports_it(make_world: MakeWorld) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from levibot.engine.recording import recorded_commands, replay
 from tests.deadline import wait_for
-from tests.workers.engine_world import CONTEXT, World
+from tests.workers.engine_neighbours import CONTEXT
+from tests.workers.engine_world import World
 
 STRATEGY = {"strategy": "user_strategy_of_test:ByContext", "record_inputs": True}
 

@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
-
 from levibot.engine.recording import recorded_commands, replay
-from tests.workers.engine_world import World
-from tests.workers.test_engine import open_position, position_is, sent
+from tests.workers.engine_world import MakeWorld, World, open_position, position_is, sent
 
-MakeWorld = Callable[..., World]
 FLOW = {"strategy": "user_strategy_of_test:ByFlow"}
-
-
-@pytest.fixture
-def make_world(run_dir: Path) -> Iterator[MakeWorld]:
-    worlds: list[World] = []
-
-    def make(**settings: Any) -> World:
-        worlds.append(World(run_dir, **settings))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        world.close()
 
 
 def held_back(world: World) -> list[str]:

@@ -57,7 +57,7 @@ def test_it_trades_on_answers_with_their_barriers_and_reports_them(make_world: M
     assert (report.prob_up, report.model, report.signal, report.probability) == (0.9, "test/1", "long", 0.9)
     assert report.components == {
         "lightgbm": Component(0.9, "test/1"),
-        "tft": Component(trouble="absent: inference.tft_processes is 0"),
+        "tft": Component(trouble="absent: inference.tft_processes is 0", configured=False),
         "sentiment": Component(trouble="none yet"),
     }
     world.bar(0.5)

@@ -52,6 +52,7 @@ class Component(Message, frozen=True):
     probability: float | None = None  # of a rise; None: it said nothing that counts
     source: str = ""  # name/version of the model, or who gave the value
     trouble: str = ""  # why it does not count; empty if it does
+    configured: bool = True  # False: by the configuration there is none, and nobody expects it
 
 
 class PredictionRefused(Message, frozen=True, tag=True):

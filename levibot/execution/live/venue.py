@@ -192,17 +192,7 @@ class LiveVenue:
         return self.on_tick(self._ticks[symbol]) if symbol in self._ticks else []
 
     def submit(self, intent: Intent, *, denied: str | None = None, wait: bool = False) -> list[OrderEvent]:
-        """Journal an order and have it carried out, once: an id that is known already changes nothing.
-
-        Parameters
-        ----------
-        intent
-            The order.
-        denied
-            Why it must not be carried out, if the caller knows a reason.
-        wait
-            Changes nothing here: the exchange fills at its own prices.
-        """
+        """See `Venue`; the exchange fills at its own prices, `wait` or not."""
         if self._books.knows(intent.client_id):
             return []
         desk = self._desks.get(intent.symbol)
