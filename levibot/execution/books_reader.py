@@ -6,6 +6,7 @@ import sqlite3
 import weakref
 from collections import Counter
 from decimal import Decimal, InvalidOperation
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from levibot.bus.codec import Decoder
 from levibot.bus.messages import FundsMoved, Intent, OrderEvent, Position
 from levibot.errors import CorruptStoreError, DataStoreError, MalformedMessageError
 from levibot.execution.books_schema import MIGRATIONS
+from levibot.execution.collateral import set_aside
 from levibot.execution.history import verified
 from levibot.execution.ids import new_generation
 from levibot.execution.lots import Lot, Lots
@@ -163,15 +165,18 @@ class BooksReader:
         return self._decoded(query, symbol, since, limit)
 
     def available_cash(self) -> Decimal:
-        """Cash that no resting order and no short position has set aside.
-
-        A short sets aside its proceeds and as much again.
-        """
+        """Cash that neither an open order nor a short position has set aside; below 0 after a payment alone."""
         reserved = sum((order.reserved for order in self.open.values()), ZERO)
-        for position in self.positions.values():
-            if position.quantity < 0:
-                reserved -= 2 * position.quantity * position.entry_price
-        return self.cash - reserved
+        return self.cash - reserved - sum(map(set_aside, self.positions.values()), ZERO)
+
+    def selling(self, ahead_of: Intent) -> Decimal:
+        """What entries of the same symbol that came before an order have still to sell."""
+        ahead = takewhile(
+            lambda order: order.intent.client_id != ahead_of.client_id,
+            self.resting.get(ahead_of.symbol, {}).values(),
+        )
+        sales = (order for order in ahead if order.intent.side == "sell" and not order.intent.reduce_only)
+        return sum((order.remaining for order in sales), ZERO)
 
     def funds_moved(self) -> dict[str, Decimal]:
         """What was paid in less what was paid out, ever, by asset; a correction is neither."""

@@ -8,8 +8,9 @@ from decimal import Decimal
 import msgspec
 
 from levibot.bus.messages import Intent, MarketSpec, Position
+from levibot.execution.collateral import opening, reserve_for
 from levibot.execution.position import quote_of, signed
-from levibot.execution.precision import closable_refusal, fee_of, floor_to, plain, size_refusal
+from levibot.execution.precision import closable_refusal, floor_to, plain, size_refusal
 from levibot.execution.refusals import Refusal
 
 
@@ -23,6 +24,8 @@ class Situation:
         Rules and fees of the market.
     position
         Before the order.
+    selling
+        What entries ahead of the order are going to sell of it.
     price
         What a market order would pay or get now, or the order's own limit; None if it is not known.
     cash
@@ -33,6 +36,7 @@ class Situation:
 
     market: MarketSpec
     position: Position
+    selling: Decimal
     price: Decimal | None
     cash: Decimal
     quote: str
@@ -175,11 +179,11 @@ def _exit_refusal(order: Intent, situation: Situation) -> str | None:
 
 
 def _entry_refusal(order: Intent, situation: Situation) -> str | None:
-    market, held = situation.market, situation.position.quantity
+    market = situation.market
     if situation.price is None:
         return Refusal.NO_PRICE.because(f"there is none of {order.symbol}")
-    after = held + signed(order.side, order.quantity)
-    if after < 0 and order.side == "sell" and not market.can_short:
+    if order.side == "sell" and not market.can_short and _opening(order, situation):
+        held = situation.position.quantity - situation.selling
         return Refusal.NO_SHORT.because(f"this market has no shorts, and the position is {plain(held)}")
     return (
         size_refusal(order.quantity, situation.price, market)
@@ -211,23 +215,19 @@ def worst_exit(order: Intent, price: Decimal) -> Decimal:
     return min(price, order.stop_loss or price, order.take_profit or price, trailing)
 
 
+def _opening(order: Intent, situation: Situation) -> Decimal:
+    return opening(order, order.quantity, situation.position.quantity, situation.selling)
+
+
 def _cash_refusal(order: Intent, price: Decimal, situation: Situation) -> str | None:
-    market, held = situation.market, situation.position.quantity
-    opening = abs(held + signed(order.side, order.quantity)) - abs(held)
-    if order.side == "sell" and opening <= 0:
-        return None
-    needed = reserve_for(order.quantity, price, market)
-    if needed <= situation.cash:
+    market, opens = situation.market, _opening(order, situation)
+    needed = reserve_for(opens, price, market)
+    if needed <= situation.cash or not opens:
         return None
     rate = max(market.maker_fee, market.taker_fee)
     affordable = max(floor_to(situation.cash / (price * (1 + rate)), market.amount_step), Decimal(0))
+    affordable += order.quantity - opens
     return Refusal.NO_CASH.because(
         f"not enough {situation.quote}: {plain(needed)} needed, {plain(situation.cash)} free:"
         f" at {plain(price)} at most {plain(affordable)} {market.base} would pass"
     )
-
-
-def reserve_for(quantity: Decimal, price: Decimal, market: MarketSpec) -> Decimal:
-    """Cash that a quantity can cost at `price`, the dearer fee included."""
-    cost = quantity * price
-    return cost + fee_of(cost, max(market.maker_fee, market.taker_fee))

@@ -27,7 +27,6 @@ from levibot.execution.checks import (
     reduce_refusal,
     rounded,
 )
-from levibot.execution.depth import Slice
 from levibot.execution.flights import Flights
 from levibot.execution.grants import GrantBook
 from levibot.execution.orders import Order
@@ -36,7 +35,6 @@ from levibot.execution.paper_market import PaperMarket
 from levibot.execution.paper_matching import Matching
 from levibot.execution.paper_protection import Protection
 from levibot.execution.paper_trades import rests_with_limit, served
-from levibot.execution.position import ZERO
 from levibot.execution.precision import size_refusal
 from levibot.execution.quotes import Quote
 from levibot.execution.refusals import Refusal
@@ -214,7 +212,8 @@ class PaperExchange:
             return unfit
         price = intent.limit_price or (None if unfit else market.price(intent.side, intent.quantity))
         cash = self._books.available_cash() + order.reserved
-        return market_refusal(intent, Situation(market.spec, position, price, cash, self._books.quote))
+        selling = self._books.selling(intent)
+        return market_refusal(intent, Situation(market.spec, position, selling, price, cash, self._books.quote))
 
     def _land(self, order: Order, market: PaperMarket) -> None:
         """An order arrives after its time on the way: what it meets may have changed."""
@@ -262,8 +261,7 @@ class PaperExchange:
         with self._books.transaction(market.event_ms) as events:
             for client_id, quantity in fills.items():
                 if order := resting.get(client_id):
-                    part = Slice(quantity, order.intent.limit_price or ZERO)
-                    self._matching.execute(order, [part], market, taker=False)
+                    self._matching.make(order, quantity, market)
         return events
 
     def _queue(self, market: PaperMarket) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Literal
 
-from levibot.bus.messages import Fill
+from levibot.bus.messages import Fill, MarketSpec
 from levibot.execution.books import Books
-from levibot.execution.checks import is_conditional, may_open_risk, reducible, reserve_for
+from levibot.execution.checks import is_conditional, may_open_risk, reducible
+from levibot.execution.collateral import cash_taken, opening, reserve_for
 from levibot.execution.depth import Slice
 from levibot.execution.orders import Order, OrderState
 from levibot.execution.paper_market import PaperMarket
@@ -78,7 +78,11 @@ class Matching:
         if not may_open_risk(intent) or market.spec is None:
             return ZERO
         price = intent.limit_price or market.price(intent.side, intent.quantity) or ZERO
-        return reserve_for(order.remaining, price, market.spec)
+        return reserve_for(self._opening(order), price, market.spec)
+
+    def _opening(self, order: Order) -> Decimal:
+        held = self._books.position(order.intent.symbol).quantity
+        return opening(order.intent, order.remaining, held, self._books.selling(order.intent))
 
     # ------------------------------------------------------------------ what prices bring about
 
@@ -139,12 +143,12 @@ class Matching:
         intent, books = order.intent, self._books
         quantity = self._allowed(order, market)
         slices = market.plan(intent.side, quantity, intent.limit_price)
-        short = self._cash_short(order, slices, market)
+        short = self._cash_short(order, slices, market, taker=True)
         if short:
             books.cancel(order, short)
             return
         market.take(intent.side, slices)
-        self.execute(order, slices, market, taker=True)
+        self._execute(order, slices, market, taker=True)
         if intent.client_id not in books.open:
             return
         if intent.time_in_force == "ioc":
@@ -159,8 +163,17 @@ class Matching:
         limit, quantity = order.intent.limit_price or ZERO, self._allowed(order, market)
         slices = market.plan(order.intent.side, quantity, limit) if market.depth else [Slice(quantity, limit)]
         market.take(order.intent.side, slices)
-        total = sum((part.quantity for part in slices), ZERO)
-        self.execute(order, [Slice(total, limit)] if total else [], market, taker=False)
+        self.make(order, sum((part.quantity for part in slices), ZERO), market)
+
+    def make(self, order: Order, quantity: Decimal, market: PaperMarket) -> None:
+        """A resting limit order gets so much, at its limit."""
+        slices = [Slice(quantity, order.intent.limit_price or ZERO)] if quantity else []
+        short = self._cash_short(order, slices, market, taker=False)
+        if short:
+            self._books.cancel(order, short)
+            self.cover(order, market)
+        else:
+            self._execute(order, slices, market, taker=False)
 
     def _allowed(self, order: Order, market: PaperMarket) -> Decimal:
         """Quantity that may still be filled: no exit closes more than there is, nothing goes short on spot."""
@@ -170,23 +183,19 @@ class Matching:
             return order.remaining
         return min(order.remaining, reducible(order.intent, self._books.position(order.intent.symbol)))
 
-    def execute(self, order: Order, slices: list[Slice], market: PaperMarket, *, taker: bool) -> None:
+    def _execute(self, order: Order, slices: list[Slice], market: PaperMarket, *, taker: bool) -> None:
         """Write fills down, and do what follows from them."""
         books, intent = self._books, order.intent
         assert market.spec is not None
         filled = False
-        for part in slices:
-            quantity = min(part.quantity, self._allowed(order, market))
-            if quantity <= 0:
+        for offered, price in slices:
+            part = Slice(min(offered, self._allowed(order, market)), price)
+            if part.quantity <= 0:
                 break
             filled = True
-            if order.reserved:
-                left = order.remaining - quantity
-                order.reserved = reserve_for(left, intent.limit_price or part.price, market.spec) if left else ZERO
-            fee = fee_of(quantity * part.price, market.spec.taker_fee if taker else market.spec.maker_fee)
+            order.reserved = self._kept(order, [part], market.spec)
             fill_id = f"fill-{books.seq + 1}"
-            liquidity: Literal["maker", "taker"] = "taker" if taker else "maker"
-            books.fill(order, Fill(fill_id, quantity, part.price, fee, market.spec.quote, liquidity))
+            books.fill(order, _fill(fill_id, part, market.spec, taker=taker))
         if intent.client_id in books.open and not self._allowed(order, market):
             books.cancel(order, Refusal.NOTHING_TO_REDUCE.because("nothing is left of the position"))
         if not filled:
@@ -195,16 +204,27 @@ class Matching:
         self._protection.trim(market)  # an entry against the position makes it smaller, too
         self.cover(order, market)
 
-    def _cash_short(self, order: Order, slices: list[Slice], market: PaperMarket) -> str | None:
-        """Why the cash does not suffice to the last digit, after each fill's fee was rounded up; None: it does."""
-        if order.intent.reduce_only or order.intent.side == "sell":
+    def _cash_short(self, order: Order, slices: list[Slice], market: PaperMarket, *, taker: bool) -> str | None:
+        """Why the cash does not suffice to the last digit, after each fill's fee was rounded up; None: it does.
+
+        A sale may go shorter, or at a better price, than was set aside for; what was is the order's own, whatever
+        has been paid meanwhile.
+        """
+        intent, books = order.intent, self._books
+        if intent.reduce_only or not slices:
             return None
         assert market.spec is not None
-        fee = market.spec.taker_fee
-        costs = ((part.quantity * part.price) for part in slices)
-        needed = sum((cost + fee_of(cost, fee) for cost in costs), ZERO)
-        free = self._books.available_cash() + order.reserved
+        fills = [_fill("", part, market.spec, taker=taker) for part in slices]
+        needed = cash_taken(books.position(intent.symbol), intent, fills, books.quote)
+        needed += self._kept(order, slices, market.spec)
+        free = max(books.available_cash(), ZERO) + order.reserved
         return None if needed <= free else Refusal.NO_CASH.because(f"{plain(needed)} needed, {plain(free)} free")
+
+    def _kept(self, order: Order, slices: list[Slice], market: MarketSpec) -> Decimal:
+        """What stays set aside for an order after these fills, its next."""
+        filled = sum((part.quantity for part in slices), ZERO)
+        left = min(order.remaining - filled, self._opening(order))  # what opens is filled last
+        return min(order.reserved, reserve_for(left, order.intent.limit_price or slices[-1].price, market))
 
     # ------------------------------------------------------------------ what follows
 
@@ -235,3 +255,9 @@ class Matching:
             is_ours = child.intent.parent_id == entry.intent.client_id and is_conditional(child.intent)
             if is_ours and child.intent.client_id in self._books.open and self._is_due(child, market):
                 self._carry_out(child, market)
+
+
+def _fill(fill_id: str, part: Slice, market: MarketSpec, *, taker: bool) -> Fill:
+    quantity, price = part
+    fee = fee_of(quantity * price, market.taker_fee if taker else market.maker_fee)
+    return Fill(fill_id, quantity, price, fee, market.quote, "taker" if taker else "maker")

@@ -53,7 +53,7 @@ class Protection:
         wanted = list(_wanted(entry, market))
         group = self._group(entry)
         protected = max((child.intent.quantity for child in group), default=ZERO)
-        amount = min(entry.filled - protected, self.uncovered(entry.intent.symbol))
+        amount = min(entry.filled - protected, self._uncovered(entry.intent))
         if not wanted or amount <= 0:
             return None
         if group:
@@ -138,9 +138,11 @@ class Protection:
 
     # ------------------------------------------------------------------ questions
 
-    def uncovered(self, symbol: str) -> Decimal:
-        """Part of a position that no protective order stands for."""
-        return self._less_covered(symbol, list(self._conditional(symbol)))
+    def _uncovered(self, entry: Intent) -> Decimal:
+        """Part of a position that no protective order stands for; none of it if the entry only made it smaller."""
+        if signed(entry.side, self._books.position(entry.symbol).quantity) <= 0:
+            return ZERO
+        return self._less_covered(entry.symbol, list(self._conditional(entry.symbol)))
 
     def without_stop(self, symbol: str) -> Decimal:
         """Part of a position that no stop stands for, those that have fired included."""

@@ -7,8 +7,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 from levibot.bus.messages import MarketSpec
 from levibot.execution.refusals import Refusal
 
-_FEE_STEP = Decimal("0.00000001")
-_FEE_DIGITS = 19  # before the point; with the eight behind it as many as a Decimal keeps
+_MONEY_STEP = Decimal("0.00000001")
+_MONEY_DIGITS = 19  # before the point; with the eight behind it as many as a Decimal keeps
 _CLOSABLE = Decimal("1.1")  # as large as this, in least sizes, must be what an entry leaves at its stop
 
 
@@ -24,8 +24,12 @@ def ceil_to(value: Decimal, step: Decimal) -> Decimal:
 
 def fee_of(cost: Decimal, rate: Decimal) -> Decimal:
     """Fee on `cost`, rounded against the trader to eight decimals."""
-    fee = cost * rate
-    return fee.quantize(_FEE_STEP, ROUND_UP) if fee.adjusted() < _FEE_DIGITS else fee
+    return rounded_up(cost * rate)
+
+
+def rounded_up(money: Decimal) -> Decimal:
+    """Amount of money, rounded up to eight decimals."""
+    return money.quantize(_MONEY_STEP, ROUND_UP) if money.adjusted() < _MONEY_DIGITS else money
 
 
 def plain(value: Decimal) -> str:

@@ -21,7 +21,8 @@ from levibot.bus.messages import (
     OrderPartiallyFilled,
     OrderSubmitted,
 )
-from levibot.execution.checks import is_conditional, may_open_risk, reserve_for
+from levibot.execution.checks import is_conditional, may_open_risk
+from levibot.execution.collateral import reserve_for
 from levibot.execution.orders import OrderState
 from levibot.execution.position import cash_flow, signed
 from tests.execution.examples import D, Desk, book, entry, leave, market, tick, trades
@@ -48,7 +49,8 @@ class World:
         self.desk.markets = [market(SWAP, quote="USDT", can_short=True)]
         self.desk.exchange.set_market(self.desk.markets[0])
         self.intents: dict[str, Intent] = {}
-        self.cash, self.position, self.funding = D(10_000), D(0), D(0)
+        self.cash, self.position = D(10_000), D(0)
+        self.free, self.paid = self.cash, D(0)
         self.filled: Counter[str] = Counter()
         self.taken: defaultdict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
         self.book: Book | None = None
@@ -152,13 +154,18 @@ class World:
             self._count(event)
         assert books.cash == self.cash, "cash is the sum of all fills and payments"
         assert books.position(SWAP).quantity == self.position
-        assert books.available_cash() >= min(D(0), self.funding) or self.position < 0
+        free = books.available_cash()
+        assert free >= min(D(0), self.free) + self.paid, "no order makes free cash negative: payments alone do"
+        self.free, self.paid = free, D(0)
         for order in books.open.values():
             assert 0 <= order.filled < order.intent.quantity
             if order.state is OrderState.ACCEPTED and may_open_risk(order.intent):
                 assert order.intent.limit_price is not None
                 needed = reserve_for(order.remaining, order.intent.limit_price, self.desk.markets[0])
-                assert order.reserved == needed, "what is set aside is what can still be spent"
+                sells = order.intent.side == "sell"  # what is held needs no cash
+                assert order.reserved <= needed if sells else order.reserved == needed, (
+                    "what is set aside is what can still be spent"
+                )
         self._check_protection()
 
     def _count(self, event: OrderEvent) -> None:
@@ -167,7 +174,7 @@ class World:
             self.intents[event.client_id] = event.intent
         elif isinstance(event, FundingPaid):
             self.cash += event.amount
-            self.funding += event.amount  # is taken even if all else is spent
+            self.paid += min(event.amount, D(0))  # is taken even if all else is spent
         elif isinstance(event, OrderFilled | OrderPartiallyFilled):
             self._fill(self.intents[event.client_id], event)
 
@@ -195,6 +202,7 @@ class World:
             intent = order.intent
             if intent.parent_id and is_conditional(intent) and order.state is OrderState.ACCEPTED:
                 assert intent.quantity <= self.filled[intent.parent_id], "never more than filled is protected"
+                assert signed(intent.side, self.position) < 0, "a position is protected, not its contrary"
                 by_kind[intent.kind] += order.remaining  # type: ignore[assignment]
         for kind, covered in by_kind.items():
             assert covered <= abs(self.position), f"{kind}s for more than is held"

@@ -20,7 +20,8 @@ from levibot.bus.messages import (
 )
 from levibot.clock import boot_ns
 from levibot.exchange.trading import Placement
-from levibot.execution.checks import Situation, form_refusal, market_refusal, may_open_risk, reserve_for, rounded
+from levibot.execution.checks import Situation, form_refusal, market_refusal, may_open_risk, rounded
+from levibot.execution.collateral import reserve_for
 from levibot.execution.grants import GrantBook
 from levibot.execution.live.account import Account, Protection
 from levibot.execution.live.desk import SymbolDesk
@@ -253,7 +254,8 @@ class LiveVenue:
         if price is None and quote is not None and desk.quote_age_s() <= _PRICE_S:
             price = quote.ask if terms.side == "buy" else quote.bid
         cash = self._books.available_cash() / _dearer(terms)
-        return Situation(desk.market, desk.position, price, cash, self._books.quote)
+        selling = self._books.selling(terms)
+        return Situation(desk.market, desk.position, selling, price, cash, self._books.quote)
 
     def _closed_to_entries(self, desk: SymbolDesk) -> str:
         symbol, stale = desk.symbol, self._stale.get(desk.symbol, "")
