@@ -9,13 +9,24 @@ from pathlib import Path
 
 import pytest
 from coverage import Coverage
-from hypothesis import settings
+from hypothesis import Phase, settings
+from hypothesis.internal.conjecture import engine
 
 LONG = bool(os.environ.get("LEVIBOT_TEST_LONG"))
 
 # A slow machine is no failure, and a short run draws fewer examples of each property.
-settings.register_profile("levibot", deadline=None, max_examples=100 if LONG else 40)
+# What fails is told with a blob that repeats it (@reproduce_failure), and before its time is up: a test that is
+# interrupted while it shrinks names no example at all.
+settings.register_profile(
+    "levibot",
+    deadline=None,
+    max_examples=100 if LONG else 40,
+    print_blob=True,
+    phases=set(Phase) - {Phase.explain},
+)
 settings.load_profile("levibot")
+assert hasattr(engine, "MAX_SHRINKING_SECONDS"), "the only way to end shrinking early"
+engine.MAX_SHRINKING_SECONDS = 30
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,6 +23,7 @@ from levibot.execution.position import ZERO, flat
 from levibot.execution.refusals import Refusal
 from levibot.execution.store import Store
 
+_LOOKED_AT = 50  # events at a time
 _ALL = -1  # SQLite's LIMIT that is none
 ACCOUNT = ""  # instead of a symbol, of events that concern the account as a whole
 
@@ -163,6 +164,20 @@ class BooksReader:
         """Events of `symbol` after `since`, oldest first, and so many at most."""
         query = "SELECT body FROM events WHERE symbol = ? AND symbol_seq > ? ORDER BY symbol_seq LIMIT ?"
         return self._decoded(query, symbol, since, limit)
+
+    def written_ms(self, symbol: str) -> int:
+        """Market time of the newest event of `symbol` that has one, Unix ms; 0: there is none.
+
+        Earlier versions wrote 0 between a restart and the first price.
+        """
+        end = self.symbol_seq.get(symbol, 0)
+        while end > 0:
+            begin = max(0, end - _LOOKED_AT)
+            newest_ms = max((event.event_ms for event in self.events_of(symbol, begin)), default=0)
+            if newest_ms:
+                return newest_ms
+            end = begin
+        return 0
 
     def available_cash(self) -> Decimal:
         """Cash that neither an open order nor a short position has set aside; below 0 after a payment alone."""

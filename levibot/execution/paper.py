@@ -278,5 +278,6 @@ class PaperExchange:
     def _market(self, symbol: str) -> PaperMarket:
         market = self._markets.get(symbol)
         if market is None:
-            market = self._markets[symbol] = PaperMarket(symbol, self._paper)
+            written_ms = self._books.written_ms(symbol)
+            market = self._markets[symbol] = PaperMarket(symbol, self._paper, written_ms)
         return market

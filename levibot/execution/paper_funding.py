@@ -10,7 +10,6 @@ from levibot.execution.position import ZERO
 
 _INTERVAL_MS = 8 * 3_600_000
 _STEP = Decimal("0.00000001")
-_LOOKED_AT = 50  # events at a time
 
 
 class Funding:
@@ -47,22 +46,9 @@ class Funding:
     def _payments(self, symbol: str, event_ms: int) -> int:
         settled_ms = self._settled_ms.get(symbol)
         if settled_ms is None:
-            settled_ms = self._settled_ms[symbol] = self._written_ms(symbol) or event_ms
+            # What was written last happened when all before it was paid, as ticks pay first.
+            settled_ms = self._settled_ms[symbol] = self._books.written_ms(symbol) or event_ms
         return event_ms // _INTERVAL_MS - settled_ms // _INTERVAL_MS
-
-    def _written_ms(self, symbol: str) -> int:
-        """Market time of what was written down last: it happened when all before it was paid, as ticks pay first.
-
-        What is written between a restart and the first tick has no market time, and tells nothing.
-        """
-        end = self._books.symbol_seq[symbol]
-        while end > 0:
-            begin = max(0, end - _LOOKED_AT)
-            times = [event.event_ms for event in self._books.events_of(symbol, begin)]
-            if any(times):
-                return max(times)
-            end = begin
-        return 0
 
 
 def funding_of(position: Position, mark: Decimal, rate: Decimal) -> Decimal:

@@ -29,6 +29,8 @@ class PaperMarket:
         Canonical symbol.
     paper
         Section ``[paper]``.
+    written_ms
+        Market time of what was written down of it before, Unix ms; 0: nothing was.
 
     Attributes
     ----------
@@ -44,8 +46,9 @@ class PaperMarket:
         Positions of resting limit orders.
     """
 
-    def __init__(self, symbol: str, paper: PaperConfig) -> None:
+    def __init__(self, symbol: str, paper: PaperConfig, written_ms: int) -> None:
         self.symbol = symbol
+        self._written_ms = written_ms
         self.spec: MarketSpec | None = None
         self.stale = ""
         self.tick: Tick | None = None
@@ -59,8 +62,8 @@ class PaperMarket:
 
     @property
     def event_ms(self) -> int:
-        """Market time of the newest price; 0 before the first."""
-        return self.tick.event_ms if self.tick else 0
+        """Market time of the newest price, or of the books before the first: funding is due since; 0: none yet."""
+        return self.tick.event_ms if self.tick else self._written_ms
 
     @property
     def is_open(self) -> bool:

@@ -155,17 +155,20 @@ class Desk:
         self.instance = instance
         self.paper = PaperConfig(**{"cash": D(cash), "slippage": 0.0, "spread": 0.0, "latency": 0.0, **paper})
         self.markets = [market()]
-        self.ahead_ns = 0  # of the clock, to let time pass
+        self._began_ns = boot_ns()
+        self.ahead_ns = 0  # time passes by this alone, however slow the machine is
         self.start()
 
     def start(self) -> None:
         """Open the books, as at the start of a process."""
         self.books = Books(self.path, self.instance, "USDT", self.paper.cash)
-        self.exchange = PaperExchange(
-            self.books, self.paper, GrantBook(KEY, EPOCH), lambda: boot_ns() + self.ahead_ns
-        )
+        self.exchange = PaperExchange(self.books, self.paper, GrantBook(KEY, EPOCH), self.now_ns)
         for rules in self.markets:
             self.exchange.set_market(rules)
+
+    def now_ns(self) -> int:
+        """CLOCK_BOOTTIME of the exchange."""
+        return self._began_ns + self.ahead_ns
 
     def restart(self) -> None:
         """Forget all that is not on disk."""

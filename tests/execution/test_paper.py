@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from levibot.bus.messages import Intent, OrderDenied, OrderFilled, OrderSubmitted
-from levibot.clock import boot_ns
 from levibot.errors import FullDiskError
 from tests.execution.examples import EPOCH, SYMBOL, D, Desk, entry, grant_for, leave, market, names, reason, tick
 from tests.full_disk import full_disk
@@ -149,7 +148,7 @@ def test_a_grant_is_good_for_no_more_than_it_says(desk: Desk) -> None:
 
 def test_an_entry_never_waits_for_a_price_and_an_exit_does(desk: Desk) -> None:
     _long(desk)
-    old = boot_ns() - 60_000_000_000
+    old = desk.now_ns() - 60_000_000_000
     desk.exchange.on_tick(tick(90.0, received_ns=old))
     assert "60.0 s old" in reason(desk.exchange.submit(entry("1")))
     assert names(desk.exchange.submit(leave("2"))) == ["Submitted", "Accepted"]
@@ -161,7 +160,7 @@ def test_an_entry_never_waits_for_a_price_and_an_exit_does(desk: Desk) -> None:
 
 def test_an_old_price_fires_no_stop(desk: Desk) -> None:
     _long(desk, stop_loss=D(95))
-    assert desk.price(90.0, received_ns=boot_ns() - 60_000_000_000) == []
+    assert desk.price(90.0, received_ns=desk.now_ns() - 60_000_000_000) == []
     assert desk.price(94.0) == ["Triggered", "Filled"]
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from levibot.bus.messages import OrderFilled
-from levibot.clock import boot_ns
 from tests.execution.examples import (
     SYMBOL,
     D,
@@ -264,7 +263,7 @@ def test_a_trailing_stop_of_its_own_begins_at_the_price_there_is(desk: Desk) -> 
 
 def test_nothing_is_filled_on_an_old_book_unless_a_young_quote_agrees(desk: Desk) -> None:
     desk.exchange.submit(entry("1"))
-    old = boot_ns() - MINUTE_NS
+    old = desk.now_ns() - MINUTE_NS
     desk.flow(book("99x2", "101x2", received_ns=old))
     assert names(desk.exchange.submit(entry("1")))[-1] == "Filled", "a quiet market sends no new book"
     desk.exchange.on_tick(tick(100.0, bid=99.5, ask=100.5))

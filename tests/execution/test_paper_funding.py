@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.execution.examples import D, Desk, entry, leave, market
+from tests.execution.examples import D, Desk, entry, leave, market, names
 
 SWAP = "BTC/USDT:USDT"
 
@@ -53,6 +53,30 @@ def test_what_happens_between_a_restart_and_the_first_price_is_not_of_the_year_1
     assert made.price(100.0, symbol=SWAP, event_ms=now_ms + 1) == []
     assert made.books.cash == cash
     assert made.price(100.0, symbol=SWAP, event_ms=now_ms + 8 * HOUR_MS) == ["FundingPaid"]
+    made.books.close()
+
+
+def test_what_is_written_before_the_first_price_bears_the_time_of_the_books(tmp_path: Path) -> None:
+    made = Desk(tmp_path / "swap.sqlite", funding_rate=0.001, latency=0.05)
+    made.markets = [market(SWAP, quote="USDT", can_short=True)]
+    made.exchange.set_market(made.markets[0])
+    now_ms = 1_700_000_000_000
+    made.price(100.0, symbol=SWAP, event_ms=now_ms)
+    made.exchange.submit(entry("2", symbol=SWAP))
+    made.price(100.0, symbol=SWAP, event_ms=now_ms + 50)
+    made.exchange.submit(entry("1", symbol=SWAP, kind="limit", limit_price=D(90)))
+    (flying,) = made.books.open
+    seq = made.books.seq
+    made.restart()
+    late = entry("1", symbol=SWAP, event_ms=now_ms + 9 * HOUR_MS)
+    assert names(made.exchange.submit(late))[-1] == "Denied"
+    made.exchange.submit(leave("1", symbol=SWAP, event_ms=now_ms + 9 * HOUR_MS))
+    made.exchange.cancel(SWAP, flying)
+    made.ahead_ns += 60_000_000
+    assert names(made.exchange.on_timer()) == ["Accepted"], "the exit waits for a price"
+    assert {event.event_ms for event in made.books.events_since(seq)} == {now_ms + 50}
+    told = made.price(100.0, symbol=SWAP, event_ms=now_ms + 9 * HOUR_MS)
+    assert told == ["FundingPaid", "Filled"], "an order of later has not settled what was due before it"
     made.books.close()
 
 

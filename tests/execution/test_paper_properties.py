@@ -97,10 +97,7 @@ class World:
 
     def _tick(self, price: float, **quote: float) -> Any:
         event_ms = 1_700_000_000_000 + self.hours * 3_600_000
-        return tick(price, symbol=SWAP, event_ms=event_ms, received_ns=self._now(), **quote)
-
-    def _now(self) -> int:
-        return self.desk.exchange._clock()
+        return tick(price, symbol=SWAP, event_ms=event_ms, received_ns=self.desk.now_ns(), **quote)
 
     def _see(self, middle: Decimal, bids: list[tuple[int, int]], asks: list[tuple[int, int]]) -> None:
         def levels(told: list[tuple[int, int]], sign: int) -> str:
@@ -110,7 +107,7 @@ class World:
                 texts.append(f"{price}x{D(amount) / 1000}")
             return " ".join(texts)
 
-        seen = book(levels(bids, -1), levels(asks, 1), symbol=SWAP, received_ns=self._now())
+        seen = book(levels(bids, -1), levels(asks, 1), symbol=SWAP, received_ns=self.desk.now_ns())
         self.taken.clear()
         self.book = seen
         self.desk.exchange.on_flow(seen)
