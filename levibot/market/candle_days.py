@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -16,6 +16,9 @@ from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.candles import COLUMNS
 from levibot.parquet import read_metadata, read_parquet
 from levibot.symbols import on_disk
+
+if TYPE_CHECKING:
+    import polars
 
 DAY_MS = 1440 * MINUTE_MS
 _METADATA = "levibot"
@@ -56,13 +59,15 @@ class CandleDays:
     def complete_until_ms(self, day_ms: int) -> int | None:
         """Up to when the file of a day holds all that the exchange has; None: no usable file.
 
+        What it says of itself counts only if its bars can be read: damage may be anywhere in it.
+
         Raises
         ------
         ConfigError
             If the file holds candles of another exchange.
         """
         stored = self._stored(day_ms)
-        return None if stored is None else stored.complete_until_ms
+        return None if stored is None or self._frame(day_ms, COLUMNS) is None else stored.complete_until_ms
 
     def asked_ms(self, day_ms: int) -> int | None:
         """When the exchange was asked for a day, its own time; None: never, or nobody wrote it down.
@@ -136,20 +141,27 @@ class CandleDays:
 
     def _bars(self, day_ms: int) -> list[tuple[Any, ...]]:
         """What is stored of a day; nothing of a file that is not usable."""
+        frame = None if self._stored(day_ms) is None else self._frame(day_ms, COLUMNS)
+        return [] if frame is None else frame.rows()
+
+    def _frame(self, day_ms: int, columns: Sequence[str]) -> polars.DataFrame | None:
+        """Some columns of a day; None if there is no file, or it is damaged."""
         import polars
 
-        if self._stored(day_ms) is None:
-            return []
+        path = self.path(day_ms)
+        if not path.is_file():
+            return None
         try:
-            return read_parquet(self.path(day_ms), COLUMNS).rows()
+            return read_parquet(path, columns)
         except polars.exceptions.PolarsError:
-            return []
+            return None
 
     def times(self, from_ms: int, until_ms: int) -> Iterator[tuple[int, float]]:
-        """Opening time and volume of each stored bar in a span, oldest first; a damaged file has none."""
+        """Opening time and volume of each stored bar in a span, oldest first; of damaged files none."""
         for day_ms in range(from_ms // DAY_MS * DAY_MS, until_ms, DAY_MS):
-            rows = self._bars(day_ms)
-            yield from ((row[0], row[-1]) for row in rows if from_ms <= row[0] < until_ms)
+            frame = self._frame(day_ms, ("timestamp", "volume"))
+            if frame is not None:
+                yield from ((ms, volume) for ms, volume in frame.iter_rows() if from_ms <= ms < until_ms)
 
     def has_holes(self, day_ms: int, until_ms: int) -> bool:
         """Whether fewer bars of a day are stored than there are minutes until `until_ms`."""

@@ -74,6 +74,17 @@ def test_what_is_cut_off_or_of_somebody_else_counts_as_missing(days: CandleDays)
     assert days.complete_until_ms(DAY) is None
 
 
+def test_damage_between_a_good_beginning_and_a_good_end_counts_as_missing_too(days: CandleDays) -> None:
+    days.write(DAY, bars(DAY, 1440), DAY + DAY_MS, ASKED)
+    whole = bytearray(days.path(DAY).read_bytes())
+    whole[100:120] = bytes(20)
+    days.path(DAY).write_bytes(whole)
+    assert days.complete_until_ms(DAY) is None
+    assert list(days.times(DAY, DAY + DAY_MS)) == []
+    days.write(DAY, bars(DAY, 1440), DAY + DAY_MS, ASKED)
+    assert list(read_candles(days.folder).from_index(0)) == bars(DAY, 1440)
+
+
 def test_two_exchanges_are_never_mixed(days: CandleDays, tmp_path: Path) -> None:
     days.write(DAY, bars(DAY, 3), DAY + DAY_MS, ASKED)
     with pytest.raises(ConfigError, match="holds candles of mexc, not of binance; name another folder"):
