@@ -141,6 +141,11 @@ class Budget:
         self._forget()
         return sum(weight for _, weight in self._recent)
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether a request would have to wait for its turn now, though nobody forbids it."""
+        return self._ordinary.wait_s(1.0, self._now_ns()) > 0
+
     async def take(self, weight: float, weight_class: WeightClass) -> None:
         """Wait until a request of `weight` may be sent.
 

@@ -167,8 +167,8 @@ def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
     daemon.start(ready=False)
     limit = 2 * daemon.settings["policy.engine.hang_after"]
     daemon.wait(lambda: daemon.engine(BTC)["uptime_seconds"] > limit + 2, "a long wait", seconds=60)
-    assert markets(daemon)[BTC].startswith("failed: ")
-    assert "no market can be opened: " in ailment(daemon)
+    daemon.wait(lambda: markets(daemon)[BTC].startswith("failed: "), "an attempt to have failed", seconds=60)
+    daemon.wait(lambda: "no market can be opened: " in ailment(daemon), "the daemon to say so", seconds=60)
     exchange.clear()
     daemon.wait(lambda: set(markets(daemon).values()) == {"live"}, "both markets to be live", seconds=60)
     daemon.wait_ready()

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from levibot.bus.messages import Book, FeedReport, MarketGap, MarketRecovered, MarketStale, Tick, Trades
+from levibot.bus.messages import Bar, Book, FeedReport, MarketGap, MarketRecovered, MarketStale, Tick, Trades
 from levibot.clock import boot_ns
 from levibot.market.bars import MINUTE_MS
 from tests.deadline import wait_for
@@ -97,8 +97,9 @@ def play(world: FeedWorld, row: Row, patience_s: float = PATIENCE_S) -> Outcome:
     if fresh_ns:
         world.wait_bars(_BARS_AFTER, seconds=60)
     minute_ms = began_ms - began_ms % MINUTE_MS - MINUTE_MS
-    _await_corrections(world, minute_ms)
-    return replace(outcome, faithful=compare_all(world, minute_ms))
+    until_ms = MINUTE_MS + min(listener.of(Bar, symbol)[-1].open_ms for symbol in world.symbols)
+    _await_corrections(world, minute_ms, until_ms)
+    return replace(outcome, faithful=compare_all(world, minute_ms, until_ms))
 
 
 def _signs(report: FeedReport) -> dict[str, int]:
@@ -166,8 +167,8 @@ def _bystanders(world: FeedWorld, row: Row, armed_ns: int) -> tuple[str, ...]:
     return tuple(sorted(stale - concerned))
 
 
-def _await_corrections(world: FeedWorld, since_ms: int) -> None:
-    """Give the feed's own check of its bars the time to put right what differs."""
+def _await_corrections(world: FeedWorld, since_ms: int, until_ms: int) -> None:
+    """Give the feed's own check of its bars the time to put right what differs; there are always newer ones."""
     end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end and compare_all(world, since_ms).wrong_bars:
+    while time.monotonic() < end and compare_all(world, since_ms, until_ms).wrong_bars:
         time.sleep(0.2)

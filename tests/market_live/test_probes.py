@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from levibot.errors import BudgetError, ExchangeUnavailableError
+from levibot.exchange.budget import Allowance, Budget
+from levibot.exchange.cooldown import CoolDown
+from levibot.exchange.reach import Reach
 from levibot.market.live import probes as probes_module
-from levibot.market.live.probes import Disputes
+from levibot.market.live.pauses import Refusals
+from levibot.market.live.probes import Disputes, Prober
 from levibot.market.path import Stale
 from levibot.market.states import LIVE
 from tests.market_live.conftest import SYMBOL, serving, until
+from tests.market_live.driven import Driven, trade
 from tests.market_live.test_source import Stage
 
 
@@ -82,6 +89,44 @@ def test_a_dispute_is_settled_only_by_a_renewal_that_changed_nothing() -> None:
     assert disputes.is_settled(SYMBOL, "volume", (0, 6.0), 3, 101 * second)
     disputes.end(SYMBOL, "volume")
     assert not disputes.is_settled(SYMBOL, "volume", (0, 6.0), 4, 102 * second)
+
+
+@pytest.mark.parametrize("is_used_up", [True, False])
+def test_who_waits_for_its_turn_does_not_call_the_exchange_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_used_up: bool
+) -> None:
+    one, reach, failed = Driven(), Reach(), list[Exception]()
+    one.live(trade(1, -500))
+    one.now_ms = 5_000
+    budget = Budget(Allowance(24.0, 0.0), CoolDown(tmp_path / "cooldown.json"), now_ns=lambda: 0)
+    session: Any = SimpleNamespace(may_ask=True, budget=budget, reach=reach, exchange_ms=one.exchange_ms)
+
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    def fail(error: Exception) -> None:
+        failed.append(error)
+        one.now_ms += 5_000
+
+    async def scenario() -> None:
+        if is_used_up:
+            await budget.take(4.0, "data")
+        prober = Prober(session, {SYMBOL: one.feed}, 2_000_000_000, Refusals(), lambda *_, **__: None, fail)
+        asking = asyncio.create_task(prober.run())
+        await until(lambda: len(failed) >= 3, "three probes in vain")
+        asking.cancel()
+
+    for name, value in (
+        ("best_prices", never),
+        ("newest_bars", never),
+        ("boot_ns", one.now_ns),
+        ("_ANSWER_S", 0.02),
+        ("_LOOK_S", 0.01),
+    ):
+        monkeypatch.setattr(probes_module, name, value)
+    asyncio.run(scenario())
+    assert reach.is_lost is not is_used_up
+    assert {type(error) for error in failed} == {BudgetError if is_used_up else ExchangeUnavailableError}
 
 
 def test_nothing_is_asked_about_streams_that_are_lost(quiet: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

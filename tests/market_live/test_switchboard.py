@@ -7,7 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from levibot.config_market import ExchangeConfig
 from levibot.exchange.session import ExchangeSession
+from levibot.market.live import switchboard as switchboard_module
 from levibot.market.live.switchboard import Switchboard
 from tests.deadline import wait_for
 from tests.exchange.settings import DialectName
@@ -110,3 +114,26 @@ def test_closing_while_everything_is_under_way_leaves_nothing(place: Place) -> N
 
     place.play(scenario)  # looks for tasks that are left
     wait_for(lambda: not place.exchange.exchange.hub.connections, "no socket to be left")
+
+
+def test_a_mistake_in_looking_after_lines_is_told_and_they_are_looked_after_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, Any]] = []
+    looked: list[int] = []
+
+    def look(_: Switchboard, now_ns: int) -> None:
+        looked.append(now_ns)
+        if len(looked) == 1:
+            raise LookupError("a mistake")
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        board = Switchboard(ExchangeSession("binance", ExchangeConfig(), "feed", Path("nowhere")))
+        await until(lambda: len(looked) >= 2, "another look")
+        await board.close()
+
+    monkeypatch.setattr(switchboard_module, "_CHECK_EVERY_S", 0.01)
+    monkeypatch.setattr(Switchboard, "_check_lines", look)
+    asyncio.run(scenario())
+    assert [str(context["exception"]) for context in told] == ["a mistake"]

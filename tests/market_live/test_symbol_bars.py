@@ -9,7 +9,7 @@ import pytest
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole
 from levibot.market.path import Correction, Quote
-from tests.market_live.driven import START_MS, Driven, bars, candle, trade
+from tests.market_live.driven import START_MS, WITHOUT_IDS, Driven, bars, candle, trade
 
 
 def test_a_minute_of_trades_becomes_a_bar_shortly_after_its_end() -> None:
@@ -85,7 +85,7 @@ def test_a_minute_that_began_before_all_was_known_waits_for_the_exchange() -> No
     assert one.feed.bars_from_ms is None
     one.go(121_000)
     assert bars(one) == [candle(0)[:7], candle(1, 103.0, 1.0)[:7]]
-    assert one.feed.unchecked_ms == START_MS + MINUTE_MS
+    assert one.feed.unchecked_ms == START_MS, "it was read just after its end"
     assert one.feed.health().backfilled == 1
 
 
@@ -161,7 +161,33 @@ def test_a_corrected_close_is_handed_on_to_the_empty_minutes_after_it() -> None:
     assert [(item.candle.open_ms, item.candle.close) for item in one.items(Correction)] == [
         (START_MS + minute * MINUTE_MS, 105.0) for minute in range(3)
     ]
+    assert one.feed.unchecked_ms == START_MS + 2 * MINUTE_MS, "the newest may only be late"
+
+
+def test_a_bar_that_the_exchange_tells_late_corrects_the_empty_one() -> None:
+    one = Driven(quirks=WITHOUT_IDS)
+    one.live(trade(1, -500))
+    one.go(63_000)
+    one.feed.check_bars([], START_MS + MINUTE_MS)
+    assert one.feed.unchecked_ms == START_MS, "it may only be late"
+    one.go(2 * MINUTE_MS + 3_000)
+    one.feed.check_bars([candle(0, 105.0, 1.0)], START_MS + 2 * MINUTE_MS)
+    assert [item.candle.close for item in one.items(Correction)] == [105.0, 105.0]
+    one.go(3 * MINUTE_MS + 3_000)
+    one.feed.check_bars([], START_MS + 3 * MINUTE_MS)
+    assert one.feed.unchecked_ms == START_MS + 2 * MINUTE_MS, "of older ones it is known"
+
+
+def test_a_bar_that_was_read_just_after_its_end_is_compared_once_more() -> None:
+    one = Driven()
+    one.go(2 * MINUTE_MS + 3_000)
+    one.live()
+    one.feed.add_bars([candle(0, 104.0), candle(1, 105.0, 1.0)], START_MS + 2 * MINUTE_MS)
+    assert one.feed.unchecked_ms == START_MS + MINUTE_MS
+    one.feed.check_bars([candle(1, 106.0, 2.0)], START_MS + 2 * MINUTE_MS)
+    assert [item.candle.close for item in one.items(Correction)] == [106.0]
     assert one.feed.unchecked_ms is None
+    assert one.feed.health().missed == 0
 
 
 def test_a_correct_bar_is_not_corrected_for_the_rounding_of_sums() -> None:

@@ -13,6 +13,8 @@ from levibot.bus.messages import Bar, BarCorrected, Book, Trades
 from levibot.market.bars import MINUTE_MS
 from tests.market_live.world import FeedWorld
 
+_NEVER_MS = 2**62
+
 
 @dataclass(frozen=True)
 class Faithfulness:
@@ -48,9 +50,9 @@ def numbers(bar: Any) -> Numbers:
     return Numbers(*(float(getattr(bar, name)) for name in Numbers._fields))
 
 
-def compare(world: FeedWorld, symbol: str, since_ms: int = 0) -> Faithfulness:
-    """Bars and trades of one symbol from `since_ms` on, market time, with those of the exchange."""
-    lost, doubled, wrong = _compare_bars(world, symbol, since_ms)
+def compare(world: FeedWorld, symbol: str, since_ms: int = 0, until_ms: int = _NEVER_MS) -> Faithfulness:
+    """Bars of one symbol from `since_ms` up to `until_ms`, and its trades, market time, with the exchange's."""
+    lost, doubled, wrong = _compare_bars(world, symbol, since_ms, until_ms)
     trades = [t for batch in world.listener.of(Trades, symbol) for t in batch.trades if t.event_ms >= since_ms]
     with_ids = world.exchange.dialect == "binance"
     heard: Counter[Hashable] = Counter(
@@ -74,9 +76,9 @@ def compare(world: FeedWorld, symbol: str, since_ms: int = 0) -> Faithfulness:
     )
 
 
-def compare_all(world: FeedWorld, since_ms: int = 0) -> Faithfulness:
+def compare_all(world: FeedWorld, since_ms: int = 0, until_ms: int = _NEVER_MS) -> Faithfulness:
     """All symbols together."""
-    return sum((compare(world, symbol, since_ms) for symbol in world.symbols), Faithfulness())
+    return sum((compare(world, symbol, since_ms, until_ms) for symbol in world.symbols), Faithfulness())
 
 
 def crossed(book: Book) -> bool:
@@ -84,8 +86,8 @@ def crossed(book: Book) -> bool:
     return bool(book.bids and book.asks) and book.bids[0][0] >= book.asks[0][0]
 
 
-def _compare_bars(world: FeedWorld, symbol: str, since_ms: int) -> tuple[int, int, int]:
-    bars = [bar for bar in world.listener.of(Bar, symbol) if bar.open_ms >= since_ms]
+def _compare_bars(world: FeedWorld, symbol: str, since_ms: int, until_ms: int) -> tuple[int, int, int]:
+    bars = [bar for bar in world.listener.of(Bar, symbol) if since_ms <= bar.open_ms < until_ms]
     if not bars:
         return 0, 0, 0
     counts = Counter(bar.open_ms for bar in bars)

@@ -13,6 +13,7 @@ from levibot.market.liquidity import Liquidity
 _KEPT = 60  # published bars that can still be compared
 _PRICE_TOLERANCE = 1e-9  # of floats that come from the same decimals
 _VOLUME_TOLERANCE = 1e-6  # of sums of them
+_SETTLED_MS = 2 * MINUTE_MS  # after its beginning: a bar that an exchange does not tell by then is not only late
 _CLEARLY = 1e-3  # so much more volume is no rounding of the exchange's
 
 
@@ -130,13 +131,14 @@ class BarTape:
                 continue
             yield from self._bridge(candle.open_ms)
             self.backfilled += 1
-            yield self._publish(flagged(candle))
+            is_new = candle.close_ms == until_ms  # the exchange may still add to it
+            yield self._publish(flagged(candle), from_trades=False if is_new else None)
         if self.next_ms is not None and self.next_ms < until_ms:
             yield from self._bridge(until_ms)
 
     @property
     def unchecked_ms(self) -> int | None:
-        """Opening time of the oldest published bar that is not the exchange's own and was not compared."""
+        """Opening time of the oldest published bar that was not compared with what the exchange has for good."""
         return min(self._unchecked, default=None)
 
     def check(self, candles: Sequence[Candle], until_ms: int) -> Iterator[Candle]:
@@ -157,7 +159,8 @@ class BarTape:
             if open_ms in own:
                 self._unchecked.pop(open_ms, None)
             elif published.synthetic and open_ms < until_ms and (follows or from_trades is not None):
-                self._unchecked.pop(open_ms, None)  # many exchanges have no bar of a minute without trades
+                if open_ms + _SETTLED_MS <= until_ms:  # many exchanges have no bar of a minute without trades
+                    self._unchecked.pop(open_ms, None)
                 truth = published if before is None else synthetic_bar(open_ms, before)
             follows = not _same(published, truth)
             if follows:
@@ -192,7 +195,7 @@ class BarTape:
         self.next_ms = until_ms
 
     def _publish(self, candle: Candle, *, from_trades: bool | None = None) -> Candle:
-        """Note a bar that is published; None: it is the exchange's own."""
+        """Note a bar that is published; `from_trades` is None if it need not be compared."""
         self.next_ms, self.last_close = candle.close_ms, candle.close
         self.synthetic += candle.synthetic
         self._published[candle.open_ms] = candle

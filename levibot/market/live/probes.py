@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from levibot.clock import boot_ns
-from levibot.errors import ExchangeRefusedError, ExchangeUnavailableError
+from levibot.errors import BudgetError, ExchangeRefusedError, ExchangeUnavailableError
 from levibot.exchange.public import best_prices, newest_bars
 from levibot.exchange.session import ExchangeSession
 from levibot.market.bars import MINUTE_MS
@@ -24,6 +24,10 @@ _LOOK_S = 0.2  # between two looks at who is silent
 _GRACE = 0.2  # part of the silence that is borne: the stream has it to bring what REST, often ahead, has shown
 _ANSWER_S = 3.0  # a probe that takes longer says nothing
 _SLOW = f"a probe was not answered within {_ANSWER_S:g} s"
+_NO_TURN = (
+    f"a probe had no turn within {_ANSWER_S:g} s: the feed's share of the rate limit is used up; raise [exchange] "
+    "requests_per_minute or feed_share if the exchange allows it, or trade fewer symbols"
+)
 _BARS_AT_ONCE = 4
 _THRIFT = 0.5  # part of the rate limit's share above which trades are asked about seldom
 _SELDOM_NS = 15_000_000_000
@@ -208,8 +212,11 @@ class Prober:
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):  # ours, before the session's own deadline
-            self._session.reach.unanswered(_SLOW)
-            error = ExchangeUnavailableError(_SLOW)
+            if self._session.budget.is_used_up:  # it may have waited for its turn: no fault of the exchange
+                error = BudgetError(_NO_TURN)
+            else:
+                self._session.reach.unanswered(_SLOW)
+                error = ExchangeUnavailableError(_SLOW)
         self._failed(error)
 
     # ------------------------------------------------------------------ trades

@@ -81,6 +81,8 @@ class Recovery:
             self._failed(error)
             await self._pause(_LONGEST_S if not isinstance(error, BackOffError) else 2 * _LONGEST_S)
             return
+        if outcome != "nothing to do":
+            self._refusals.end(self._symbol)
         if outcome == "brought":
             self._delay_s = _FIRST_S
         elif outcome == "in vain":

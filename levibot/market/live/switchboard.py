@@ -263,17 +263,23 @@ class Switchboard:
     async def _check(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_EVERY_S)
-            now_ns = boot_ns()
-            for line in list(self._lines):
-                line.check(now_ns)
-            for replacement in list(self._replacements):
-                if replacement.is_due(now_ns):
-                    self._take_over(replacement, now_ns)
-            for line in [line for line, until_ns in self._lingering.items() if now_ns >= until_ns]:
-                self._end(line)
-            for line in [line for line in self._settled() if now_ns >= self._retires_ns(line)]:
-                self._replace([line], now_ns)
-            self._replace_spare(now_ns)
+            try:
+                self._check_lines(boot_ns())
+            except Exception as error:  # noqa: BLE001  # ours: it counts as one, and nobody else notices silence
+                context = {"message": "lines could not be looked after", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+
+    def _check_lines(self, now_ns: int) -> None:
+        for line in list(self._lines):
+            line.check(now_ns)
+        for replacement in list(self._replacements):
+            if replacement.is_due(now_ns):
+                self._take_over(replacement, now_ns)
+        for line in [line for line, until_ns in self._lingering.items() if now_ns >= until_ns]:
+            self._end(line)
+        for line in [line for line in self._settled() if now_ns >= self._retires_ns(line)]:
+            self._replace([line], now_ns)
+        self._replace_spare(now_ns)
 
     def _settled(self) -> list[Line]:
         """Lines that carry symbols, and are not being replaced or replacing others."""

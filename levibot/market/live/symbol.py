@@ -185,7 +185,7 @@ class SymbolFeed:
 
     @property
     def unchecked_ms(self) -> int | None:
-        """Opening time of the oldest bar that was made here and not compared with the exchange's own yet."""
+        """Opening time of the oldest bar that is to be compared with the exchange's own, or with it once more."""
         return self._bars.unchecked_ms
 
     @property
