@@ -200,6 +200,10 @@ def test_a_symbol_with_a_position_is_removed_only_if_that_is_kept_or_closed(oper
     assert f"what stays is counted on: ETH/USDT {held['ETH/USDT']:+g}, stop of" in said
     assert "watched by the broker" in said
     assert f"no longer traded: ETH/USDT {held['ETH/USDT']:+.6g}" in operator.types("status")
+    feed = under_test.worker("feed")["pid"]
+    os.kill(feed, signal.SIGKILL)
+    wait_for(lambda: under_test.worker("feed")["pid"] not in (None, feed), "another feed")
+    wait_for(lambda: (under_test.worker("feed")["markets"] or {}).get("ETH/USDT") == "live", "its price to go on")
     assert "a position is open in BTC/USDT" in operator.types("remove", "BTC/USDT", code=1)
     operator.types("add", "ETH/USDT")
     assert "BTC/USDT removed; this holds" in operator.types("remove", "BTC/USDT", "--flatten")
