@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Literal
 
 from levibot.bus.messages import Fill, MarketSpec
 from levibot.execution.books import Books
@@ -14,7 +15,7 @@ from levibot.execution.orders import Order, OrderState
 from levibot.execution.paper_market import PaperMarket
 from levibot.execution.paper_protection import Protection
 from levibot.execution.position import ZERO
-from levibot.execution.precision import fee_of, plain
+from levibot.execution.precision import MONEY_STEP, fee_of, plain
 from levibot.execution.refusals import Refusal
 from levibot.execution.triggers import is_reached, trailed, trigger_price
 
@@ -193,9 +194,9 @@ class Matching:
             if part.quantity <= 0:
                 break
             filled = True
+            fill = self._fill(order, part, market.spec, taker=taker)
             order.reserved = self._kept(order, [part], market.spec)
-            fill_id = f"fill-{books.seq + 1}"
-            books.fill(order, _fill(fill_id, part, market.spec, taker=taker))
+            books.fill(order, fill)
         if intent.client_id in books.open and not self._allowed(order, market):
             books.cancel(order, Refusal.NOTHING_TO_REDUCE.because("nothing is left of the position"))
         if not filled:
@@ -214,11 +215,22 @@ class Matching:
         if intent.reduce_only or not slices:
             return None
         assert market.spec is not None
-        fills = [_fill("", part, market.spec, taker=taker) for part in slices]
+        fills = [self._fill(order, part, market.spec, taker=taker) for part in slices]
         needed = cash_taken(books.position(intent.symbol), intent, fills, books.quote)
         needed += self._kept(order, slices, market.spec)
         free = max(books.available_cash(), ZERO) + order.reserved
         return None if needed <= free else Refusal.NO_CASH.because(f"{plain(needed)} needed, {plain(free)} free")
+
+    def _fill(self, order: Order, part: Slice, market: MarketSpec, *, taker: bool) -> Fill:
+        """The next fill, its fee rounded up: once for the order, as what was set aside for it, not each time."""
+        quantity, price = part
+        cost = quantity * price
+        fee = fee_of(cost, market.taker_fee if taker else market.maker_fee)
+        missing = cost + fee + self._kept(order, [part], market) - order.reserved
+        if order.reserved and order.intent.side == "buy" and 0 < missing <= MONEY_STEP:
+            fee -= missing
+        liquidity: Literal["maker", "taker"] = "taker" if taker else "maker"
+        return Fill(f"fill-{self._books.seq + 1}", quantity, price, fee, market.quote, liquidity)
 
     def _kept(self, order: Order, slices: list[Slice], market: MarketSpec) -> Decimal:
         """What stays set aside for an order after these fills, its next."""
@@ -255,9 +267,3 @@ class Matching:
             is_ours = child.intent.parent_id == entry.intent.client_id and is_conditional(child.intent)
             if is_ours and child.intent.client_id in self._books.open and self._is_due(child, market):
                 self._carry_out(child, market)
-
-
-def _fill(fill_id: str, part: Slice, market: MarketSpec, *, taker: bool) -> Fill:
-    quantity, price = part
-    fee = fee_of(quantity * price, market.taker_fee if taker else market.maker_fee)
-    return Fill(fill_id, quantity, price, fee, market.quote, "taker" if taker else "maker")

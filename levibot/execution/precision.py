@@ -7,7 +7,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_UP, Decimal
 from levibot.bus.messages import MarketSpec
 from levibot.execution.refusals import Refusal
 
-_MONEY_STEP = Decimal("0.00000001")
+MONEY_STEP = Decimal("0.00000001")
 _MONEY_DIGITS = 19  # before the point; with the eight behind it as many as a Decimal keeps
 _CLOSABLE = Decimal("1.1")  # as large as this, in least sizes, must be what an entry leaves at its stop
 
@@ -29,7 +29,7 @@ def fee_of(cost: Decimal, rate: Decimal) -> Decimal:
 
 def rounded_up(money: Decimal) -> Decimal:
     """Amount of money, rounded up to eight decimals."""
-    return money.quantize(_MONEY_STEP, ROUND_UP) if money.adjusted() < _MONEY_DIGITS else money
+    return money.quantize(MONEY_STEP, ROUND_UP) if money.adjusted() < _MONEY_DIGITS else money
 
 
 def plain(value: Decimal) -> str:

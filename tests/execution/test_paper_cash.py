@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from levibot.bus.messages import Fill
-from levibot.execution.collateral import cash_taken, opening
+from levibot.execution.collateral import cash_taken, opening, reserve_for
 from levibot.execution.position import flat
-from tests.execution.examples import SYMBOL, D, Desk, book, entry, leave, market, names, reason
+from tests.execution.examples import SYMBOL, D, Desk, book, entry, leave, market, names, reason, trades
 
 
 @pytest.fixture
@@ -71,6 +71,24 @@ def test_what_a_partial_fill_leaves_is_still_set_aside(desk: Desk) -> None:
         assert resting.reserved == left * 101 * D("1.002")
         assert desk.books.available_cash() > 0
     assert desk.position() == -15
+
+
+def test_fees_of_many_fills_add_up_to_what_was_set_aside_for_one(tmp_path: Path) -> None:
+    rules = market(amount_step=D("0.00001"), taker_fee=D("0.001"))
+    quantity, limit = D("1.00001"), D("99.99")
+    made = Desk(tmp_path / "b.sqlite", cash=str(reserve_for(quantity, limit, rules)))
+    made.markets = [rules]
+    made.exchange.set_market(rules)
+    made.price(100.0)
+    made.flow(book("99x1", "101x1"))
+    made.exchange.submit(entry(str(quantity), kind="limit", limit_price=limit))
+    (resting,) = made.books.open.values()
+    for part in (0.33333, 0.33333, 0.11111):
+        assert made.flow(trades(("sell", float(limit), part))) == ["PartiallyFilled"]
+        assert resting.reserved == reserve_for(resting.remaining, limit, rules) == made.books.cash
+    assert made.flow(trades(("sell", float(limit), 9.0))) == ["Filled"]
+    assert (made.books.cash, made.position()) == (0, quantity)
+    made.books.close()
 
 
 def test_what_was_set_aside_for_an_order_is_its_own_after_funding_was_paid(tmp_path: Path) -> None:

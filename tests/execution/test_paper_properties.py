@@ -44,12 +44,13 @@ _STEPS = st.one_of(
 class World:
     """A paper exchange, and what its events add up to."""
 
-    def __init__(self, folder: Path, *, latency: float) -> None:
-        self.desk = Desk(folder / "broker.sqlite", latency=latency, funding_rate=0.0001)
-        self.desk.markets = [market(SWAP, quote="USDT", can_short=True)]
+    def __init__(self, folder: Path, *, latency: float, cash: int, fees: tuple[str, str]) -> None:
+        self.desk = Desk(folder / "broker.sqlite", cash=str(cash), latency=latency, funding_rate=0.0001)
+        rates = {"maker_fee": D(fees[0]), "taker_fee": D(fees[1])}
+        self.desk.markets = [market(SWAP, quote="USDT", can_short=True, **rates)]
         self.desk.exchange.set_market(self.desk.markets[0])
         self.intents: dict[str, Intent] = {}
-        self.cash, self.position = D(10_000), D(0)
+        self.cash, self.position = D(cash), D(0)
         self.free, self.paid = self.cash, D(0)
         self.filled: Counter[str] = Counter()
         self.taken: defaultdict[tuple[str, Decimal], Decimal] = defaultdict(Decimal)
@@ -218,10 +219,17 @@ class World:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.sampled_from([0.0, 0.05]), st.lists(_STEPS, min_size=50, max_size=70))
-def test_whatever_happens_the_exchange_keeps_its_rules(latency: float, steps: list[tuple[str, int, Any]]) -> None:
+@given(
+    st.sampled_from([0.0, 0.05]),
+    st.sampled_from([3_000, 10_000]),
+    st.sampled_from([("0.001", "0.002"), ("0.00075", "0.00075")]),
+    st.lists(_STEPS, min_size=50, max_size=70),
+)
+def test_whatever_happens_the_exchange_keeps_its_rules(
+    latency: float, cash: int, fees: tuple[str, str], steps: list[tuple[str, int, Any]]
+) -> None:
     with tempfile.TemporaryDirectory() as name:
-        world = World(Path(name), latency=latency)
+        world = World(Path(name), latency=latency, cash=cash, fees=fees)
         try:
             world.act("tick", 10_000, 1)
             for step in steps:
