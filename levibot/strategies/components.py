@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from math import isclose
 
@@ -30,12 +31,14 @@ class Sentiment:
         if data.name != SENTIMENT:
             return
         known = self._known.setdefault(data.asset, [])
-        if known and data.fetched_ms <= known[-1].fetched_ms:
-            if data.fetched_ms == known[-1].fetched_ms:
-                known[-1] = data
-            return
-        known.append(data)
-        del known[:-_MOST_KEPT]
+        # In its place, not behind the newest: those of a time when the clock was ahead must not silence it.
+        place = bisect_left(known, data.fetched_ms, key=lambda each: each.fetched_ms)
+        if place < len(known) and known[place].fetched_ms == data.fetched_ms:
+            known[place] = data
+        else:
+            known.insert(place, data)
+            if len(known) > _MOST_KEPT:
+                del known[0 if place else 1]
 
     def at(self, asset: str, bar_ms: int) -> Component:
         """What it says of the bar that opened at `bar_ms`: s in −1..1 is the probability (s + 1)/2."""

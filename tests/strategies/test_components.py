@@ -64,6 +64,12 @@ def test_the_newest_value_that_was_known_before_the_bar_counts() -> None:
     assert sentiment.at("BTC", (BAR + 1) * MINUTE).probability == 0.5, "the same, put right"
 
 
+def test_values_that_were_fetched_while_the_clock_was_far_ahead_silence_no_other() -> None:
+    ahead = [said(-1.0, OPEN + 10**9 + number) for number in range(20)]
+    sentiment = heard(*ahead, said(0.0, OPEN - MINUTE), said(1.0, OPEN - 1))
+    assert sentiment.at("BTC", BAR * MINUTE).probability == 1.0
+
+
 def test_one_that_lasts_to_the_close_still_counts() -> None:
     assert now(said(0.0, CLOSE - 30 * MINUTE + 1)).probability == 0.5
 
