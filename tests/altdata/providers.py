@@ -91,6 +91,8 @@ class Provider:
             if answer is None:
                 return web.json_response({"error": "not found"}, status=404)
             content = answer(request)
+            if isinstance(content, web.Response):
+                return content
             body = content if isinstance(content, bytes) else msgspec.json.encode(content)
             return web.Response(body=body, content_type="application/json")
         await asyncio.sleep(fault.wait_s)

@@ -54,6 +54,7 @@ class LlmScorer:
         words = hashlib.sha256(f"{config.model}\n{prompt.VERSION}".encode()).hexdigest()[:12]
         self.name = f"llm-{words}"
         self._refused: set[str] = set()  # digests of headlines with which the model makes no sense
+        self._plain = False  # whether the server takes no other form
         self._client = client
         self._model = config.model
         self._key = key
@@ -124,15 +125,32 @@ class LlmScorer:
         return None
 
     async def _ask(self, headlines: Sequence[Headline], now_ms: int) -> dict[str, float]:
+        completion = await self._answer(headlines, now_ms)
+        content = completion.choices[0].message.content if completion.choices else None
+        if content is None:
+            raise AltDataError(f"news: {self._model} answered without any text; try another model")
+        return prompt.scores_of(content, headlines)
+
+    async def _answer(self, headlines: Sequence[Headline], now_ms: int) -> _Completion:
+        """In the plain form from when the server has refused the other, and taken that."""
+        try:
+            return await self._send(headlines, now_ms, plain=self._plain)
+        except AltDataError as refusal:
+            if refusal.kind != "refused" or self._plain:
+                raise
+            try:
+                completion = await self._send(headlines, now_ms, plain=True)
+            except AltDataError:
+                raise refusal from None
+            self._plain = True
+            return completion
+
+    async def _send(self, headlines: Sequence[Headline], now_ms: int, *, plain: bool) -> _Completion:
         if self._cache.spent(now_ms) >= self._daily_requests:
             remedy = "raise altdata.news.daily_requests, or wait for 00:00 UTC"
             raise AltDataError(f"news: the {self._daily_requests} requests of today are spent; {remedy}", "budget")
         key = self._key.find()
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._cache.spend(now_ms)
-        body = prompt.request_of(headlines, self._model)
-        completion = await self._client.post("/chat/completions", _Completion, body, headers=headers)
-        content = completion.choices[0].message.content if completion.choices else None
-        if content is None:
-            raise AltDataError(f"news: {self._model} answered without any text; try another model")
-        return prompt.scores_of(content, headlines)
+        body = prompt.request_of(headlines, self._model, plain=plain)
+        return await self._client.post("/chat/completions", _Completion, body, headers=headers)

@@ -82,17 +82,27 @@ def looks_like_an_order(text: str) -> bool:
     return _ORDERS.search(text) is not None
 
 
-def request_of(headlines: Sequence[Headline], model: str) -> dict[str, Any]:
-    """Body of a chat completion, in the form that OpenAI's interface made common."""
+def request_of(headlines: Sequence[Headline], model: str, *, plain: bool = False) -> dict[str, Any]:
+    """Body of a chat completion, in the form that OpenAI's interface made common.
+
+    Parameters
+    ----------
+    headlines
+        That are asked about.
+    model
+        Its name.
+    plain
+        Without a system message and a schema, which Google's servers refuse for Gemma.
+    """
     asked = [{"id": number, "text": headline.text} for number, headline in enumerate(_with_controls(headlines), 1)]
+    content = json.dumps({"headlines": asked}, ensure_ascii=False)
+    body = {"model": model, "temperature": 0, "max_tokens": _TOKENS + _TOKENS_EACH * len(asked)}
+    if plain:
+        words = _SYSTEM.replace("The user message is", "Below is")
+        return {**body, "messages": [{"role": "user", "content": f"{words}\n\n{content}"}]}
     return {
-        "model": model,
-        "temperature": 0,
-        "max_tokens": _TOKENS + _TOKENS_EACH * len(asked),
-        "messages": [
-            {"role": "system", "content": _SYSTEM},
-            {"role": "user", "content": json.dumps({"headlines": asked}, ensure_ascii=False)},
-        ],
+        **body,
+        "messages": [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": content}],
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "scores", "strict": True, "schema": _SCHEMA},
