@@ -67,6 +67,7 @@ class SymbolDesk:
         self._jobs = JobQueue()
         self._task: asyncio.Task[None] | None = None
         self.missing = ZERO  # base amount that the books hold and the exchange does not have
+        self.foreign = ZERO  # base amount that the exchange has and the books do not: fees are paid of it first
         self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
@@ -98,8 +99,12 @@ class SymbolDesk:
         return [order for order in self.orders if is_posted(order) and not self.posting.is_due(order)]
 
     def sellable(self) -> Decimal:
-        """Base amount that can be sold: the position, less what fees and withdrawals took, and what is missing."""
-        taken = min(self.books.balances.get(base_of(self.symbol), ZERO), ZERO)
+        """Base amount that can be sold: the position, less what fees and withdrawals took of it, and what is missing.
+
+        Fees of other symbols may be paid in this asset for years; as long as the account has it from elsewhere,
+        they take nothing of the position.
+        """
+        taken = min(self.books.balances.get(base_of(self.symbol), ZERO) + self.foreign, ZERO)
         return max(self.position.quantity + taken - self.missing, ZERO)
 
     def quote(self) -> Quote | None:

@@ -60,6 +60,8 @@ class Funds:
         self._settle = settle
         self._tell = tell_trouble
         self.shortages: Amounts = {}
+        self.foreign: Amounts = {}  # what the exchange has more than the books, by two comparisons in a row
+        self._excess: Amounts | None = None  # by the last one
 
     def reason(self, symbol: str) -> str:
         """Why nothing may be opened in a symbol; empty: the funds are there."""
@@ -116,7 +118,7 @@ class Funds:
         await self._journal.write(begin)
 
     async def check(self, symbols: set[str], settled: set[str]) -> None:
-        """Compare; `shortages` holds what is believed afterwards.
+        """Compare; `shortages` and `foreign` hold what is believed afterwards.
 
         Parameters
         ----------
@@ -134,6 +136,7 @@ class Funds:
         if self._is_odd(differences) or self._transfers_are_due():
             await self._book_transfers(differences)
             differences = await self.differences()
+        self._note_excess(differences)
         found = _shortages(differences)
         for pause_s in _PAUSES_S:
             if not found:
@@ -148,6 +151,13 @@ class Funds:
             uncertain |= assets_of(symbol)
         kept = {asset: short for asset, short in self.shortages.items() if asset in uncertain}
         self.shortages = kept | {asset: short for asset, short in found.items() if asset not in uncertain}
+
+    def _note_excess(self, differences: Amounts) -> None:
+        """A single comparison may meet an order that has filled and is not counted yet: two have to agree."""
+        now = {asset: difference for asset, difference in differences.items() if difference > 0}
+        before = now if self._excess is None else self._excess
+        self.foreign = {asset: min(excess, before.get(asset, ZERO)) for asset, excess in now.items()}
+        self._excess = now
 
     def _held(self) -> Amounts:
         held: defaultdict[str, Decimal] = defaultdict(Decimal, self._books.balances)

@@ -172,7 +172,9 @@ class Reconciler:
         settled = await self._settle(set(desks))
         await self.funds.check(set(desks), settled)
         for desk in desks.values():
-            desk.missing = min(self.funds.shortages.get(base_of(desk.symbol), ZERO), desk.position.quantity)
+            base = base_of(desk.symbol)
+            desk.missing = min(self.funds.shortages.get(base, ZERO), desk.position.quantity)
+            desk.foreign = self.funds.foreign.get(base, ZERO)
         if self._books.restored_ms and settled == set(desks) and not self._missing():
             await self._account.journal.write(self._books.settle_restore)
         self._done_ns = boot_ns()

@@ -92,3 +92,19 @@ def test_the_stop_grows_with_an_entry_that_fills_in_parts(guarded: GuardedHouse)
         guarded.check(life)
 
     guarded.play(scenario)
+
+
+def test_fees_that_were_paid_in_the_asset_before_take_nothing_of_a_position_while_there_is_other(
+    guarded: GuardedHouse,
+) -> None:
+    """As with BNB, in which the fees of all symbols are paid, and which is traded itself."""
+
+    async def scenario() -> None:
+        life = await guarded.open(reconcile_interval=0.1)
+        with life.books.transaction(0):
+            life.books.move_funds("BTC", D("-0.5"), "correction", "the fees of other symbols in a year")
+        rounds = life.venue.reconciler.rounds + 2
+        await life.until(lambda: life.venue.reconciler.rounds >= rounds, "two comparisons")
+        await guarded.bought(life)
+
+    guarded.play(scenario)
