@@ -197,7 +197,7 @@ class _Routes:
             forms.CommandForm,
             404,
             409,
-            summary="Book what is missing at the exchange as sold by hand",
+            summary="Book what is missing at the exchange as sold or spent by hand",
         )
         self._acts(
             "/engines/close/{symbol:path}",

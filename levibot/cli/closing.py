@@ -33,11 +33,12 @@ def close(context: click.Context, symbols: tuple[str, ...], pause: bool) -> None
 @click.option("--reason", required=True, help="Kept with the order that is booked, and in the audit.")
 @click.pass_context
 def settle(context: click.Context, symbol: str, price: str | None, reason: str) -> None:
-    """Book what is missing at the exchange as sold by hand.
+    """Book what is missing at the exchange as sold or spent by hand.
 
     For a position of which the exchange holds less than the books (`levibotctl risk` shows it): nothing is sent
     to the exchange. What is missing is taken from the position, as if it had been sold at PRICE, but for no more
-    than what has come in there. Refused if nothing is missing, and on paper.
+    than what has come in there. If money alone is missing, it is booked as withdrawn. A late sale of ours for
+    which the books hold too little is set aside. Refused if there is none of these, and on paper.
     """
     if price is not None and not _PRICE.fullmatch(price):
         raise click.UsageError(f"--price {price!r}: expected a number of 0 or more, as 3012.5")

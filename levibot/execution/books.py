@@ -39,7 +39,7 @@ from levibot.bus.messages import (
     Role,
 )
 from levibot.clock import wall_ms
-from levibot.execution.books_reader import ACCOUNT, BooksReader
+from levibot.execution.books_reader import ACCOUNT, BooksReader, trade_reference
 from levibot.execution.history import extended
 from levibot.execution.ids import ClientId, new_generation
 from levibot.execution.lots import Lots
@@ -237,6 +237,10 @@ class Books(BooksReader):
     def note_transfer(self, reference: str) -> None:
         """A deposit or withdrawal was seen that does not concern this account."""
         self._execute("INSERT OR IGNORE INTO transfers VALUES (?)", (reference,))
+
+    def set_aside(self, symbol: str, trade_id: str) -> None:
+        """A trade of ours was dealt with by hand, and is never counted."""
+        self.note_transfer(trade_reference(symbol, trade_id))
 
     def note_read(self, subject: str, until_ms: int) -> None:
         """Something of the exchange has been counted in up to this time; see `read_until`."""

@@ -152,6 +152,15 @@ class BooksReader:
         """Tell whether a fill of this id is counted in."""
         return bool(self._store.rows("SELECT 1 FROM fills WHERE symbol = ? AND fill_id = ?", symbol, fill_id))
 
+    def intent_of(self, client_id: str) -> Intent:
+        """An order that is known, at its end too, as it rested last."""
+        ((body,),) = self._store.rows("SELECT intent FROM orders WHERE client_id = ?", client_id)
+        return self._decode_intent(body)
+
+    def is_set_aside(self, symbol: str, trade_id: str) -> bool:
+        """Tell whether an operator has said that a trade of ours was dealt with by hand."""
+        return self.has_transfer(trade_reference(symbol, trade_id))
+
     def has_transfer(self, reference: str) -> bool:
         """Tell whether a deposit or withdrawal of this id is counted in."""
         return bool(self._store.rows("SELECT 1 FROM transfers WHERE reference = ?", reference))
@@ -203,6 +212,11 @@ class BooksReader:
 
     def _decoded(self, query: str, *arguments: Any) -> list[OrderEvent]:
         return [self._decode_event(body) for (body,) in self._store.rows(query, *arguments)]
+
+
+def trade_reference(symbol: str, trade_id: str) -> str:
+    """Name under which a trade is noted that does not concern the account; no transfer is called so."""
+    return f"trade {symbol} {trade_id}"
 
 
 def _lot(entry_id: str, quantity: str, *prices: str | None) -> Lot:

@@ -11,7 +11,6 @@ from levibot.api.caller import CALLER, Caller
 from levibot.api.operations import AlreadySoError, Document, RefusedError, ShuttingDownError
 from levibot.bus.messages import Acknowledged
 from levibot.clock import boot_ns
-from levibot.execution.precision import plain
 from levibot.risk.stops import DAILY_STOP
 from levibot.spec import engine_name
 from levibot.supervisor.collector import MetricsCollector
@@ -169,9 +168,9 @@ class SupervisorOperations:
         if report.refused:
             remedy = "nothing was booked; `levibotctl risk` shows what is short"
             raise RefusedError(f"{symbol}: {report.refused}", remedy)
-        self._daemon.log.warning("settled", symbol=symbol, quantity=str(report.quantity), price=str(report.price))
-        what = f"{plain(report.quantity)} booked as sold at {plain(report.price)}"
-        return {"message": f"{symbol}: {what}; it is traded again as soon as the books agree with the exchange"}
+        self._daemon.log.warning("settled", symbol=symbol, booked=report.booked)
+        after = "it is traded again as soon as the books agree with the exchange"
+        return {"message": f"{symbol}: {report.booked}; {after}"}
 
     async def close(self, symbol: str, reason: str, *, pause: bool) -> Document:
         """See `Operations`."""

@@ -43,6 +43,7 @@ def live(make_daemon: MakeDaemon, exchange: RunningExchange) -> DaemonUnderTest:
             "live.confirm": CONFIRMATION,
             "live.capital": "1000",
             "live.deadman_grace": 2.0,
+            "live.reconcile_interval": 2.0,
             "exchange.requests_per_minute": 60_000.0,
             "engine.strategy": f"{FAULTS}:Long",
             "engine.strategy_options.switch": "",
@@ -105,6 +106,81 @@ def test_it_buys_protects_survives_its_end_and_tells_its_key_to_nobody(
     assert stops(exchange) == [stop]
     assert live.stop() == 0
     assert stops(exchange) == [stop]
+
+
+@pytest.mark.long
+def test_a_backup_older_than_the_world_is_restored_and_what_was_sold_by_hand_is_settled(
+    live: DaemonUnderTest, exchange: RunningExchange
+) -> None:
+    """In process, and shorter: `tests/execution/live/test_settle.py` and `test_reconciliation.py`."""
+    archive = str(live.folder / "backup.tar.gz")
+    live.start(**keys())
+    live.wait(lambda: position(live) > 0 and stops(exchange), "a position with its stop", seconds=90)
+    live.post("/engines/pause/BTC-USDT")
+    assert "nothing is missing" in ctl(live, "settle", BTC, "--reason", "?", fails=True)
+    ctl(live, "backup", archive)
+    ctl(live, "close", BTC, "--reason", "enough")
+    live.wait(lambda: position(live) < 1e-4, "nothing left")
+    sold = sales(exchange)
+    assert live.stop() == 0
+    ctl(live, "restore", "--yes", archive)
+
+    live.start(**keys())
+    live.wait(lambda: position(live) < 1e-4, "the sale that the backup does not know to be found", seconds=60)
+    assert live.engine()["status"] == "paused"
+    assert sales(exchange) == sold, "nothing twice"
+    assert not [order for order in orders(exchange) if order.open]
+    live.post("/engines/resume/BTC-USDT")
+    live.wait(lambda: position(live) > 1e-4 and stops(exchange), "another position with its stop", seconds=60)
+    live.post("/engines/pause/BTC-USDT")
+    sell_by_hand(exchange, Decimal(str(position(live))))
+    live.wait(lambda: is_short(live), "the shortage", seconds=60)
+    assert "booked as sold" in ctl(live, "settle", BTC, "--reason", "sold by phone")
+    live.wait(lambda: position(live) < 1e-4, "what the exchange has")
+    live.wait(lambda: not is_short(live) and not live.engine()["frozen"], "the symbol to thaw", seconds=60)
+    assert sales(exchange) == sold, "nothing is sent"
+    assert live.stop() == 0
+    ctl(live, "doctor", "--ledger")
+    told = [line for line in ctl(live, "audit").splitlines() if "settle" in line]
+    assert len(told) == 2, told
+    assert "sold by phone" in told[1]
+
+
+def ctl(daemon: DaemonUnderTest, *words: str, fails: bool = False) -> str:
+    """What `levibotctl` says."""
+    program = str(Path(sys.executable).with_name("levibotctl"))
+    done = subprocess.run(
+        [program, "-c", str(daemon.config), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **keys()},
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def is_short(daemon: DaemonUnderTest) -> bool:
+    account = daemon.worker("broker")["account"]
+    return account is not None and "BTC" in account["drift"]
+
+
+def sales(exchange: RunningExchange) -> list[str]:
+    """Client ids of the orders that have sold something."""
+    return [order.client_id for order in orders(exchange) if order.side == "sell" and order.filled]
+
+
+def sell_by_hand(exchange: RunningExchange, amount: Decimal) -> None:
+    """Somebody cancels the stop and sells all, also what was there before."""
+
+    def act(it: Any) -> None:
+        (owner,) = it.accounts
+        for order in owner.open_orders(BTC):
+            it.matching.cancel(owner, order)
+        owner.balances["BTC"].free = Decimal(0)
+        owner.balances["USDT"].free += amount * it.market.symbols[BTC].book.best("buy")[0]
+
+    exchange.run(act)
 
 
 def assert_private(daemon: DaemonUnderTest) -> None:

@@ -219,7 +219,7 @@ class FlattenPositions(Message, frozen=True, tag=True):
 
 
 class SettlePosition(MoneyMessage, frozen=True, tag=True):
-    """An operator declares what the exchange has less than the books as sold by hand.
+    """An operator declares what the exchange has less than the books as sold by hand, or as spent elsewhere.
 
     Answered with `SettleReport`. To be sent once: if the answer is lost, the position tells what became of it.
     """
@@ -285,8 +285,7 @@ class FlattenReport(Message, frozen=True, tag=True):
 class SettleReport(MoneyMessage, frozen=True, tag=True):
     request_id: int
     refused: str  # why nothing was booked; empty: it was
-    quantity: Decimal = Decimal(0)  # that was booked as sold
-    price: Decimal = Decimal(0)
+    booked: str = ""  # what was, for people
 
 
 class OrderEvents(Message, frozen=True, tag=True):

@@ -68,7 +68,7 @@ class SymbolDesk:
         self._task: asyncio.Task[None] | None = None
         self.missing = ZERO  # base amount that the books hold and the exchange does not have
         self.foreign = ZERO  # base amount that the exchange has and the books do not: fees are paid of it first
-        self.anomalies: list[str] = []  # what the books and the exchange cannot both be right about
+        self.anomalies: dict[str, str] = {}  # trades of ours that cannot be counted, and why
         self._poll_due_ns = self._hint_due_ns = 0
         self._is_polling = False
         self._cancelling: set[str] = set()  # client ids with a cancellation in the queue
@@ -99,7 +99,7 @@ class SymbolDesk:
         return [order for order in self.orders if is_posted(order) and not self.posting.is_due(order)]
 
     def sellable(self) -> Decimal:
-        """Base amount that can be sold: the position, less what fees and withdrawals took of it, and what is missing.
+        """Base amount that can be sold: the position, less what fees and transfers took, and what is missing.
 
         Fees of other symbols may be paid in this asset for years; as long as the account has it from elsewhere,
         they take nothing of the position.

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
+
 from levibot.bus.messages import Intent
 from levibot.errors import BackOffError, RetryError
 from levibot.exchange.trading import ExchangeOrder, OwnTrade
 from levibot.execution.checks import may_open_risk
 from levibot.execution.ids import ClientId
 from levibot.execution.live.desk import SymbolDesk
-from levibot.execution.live.tracking import IN_DOUBT, is_over
+from levibot.execution.live.tracking import IN_DOUBT, fill_of, is_over
 from levibot.execution.orders import Order, OrderState
+from levibot.execution.precision import plain
 from levibot.execution.refusals import Refusal
 
 _OVERLAP_MS = 300_000  # trades are read again from this long before: an exchange may list one late
@@ -25,7 +28,8 @@ class Reconciliation:
     """Compares one symbol with the exchange, as a job of its desk, so that nothing else is under way meanwhile.
 
     An order of our instance that the books do not know was made by a ledger that has been replaced: it is adopted
-    with its fills, and cancelled if it could open a position. Orders of anybody else are left alone.
+    with its fills, and cancelled if it could open a position. Orders of anybody else are left alone. A trade of an
+    order of ours that was at its end in the books is counted in an order of its own, with what protects the first.
 
     Parameters
     ----------
@@ -89,9 +93,9 @@ class Reconciliation:
         opened_ms = self._books.read_until("account") or 0  # what traded before is in the opening balance
         until_ms = self._books.read_until(desk.symbol) or opened_ms
         trades = await desk.trading.trades(desk.symbol, max(until_ms - _OVERLAP_MS, opened_ms))
-        await self._compare_trades(trades)
+        desk.anomalies = await self._compare_trades(trades)
         await self._judge_adopted()
-        if now_ms - until_ms > _SAVE_MS:
+        if now_ms - until_ms > _SAVE_MS and not desk.anomalies:  # these are found again, by the next life too
             await desk.journal.write(lambda: self._books.note_read(desk.symbol, now_ms))
 
     async def _judge_adopted(self) -> None:
@@ -137,42 +141,74 @@ class Reconciliation:
                 # Before anything else is sold: it could be sold twice.
                 desk.do(partial(desk.doubts.resolve, order), urgent=True)
 
-    async def _compare_trades(self, trades: Iterable[OwnTrade]) -> None:
-        desk = self._desk
+    async def _compare_trades(self, trades: Iterable[OwnTrade]) -> dict[str, str]:
+        """Count what is not counted yet; of what cannot be counted, why, by trade id."""
+        desk, anomalies = self._desk, {}
         trades = list(trades)
         self._foreign &= {trade.exchange_id for trade in trades}  # none of the others is ever read again
         for trade in trades:
             if trade.exchange_id in self._foreign or self._books.has_fill(desk.symbol, trade.trade_id):
                 continue
-            client_id = self._books.client_id_of(desk.symbol, trade.exchange_id)
+            client_id = self._books.client_id_of(desk.symbol, trade.exchange_id) or await self._identify(trade)
             if client_id is None:
-                await self._identify(trade)
-            elif client_id in self._books.open:
+                continue
+            if client_id in self._books.open:
                 order = self._books.open[client_id]
                 await desk.tracker.count(order, [trade])
                 await desk.look(order)
-            else:
-                self._note_anomaly(trade, client_id)
+            elif not self._books.is_set_aside(desk.symbol, trade.trade_id):
+                anomaly = await self._count_late(trade, client_id)
+                anomalies |= {trade.trade_id: anomaly} if anomaly else {}
+        return anomalies
 
-    async def _identify(self, trade: OwnTrade) -> None:
-        """Whose is a trade of an order whose id at the exchange is not in the books?"""
+    async def _identify(self, trade: OwnTrade) -> str | None:
+        """Our name of an order whose id at the exchange is not in the books; None: not ours, or dealt with."""
         desk = self._desk
         told = await desk.trading.order(desk.symbol, "", trade.exchange_id)
         if told is None:
-            return  # not known now: asked again next time
+            return None  # not known now: asked again next time
         if not self._is_ours(told.client_id):
             self._foreign.add(trade.exchange_id)
         elif told.client_id in self._books.open:
             await desk.tracker.apply(self._books.open[told.client_id], told)
         elif self._books.knows(told.client_id):
-            self._note_anomaly(trade, told.client_id)
+            return told.client_id
         else:
             await self._adopt(told)
+        return None
 
-    def _note_anomaly(self, trade: OwnTrade, client_id: str) -> None:
+    async def _count_late(self, trade: OwnTrade, client_id: str) -> str:
+        """Count a trade of an order that is at its end in the books; or why that cannot be."""
+        desk, books = self._desk, self._books
         text = f"trade {trade.trade_id} is of order {client_id}, which was at its end in the books"
-        if text not in self._desk.anomalies:
-            self._desk.anomalies.append(text)
+        former, held = books.intent_of(client_id), desk.position.quantity
+        if trade.side == "sell" and trade.quantity > held:
+            return (
+                f"{text}: it sold {plain(trade.quantity)}, and they hold {plain(held)}; if that was dealt with by"
+                f" hand, `levibotctl settle {desk.symbol}` says so"
+            )
+        fill = fill_of(trade, books.quote)
+
+        def count() -> None:
+            intent = msgspec.structs.replace(
+                former,
+                client_id=books.new_client_id(former.role),
+                kind="market",
+                quantity=trade.quantity,
+                event_ms=trade.event_ms,
+                limit_price=None,
+                post_only=False,
+                trigger_price=None,
+                trailing_offset=None,
+                time_in_force="gtc",
+                oco="",
+                reason=text,
+            )
+            books.fill(books.submit(intent, intent), fill)
+
+        await desk.journal.write_all([(trade.event_ms, count)])
+        desk.tell_trouble(f"{text}: {trade.side} {plain(trade.quantity)} at {plain(trade.price)} is counted now")
+        return ""
 
     def _is_ours(self, client_id: str) -> bool:
         parsed = ClientId.parse(client_id)

@@ -94,7 +94,7 @@ class Reconciler:
         """Why nothing may be opened in a symbol although it is compared; empty: it may."""
         reasons = [
             *desk.doubts.reasons(),
-            *desk.anomalies,
+            *desk.anomalies.values(),
             desk.protection.trouble(),
             self.funds.reason(desk.symbol),
         ]

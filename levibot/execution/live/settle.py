@@ -1,4 +1,4 @@
-"""Books what is missing at the exchange as sold by hand, when an operator says that it was."""
+"""Books what is missing at the exchange as sold by hand or spent elsewhere, when an operator says that it was."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ class _RefusedError(LeviBotError):
 
 
 class Settlement:
-    """Writes off a shortage of the base asset, as a job of the symbol's desk, so that nothing else is under way.
+    """Writes off a shortage, as a job of the symbol's desk, so that nothing else is under way.
 
-    What is missing is booked as an order of the broker's own that was filled by hand, so that the ledger, risk,
-    equity and protection follow it as they follow any other. It is believed only if the comparison of the whole
-    account has found it, transfers considered, and two new readings agree, with all orders looked at before each.
-    Its proceeds are never more than what the exchange has more of the quote asset than the books: else these
-    would be short of that.
+    What is missing of the base asset is booked as an order of the broker's own that was filled by hand, so that
+    the ledger, risk, equity and protection follow it as they follow any other. It is believed only if the
+    comparison of the whole account has found it, transfers considered, and two new readings agree, with all orders
+    looked at before each. Its proceeds are never more than what the exchange has more of the quote asset than the
+    books: else these would be short of that. If only the quote asset is short, that is booked as withdrawn. Trades
+    of ours that the books cannot take are set aside for good.
 
     Parameters
     ----------
@@ -58,49 +59,93 @@ class Settlement:
 
     async def run(self) -> None:
         """Do it, or say why not."""
-        request = self._request
+        request, desk = self._request, self._desk
         try:
-            quantity, proceeds = await self._missing()
-            price = await self._price(quantity, proceeds)
-            await self._book(quantity, price)
+            booked = await self._settle()
         except (_RefusedError, RetryError, BackOffError, ExchangeRefusedError) as error:
             self._answer(SettleReport(request.request_id, str(error)))
             return
-        what = f"{plain(quantity)} that the exchange does not have are booked as sold at {plain(price)}"
-        self._desk.tell_trouble(f"{what}: {request.reason}")
-        self._answer(SettleReport(request.request_id, "", quantity, price))
+        desk.tell_trouble(f"{booked}: {request.reason}")
+        self._answer(SettleReport(request.request_id, "", booked))
         self._reconciler.hurry()
-        await self._desk.protection.review()
+        await desk.protection.review()
 
-    async def _missing(self) -> tuple[Decimal, Decimal]:
-        """What is to be written off, and the most that it can have brought."""
-        desk, base = self._desk, base_of(self._desk.symbol)
+    async def _settle(self) -> str:
+        """What was booked, for people."""
+        desk, shortages = self._desk, self._reconciler.funds.shortages
+        base, quote = base_of(desk.symbol), desk.books.quote
         why_unready = self._reconciler.unready(desk.symbol)
         if why_unready:
             raise _RefusedError(why_unready)
-        if base not in self._reconciler.funds.shortages or desk.position.quantity <= 0:
+        done = [await self._set_aside()] if desk.anomalies else []
+        if base in shortages and desk.position.quantity > 0:
+            quantity, proceeds = await self._missing(base)
+            price = await self._price(quantity, proceeds)
+            await self._book(quantity, price)
+            done.append(f"{plain(quantity)} that the exchange does not have are booked as sold at {plain(price)}")
+        elif quote in shortages:
+            done.append(await self._withdraw(quote))
+        if not done:
             raise _RefusedError(
                 f"nothing is missing: the exchange has the {plain(desk.position.quantity)} {base} of the books, by"
                 " the last comparison with it"
             )
-        first, _ = await self._look(base)
-        await asyncio.sleep(_BETWEEN_S)
-        short, proceeds = await self._look(base)
-        if short != first:
-            raise _RefusedError(f"{plain(first)} {base} were missing, and then {plain(short)}: try again")
-        if short <= 0:
-            raise _RefusedError(f"nothing is missing: the exchange has all the {base} of the books")
-        return min(short, desk.position.quantity), proceeds
+        return "; ".join(done)
 
-    async def _look(self, base: str) -> tuple[Decimal, Decimal]:
-        """What is short of the base asset, and how much of the quote asset is there that the books do not have."""
+    async def _set_aside(self) -> str:
+        desk, books = self._desk, self._desk.books
+        trades = list(desk.anomalies)
+
+        def change() -> None:
+            for trade_id in trades:
+                books.set_aside(desk.symbol, trade_id)
+
+        await desk.journal.write(change)
+        desk.anomalies = {}
+        return f"trade {', '.join(trades)} is set aside, and never counted"
+
+    async def _withdraw(self, quote: str) -> str:
+        """Money of ours was spent by hand, on fees or another asset."""
+        if self._request.price is not None:
+            raise _RefusedError(f"{quote} alone is missing, and that has no price: leave --price out")
+        short, _ = await self._missing(quote)
+        books = self._desk.books
+
+        def change() -> None:
+            reference = f"{books.new_client_id('emergency')} {self._request.reason}"
+            books.move_funds(quote, -short, "withdrawal", reference)
+
+        await self._desk.journal.write(change)
+        return f"{plain(short)} {quote} that the exchange does not have are booked as withdrawn"
+
+    async def _missing(self, asset: str) -> tuple[Decimal, Decimal]:
+        """What is to be written off, and the most that it can have brought; one that two readings agree on."""
+        first, _ = await self._look(asset)
+        await asyncio.sleep(_BETWEEN_S)
+        short, proceeds = await self._look(asset)
+        if short != first:
+            raise _RefusedError(f"{plain(first)} {asset} were missing, and then {plain(short)}: try again")
+        if short <= 0:
+            raise _RefusedError(f"nothing is missing: the exchange has all the {asset} of the books")
+        if asset == self._desk.books.quote:
+            believed = self._reconciler.funds.shortages.get(asset, ZERO)
+            if short != believed:  # what other symbols trade moves it too
+                raise _RefusedError(
+                    f"{plain(believed)} {asset} were missing, by the last comparison, and now {plain(short)}:"
+                    " try again"
+                )
+            return short, ZERO
+        return min(short, self._desk.position.quantity), proceeds
+
+    async def _look(self, asset: str) -> tuple[Decimal, Decimal]:
+        """What is short of an asset, and how much of the quote asset is there that the books do not have."""
         desk = self._desk
         await self._reconciler.compare_in_job(desk)
         doubtful = [order.intent.client_id for order in desk.orders if order.state in IN_DOUBT]
         if doubtful:
             raise _RefusedError(f"it is not known yet what became of order {doubtful[0]}: try again when it is")
         differences = await self._reconciler.funds.differences()
-        return -differences.get(base, ZERO), max(differences.get(desk.books.quote, ZERO), ZERO)
+        return -differences.get(asset, ZERO), max(differences.get(desk.books.quote, ZERO), ZERO)
 
     async def _price(self, quantity: Decimal, proceeds: Decimal) -> Decimal:
         desk, given, quote = self._desk, self._request.price, self._desk.books.quote

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from levibot.bus.messages import Fill, Tick
 from levibot.exchange.trading import ExchangeOrder, OwnTrade, Trading
@@ -36,6 +37,13 @@ def may_be_filled(order: Order, tick: Tick) -> bool:
     if order.limit:
         return tick.bid >= order.limit or tick.last >= order.limit if sells else 0 < tick.ask <= order.limit
     return True
+
+
+def fill_of(trade: OwnTrade, quote: str) -> Fill:
+    """A trade as the books count it; a fee whose asset the exchange does not name is none, in the quote asset."""
+    liquidity: Literal["maker", "taker"] = "maker" if trade.is_maker else "taker"
+    asset = trade.fee_asset or quote
+    return Fill(trade.trade_id, trade.quantity, trade.price, trade.fee, asset, liquidity)
 
 
 class Tracker:
@@ -122,14 +130,7 @@ class Tracker:
             self._finish(order)
 
     def _counting(self, order: Order, trade: OwnTrade) -> Callable[[], None]:
-        fill = Fill(
-            trade.trade_id,
-            trade.quantity,
-            trade.price,
-            trade.fee,
-            trade.fee_asset or self._books.quote,
-            "maker" if trade.is_maker else "taker",
-        )
+        fill = fill_of(trade, self._books.quote)
         return lambda: self._books.fill(order, fill)
 
     async def _end(self, order: Order, told: ExchangeOrder) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from levibot.bus.messages import Fill, SettlePosition, SettleReport
 from levibot.exchange.trading import Placement
 from levibot.execution.ids import ClientId
 from levibot.execution.refusals import Refusal
@@ -39,6 +40,11 @@ def move(house: LiveHouse, asset: str, amount: Decimal, *, listed: bool = True) 
             exchange.accounts[0].balances[asset].free += amount
 
     house.exchange.run(act)
+
+
+def by_hand(life: Life) -> Fill:
+    """All that is held, sold for nothing."""
+    return Fill("by hand", life.position, D(1), D(0), "USDT", "taker")
 
 
 async def compare(life: Life) -> None:
@@ -120,19 +126,61 @@ def test_orders_of_a_former_ledger_are_adopted_and_of_others_left_alone(house: L
     house.play(scenario)
 
 
-def test_a_fill_of_an_order_that_was_over_freezes_the_symbol(house: LiveHouse) -> None:
+async def cancelled_by_mistake(house: LiveHouse, life: Life, order: str) -> None:
+    """The broker dies, and its books say that an order is over which the exchange still has."""
+    await life.until(lambda: "Accepted" in life.kinds(order))
+    await life.die()
+    with life.books.transaction(0):
+        life.books.cancel(life.books.open[order], "by mistake")
+    house.trade_through(order)
+
+
+def test_a_fill_of_an_order_that_was_over_is_counted_with_what_protects_it(house: LiveHouse) -> None:
     async def scenario() -> None:
         life = await house.begin(**OFTEN)
-        resting = life.submit(house.limit("0.99"))
-        await life.until(lambda: "Accepted" in life.kinds(resting))
+        stop = house.market.instrument.to_tick(house.best("buy") * D("0.9"))
+        resting = life.submit(house.limit("0.99", stop_loss=stop))
+        await cancelled_by_mistake(house, life, resting)
+        again = await house.begin(**OFTEN)
+        await again.until(lambda: again.position > 0, "counted")
+        assert [lot.stop for lot in again.books.lots[SYMBOL]] == [stop]
+        assert any(f"is of order {resting}" in text and "is counted now" in text for text in again.troubles)
+        await compare(again)
+        assert not again.venue.live_report().frozen
+        house.check(again)
+
+    house.play(scenario)
+
+
+def test_a_sale_of_more_than_is_held_freezes_until_an_operator_sets_it_aside(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        life = await house.begin(**OFTEN)
+        await life.until_over(life.submit(house.entry()))
+        price = house.market.instrument.to_tick(house.best("sell") * D("1.02"))
+        sale = life.submit(house.leave("0.005", kind="limit", limit_price=price))
+        await life.until(lambda: "Accepted" in life.kinds(sale))
         await life.die()
         with life.books.transaction(0):
-            life.books.cancel(life.books.open[resting], "by mistake")
-        house.trade_through(resting)
-        again = await house.begin(**OFTEN)
-        over = "was at its end in the books"
-        await again.until(lambda: over in again.venue.live_report().frozen.get(SYMBOL, ""))
-        assert again.reason(again.submit(house.entry())).startswith(Refusal.FROZEN)
+            life.books.cancel(life.books.open[sale], "by mistake")
+            life.books.fill(life.books.submit(hand := house.leave(str(life.position)), hand), by_hand(life))
+        (there,), market = house.at_exchange(sale), house.exchange.exchange.market
+        dear = there.price + house.market.instrument.tick
+        house.exchange.run(lambda _: market.trade(SYMBOL, dear, D(5), False, market.clock.market_ms()))
+        for _ in range(2):  # the next life finds it too
+            again = await house.begin(**OFTEN)
+            await again.until(lambda it=again: "they hold 0" in it.venue.live_report().frozen.get(SYMBOL, ""))
+            assert again.reason(again.submit(house.entry())).startswith(Refusal.FROZEN)
+            await again.die()
+        last = await house.begin(**OFTEN)
+        answers: list[SettleReport] = []
+        await last.until(lambda: last.venue.live_report().frozen)
+        last.venue.settle(SettlePosition(1, SYMBOL, None, "dealt with"), answers.append)
+        await last.until(lambda: answers)
+        assert "is set aside, and never counted" in answers[0].booked
+        await compare(last)
+        assert not last.venue.live_report().frozen
+        await last.die()
+        assert not (await house.begin(**OFTEN)).venue.live_report().frozen
 
     house.play(scenario)
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from levibot.bus.messages import SettlePosition, SettleReport
+from levibot.execution.precision import plain
 from levibot.execution.refusals import Refusal
 from tests.execution.live.guarded import GuardedHouse, GuardedLife
 from tests.execution.live.house import SYMBOL, D
@@ -62,10 +63,13 @@ def test_what_was_sold_by_hand_is_booked_and_the_symbol_thaws(guarded: GuardedHo
         assert "would have brought more than" in dear.refused
         assert life.position == held
         done = await settle(life, None)
-        assert (done.refused, done.quantity, done.price) == ("", sold, guarded.at("0.9"))
+        price = guarded.at("0.9")
+        assert done.refused == ""
+        assert done.booked.startswith(plain(sold))
+        assert done.booked.endswith(f"booked as sold at {plain(price)}")
         assert (life.position, life.books.cash) == (left, cash + sold * guarded.at("0.9"))
         events = life.books.events_since(0)
-        (fill,) = [e.fill for e in events if getattr(getattr(e, "fill", None), "price", 0) == done.price]
+        (fill,) = [e.fill for e in events if getattr(getattr(e, "fill", None), "price", 0) == price]
         assert fill.fill_id.startswith("settled-")
         (order,) = [e.intent for e in events if getattr(getattr(e, "intent", None), "reason", "")]
         assert (order.role, order.reason) == ("emergency", _REASON)
@@ -108,5 +112,22 @@ def test_nothing_is_settled_that_is_not_missing(guarded: GuardedHouse) -> None:
         report = await settle(life, None)
         assert report.refused.startswith("nothing is missing")
         assert life.position == held
+
+    guarded.play(scenario)
+
+
+def test_money_that_was_spent_by_hand_is_booked_as_withdrawn(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        life = await guarded.open(**_OFTEN)
+        cash, spent = life.books.cash, D("100.5")
+        take(guarded, guarded.account.balances["BTC"].free, -spent)
+        await life.until(lambda: "USDT" in life.venue.live_report().drift, "short")
+        priced = await settle(life, D(0))
+        assert "has no price" in priced.refused
+        done = await settle(life, None)
+        assert (done.refused, done.booked.split(" that ")[0]) == ("", "100.5 USDT")
+        assert life.books.cash == cash - spent
+        assert life.books.funds_moved()["USDT"] == cash - spent, "no loss of the day: it was taken out"
+        await life.until(lambda: not life.venue.live_report().frozen, "thawed")
 
     guarded.play(scenario)
