@@ -143,7 +143,8 @@ class Reconciliation:
 
     async def _compare_trades(self, trades: Iterable[OwnTrade]) -> dict[str, str]:
         """Count what is not counted yet; of what cannot be counted, why, by trade id."""
-        desk, anomalies = self._desk, {}
+        desk = self._desk
+        anomalies: dict[str, str] = {}
         trades = list(trades)
         self._foreign &= {trade.exchange_id for trade in trades}  # none of the others is ever read again
         for trade in trades:

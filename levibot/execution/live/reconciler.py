@@ -155,7 +155,8 @@ class Reconciler:
             if self._troubles:
                 pause_s = min(pause_s, _AGAIN_S)
             try:
-                await asyncio.wait_for(self._wake.wait(), pause_s)
+                async with asyncio.timeout(pause_s):  # unlike `wait_for`, it loses no cancellation to a wake
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -277,5 +278,21 @@ def test_nothing_is_opened_before_the_first_comparison(house: LiveHouse) -> None
         assert life.reason(life.submit(house.entry())).startswith(Refusal.NOT_READY)
         house.exchange.clear()
         await life.until_ready()
+
+    house.play(scenario)
+
+
+def test_it_ends_at_whatever_moment_it_is_woken(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        for turns in range(4):
+            life = await house.begin()
+            reconciler = life.venue.reconciler
+            await asyncio.sleep(0.01)  # until it waits
+            reconciler.hurry()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await reconciler.close()
+            await life.die()
 
     house.play(scenario)
