@@ -106,7 +106,8 @@ class ExchangeSession:
         self._exchange: Any = None
         self._budget: Budget | None = None
         self._unreadable: Mapping[str, str] = {}
-        self._siblings: list[Any] = []
+        self._siblings: list[Any] = []  # with our markets
+        self._others: list[Any] = []  # with markets of their own
         self._loop_errors = LoopErrors(lambda error: self._listeners.trouble("stream", error))
         self._upkeep = Upkeep(self._listeners.trouble)
 
@@ -149,8 +150,8 @@ class ExchangeSession:
         End the tasks that watch first: one that goes on would open a connection again.
         """
         await self._upkeep.close()
-        for sibling in list(self._siblings):
-            await self.end_sibling(sibling)
+        for made in (*self._siblings, *self._others):
+            await self.end_sibling(made)
         if self._exchange is not None:
             await self._exchange.end()
             self._exchange = None
@@ -186,12 +187,13 @@ class ExchangeSession:
         made = build(self.id, self._config, self.quirks, swaps=True)
         listeners = self._listeners
         made.watch_over(Watcher(self.budget, self._begin_cool_down, listeners.connected, listeners.disconnected))
-        self._siblings.append(made)
+        self._others.append(made)
         return made
 
     async def end_sibling(self, exchange: Any) -> None:
         """End what `sibling` or `swaps` made; no task and no socket of it is left."""
         self._siblings = [sibling for sibling in self._siblings if sibling is not exchange]
+        self._others = [other for other in self._others if other is not exchange]
         await exchange.end()
 
     # ------------------------------------------------------------------ what it is

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,7 @@ def play(
     *faults: Fault,
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT"),
     lacking: list[list[str]] | None = None,
+    then: Callable[[ExchangeSession, FundingWatch], Awaitable[None]] | None = None,
 ) -> tuple[list[AltData], list[Exception], Provider]:
     """What is told and what fails, until a condition holds; the session is closed then."""
     told: list[AltData] = []
@@ -116,6 +117,8 @@ def play(
                 async with asyncio.timeout(30):
                     while not until(told, failed):
                         await asyncio.sleep(0.01)
+                    if then is not None:
+                        await then(session, watch)
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -141,6 +144,29 @@ def test_what_the_swap_of_a_symbol_tells_is_published_and_repeated(
     assert len(set(told)) == 3  # told again as they were, with the time of their fetch
     assert {value.expires_ms - value.fetched_ms for value in told} == {3_600_000}
     assert len([request for request in futures.asked if request.path == RATE]) == 1
+
+
+def test_spot_markets_that_are_read_again_leave_the_swaps_as_they_are(
+    exchange: RunningExchange, tmp_path: Path
+) -> None:
+    lacking: list[list[str]] = []
+
+    async def read_and_ask(session: ExchangeSession, watch: FundingWatch) -> None:
+        await session.read_markets()
+        await watch.ask("BTC/USDT")
+
+    _told, failed, futures = play(
+        exchange,
+        tmp_path,
+        GOOD,
+        lambda told, _: len(told) >= 3,
+        symbols=("BTC/USDT",),
+        lacking=lacking,
+        then=read_and_ask,
+    )
+    assert not failed
+    assert not lacking
+    assert len([request for request in futures.asked if request.path == RATE]) == 2
 
 
 @pytest.mark.parametrize("written", ["NaN", "inf", "5", "-2", "", "many"])
