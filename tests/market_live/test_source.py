@@ -273,6 +273,8 @@ def test_after_a_standstill_every_connection_is_begun_anew_before_a_bar_is_close
         await until(lambda: all(feed.state == LIVE for feed in stage.source.feeds.values()), "recovery")
         trades = len(stage.of(TradeBatch))
         await until(lambda: len(stage.of(TradeBatch)) > trades + 5, "trades")
+        # it is live from its first quote on, whatever is still to be read
+        await until(lambda: not stage.source.feeds[SYMBOL].wants_trades, "what was missed")
 
     stage.play(scenario)
     assert "stood still" in stage.of(Stale)[0].reason

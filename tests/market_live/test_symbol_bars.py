@@ -190,6 +190,35 @@ def test_a_bar_that_was_read_just_after_its_end_is_compared_once_more() -> None:
     assert one.feed.health().missed == 0
 
 
+def test_a_trade_that_comes_after_its_bar_was_compared_has_it_compared_again() -> None:
+    one = Driven()
+    one.live(trade(1, -500))
+    one.trades(trade(2, 10, 101.0))
+    one.go(63_000)
+    one.feed.check_bars([candle(0, 101.0, 1.0)], START_MS + MINUTE_MS)
+    assert one.feed.unchecked_ms is None
+    one.trades(trade(3, 59_999, 104.0, 2.0))  # the exchange had not dealt with it yet
+    assert one.feed.unchecked_ms == START_MS
+    one.go(2 * MINUTE_MS + 3_000)
+    true = Candle(START_MS, 101.0, 104.0, 101.0, 104.0, 3.0)
+    one.feed.check_bars([true, candle(1, 104.0, 0.0)], START_MS + 2 * MINUTE_MS)
+    assert [item.candle[:6] for item in one.items(Correction)] == [true[:6], candle(1, 104.0, 0.0)[:6]]
+    assert one.feed.unchecked_ms is None
+
+
+def test_a_bar_of_the_exchange_that_lacks_trades_which_it_told_is_no_correction_before_it_is_settled() -> None:
+    one = Driven()
+    one.live(trade(1, -500))
+    one.trades(trade(2, 10, 101.0, 2.0), trade(3, 20, 103.0, 2.0))
+    one.go(63_000)
+    one.feed.check_bars([candle(0, 101.0, 2.0)], START_MS + MINUTE_MS)
+    assert one.items(Correction) == []
+    assert one.feed.unchecked_ms == START_MS
+    one.go(2 * MINUTE_MS + 3_000)
+    one.feed.check_bars([candle(0, 101.0, 2.0)], START_MS + 2 * MINUTE_MS)
+    assert one.items(Correction)[0].candle[:6] == candle(0, 101.0, 2.0)[:6], "it counts other trades than it tells"
+
+
 def test_a_correct_bar_is_not_corrected_for_the_rounding_of_sums() -> None:
     one = Driven()
     one.live(trade(1, -500))

@@ -100,6 +100,8 @@ class BarTape:
             minute.add(trade, order)
         elif self.next_ms is None or open_ms >= self.next_ms or open_ms in self._unchecked:
             self._minutes[open_ms] = Minute(trade, order)
+        if open_ms in self._published:  # what it was compared with may have lacked this trade too
+            self._unchecked.setdefault(open_ms, False)
 
     def volume(self, open_ms: int) -> float:
         """Base amount of the trades of a minute that came so far."""
@@ -156,10 +158,13 @@ class BarTape:
         for open_ms, published in list(self._published.items()):
             from_trades = self._unchecked.get(open_ms)
             truth = own.get(open_ms, published)
-            if open_ms in own:
+            is_settled = open_ms + _SETTLED_MS <= until_ms
+            if open_ms in own and (is_settled or not from_trades or not self._lacks_trades(truth)):
                 self._unchecked.pop(open_ms, None)
+            elif open_ms in own:
+                truth = published
             elif published.synthetic and open_ms < until_ms and (follows or from_trades is not None):
-                if open_ms + _SETTLED_MS <= until_ms:  # many exchanges have no bar of a minute without trades
+                if is_settled:  # many exchanges have no bar of a minute without trades
                     self._unchecked.pop(open_ms, None)
                 truth = published if before is None else synthetic_bar(open_ms, before)
             follows = not _same(published, truth)
@@ -171,6 +176,10 @@ class BarTape:
             before = truth.close
         if before is not None:
             self.last_close = before
+
+    def _lacks_trades(self, own: Candle) -> bool:
+        """Whether the exchange's own bar does not hold yet what its trades add up to."""
+        return own.volume < self.volume(own.open_ms) * (1 - _CLEARLY)
 
     def _seen(self, published: Candle) -> Candle:
         """What is known now of a minute that was made from its trades: late ones are part of it."""
