@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from levibot.config_base import Seconds, Section
-from levibot.config_market import Url
+from levibot.config_market import Url, check_url
 
+
+def _check_feed(url: str) -> str:
+    check_url(url.partition("?")[0])
+    return url
+
+
+_Feed = Annotated[str, AfterValidator(_check_feed)]
 _Interval = Annotated[float, Field(ge=10)]  # seconds
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,32}$")]  # with room for "_change"
 _Metric = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,60}$")]
@@ -113,7 +120,9 @@ class NewsConfig(AltSourceConfig):
 
     interval: _Interval = Field(300.0, description="Seconds between two fetches.")
     max_age: Seconds = Field(1800.0, description="Seconds from a fetch until its values are too old to be used.")
-    feeds: tuple[Url, ...] = Field((), description="Addresses of RSS or Atom feeds.")
+    feeds: tuple[_Feed, ...] = Field(
+        (), description="Addresses of RSS or Atom feeds, which may have a query, and in it no secret."
+    )
     names: dict[_Asset, tuple[_Spelling, ...]] = Field(
         default_factory=dict, description="Further names of assets in headlines, by base asset."
     )

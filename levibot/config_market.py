@@ -12,7 +12,8 @@ from levibot.config_base import Section, Share
 from levibot.symbols import is_canonical
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """`url`, if it is one that holds no secret; ValueError otherwise."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname:
         raise ValueError("expected a URL such as http://127.0.0.1:8080 or wss://stream.example.org")
@@ -22,7 +23,7 @@ def _check_url(url: str) -> str:
 
 
 def _check_proxy(url: str) -> str:
-    if urlsplit(_check_url(url)).scheme not in ("http", "https"):
+    if urlsplit(check_url(url)).scheme not in ("http", "https"):
         raise ValueError("expected an HTTP proxy such as http://127.0.0.1:3128")
     return url
 
@@ -43,7 +44,7 @@ def _check_context(symbol: str) -> str:
     return symbol
 
 
-Url = Annotated[str, AfterValidator(_check_url)]
+Url = Annotated[str, AfterValidator(check_url)]
 
 
 class ExchangeConfig(Section):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +53,19 @@ def identity(section: AltSourceConfig) -> str:
     return hashlib.sha256(section.model_dump_json().encode()).hexdigest()[:16]
 
 
+def feed_names(urls: Sequence[str]) -> dict[str, str]:
+    """Addresses of feeds by what they are called: host and path, never the query; numbered where these are alike."""
+    names: dict[str, str] = {}
+    for url in dict.fromkeys(urls):
+        name = plain = urlsplit(url).netloc + urlsplit(url).path
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{plain} ({number})"
+        names[name] = url
+    return names
+
+
 def base_assets(symbols: tuple[str, ...] | list[str]) -> list[str]:
     """Base assets of symbols, each once."""
     return list(dict.fromkeys(symbol.partition("/")[0] for symbol in symbols))
@@ -77,7 +90,7 @@ def _news(section: NewsConfig, folder: Path, environ: Mapping[str, str]) -> AltS
     from levibot.altdata.sentiment.cache import ScoreCache
     from levibot.altdata.sentiment.source import NewsSource
 
-    feeds = {urlsplit(url).netloc + urlsplit(url).path: _feed(url) for url in section.feeds}
+    feeds = {name: _feed(url) for name, url in feed_names(section.feeds).items()}
     cache = ScoreCache(folder / _SCORES)
     return NewsSource(section, feeds, _scorer(section, cache, environ), cache)
 

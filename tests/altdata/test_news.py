@@ -286,6 +286,33 @@ def test_a_source_that_cannot_be_made_touches_no_other(tmp_path: Path, monkeypat
         asyncio.run(dune.fetch(ASSETS, NOW_MS))
 
 
+def test_a_feed_may_have_a_query_which_is_asked_for_and_never_told(tmp_path: Path) -> None:
+    def search(request: web.Request) -> bytes:
+        return rss(*GOOD) if request.query["q"] == "bitcoin & co" else b"<html>"
+
+    async def ask() -> PartialFetchError:
+        async with serving({"/search": search}) as provider:
+            queries = ("bitcoin+%26+co", "solana")
+            news = NewsConfig(enabled=True, feeds=tuple(f"{provider.url}/search?q={query}" for query in queries))
+            ((source, _identity),) = make_sources(AltDataConfig(news=news), tmp_path, {})
+            try:
+                with pytest.raises(PartialFetchError, match=r"/search \(2\): is no RSS or Atom feed") as caught:
+                    await source.fetch(ASSETS, NOW_MS)
+            finally:
+                await source.close()
+            return caught.value
+
+    error = asyncio.run(ask())
+    assert values(error.readings)["BTC", "news_count"] == 3
+    assert "solana" not in str(error)
+
+
+@pytest.mark.parametrize("url", ["https://me:secret@example.org/rss?q=1", "ftp://example.org/rss", "/rss?q=1"])
+def test_an_address_that_is_none_or_holds_a_password_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        NewsConfig(enabled=True, feeds=(url,))
+
+
 def test_news_without_a_feed_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one RSS or Atom feed"):
         NewsConfig(enabled=True)
