@@ -54,7 +54,7 @@ def identity(section: AltSourceConfig) -> str:
 
 
 def feed_names(urls: Sequence[str]) -> dict[str, str]:
-    """Addresses of feeds by what they are called: host and path, never the query; numbered where these are alike."""
+    """Addresses of feeds by what they are called: host and path, never the query; numbered if these are alike."""
     names: dict[str, str] = {}
     for url in dict.fromkeys(urls):
         name = plain = urlsplit(url).netloc + urlsplit(url).path
