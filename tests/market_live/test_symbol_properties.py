@@ -213,9 +213,7 @@ class World(Driven):
         self.restore(0)
         while self.on_its_way:
             self.deliver(0)
-        for _ in range(
-            2
-        ):  # only after another minute is it known that an exchange has no bar, and is not only late
+        for _ in range(2):  # a bar that an exchange does not tell may only be late, until a minute later
             self.trade(0)  # shows what was lost just before
             self.deliver(0)
             self.pass_a_moment(50)
