@@ -90,7 +90,7 @@ def draw(client: ApiClient) -> None:
             hint = Text("Ctrl-C stops the daemon; `levibotctl` commands it from another terminal", style="dim")
             display.update(status_view(document, [*changes.update(document), hint]), refresh=True)
     if document is not None:
-        print(remaining(document["holdings"]))
+        print(remaining(document))
 
 
 def _released(seconds: float) -> bool:

@@ -212,6 +212,7 @@ class StatusForm(_Form):
         description="Signed base amounts held of symbols that are no longer traded, and sold by their stops alone."
     )
     holdings: list[HoldingForm]
+    holdings_known: bool = Field(description="Whether the broker has told since the start what is held.")
     daemon: dict[str, Any]
     alerts: list[AlertForm]
 
@@ -268,6 +269,7 @@ class StoppingForm(DoneForm):
 
     positions: dict[str, float] = Field(description="Signed base amounts that remain, by symbol.")
     holdings: list[HoldingForm]
+    holdings_known: bool = Field(description="Whether the broker has told since the start what is held.")
 
 
 class RiskForm(_Form):
@@ -306,6 +308,7 @@ class LiveForm(_Form):
     entries_left: list[str] | None = Field(description="Client ids of resting entries; null: not told yet.")
     flatten: FlattenForm | None
     holdings: list[HoldingForm]
+    holdings_known: bool = Field(description="Whether the broker has told since the start what is held.")
 
 
 class CallerForm(_Form):

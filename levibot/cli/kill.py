@@ -15,6 +15,7 @@ from levibot.holdings import in_words
 
 _POLL = 0.3
 _AWAY = "the daemon is away; the kill switch is kept, and what is to be closed is closed when it is back"
+_ACCOUNT = "account"  # no symbol: the books are not compared with the exchange yet
 
 
 @click.command()
@@ -57,6 +58,9 @@ def _switched_on(target: Target, answer: Mapping[str, Any], given: str, timeout:
         _follow(target, answer, timeout)
         return
     answer = _confirmed(target, answer, timeout)
+    if not answer["holdings_known"]:
+        click.echo("no entry rests that the broker knows of; it has not told yet what positions remain")
+        return
     click.echo("no entry rests" if answer["holdings"] else "no entry rests, and no position remains")
     for holding in answer["holdings"]:
         click.echo(f"remains: {in_words(holding, ends=False)}")
@@ -88,7 +92,7 @@ def _follow(target: Target, answer: Mapping[str, Any], timeout: float) -> None:
             left = answer["flatten"]["left"]
             _tell(said, left if left is not None else {"": "waits for the broker"})
             if left is not None:
-                open_ |= left.keys()
+                open_ |= left.keys() - {_ACCOUNT}
                 _tell_closed(closed, open_ - left.keys())
             if time.monotonic() > end:
                 raise StopError(_given_up(left, sorted(closed), timeout))

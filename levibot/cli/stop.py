@@ -33,13 +33,12 @@ def _stop_daemon(target: Target, timeout: float) -> None:
     client = target.client()
     document = client.get("/engines/status")
     pid = int(document["daemon"]["pid"])
-    holdings = document["holdings"]
     try:
         process = os.pidfd_open(pid)  # from before the request, so that it is this process and no later one
     except ProcessLookupError:
         process = -1
     try:
-        holdings = client.post("/daemon/stop")["holdings"]
+        document = client.post("/daemon/stop")
     except NotRunningError:
         pass  # it was on its way out
     except ApiError as error:
@@ -52,11 +51,14 @@ def _stop_daemon(target: Target, timeout: float) -> None:
             os.close(process)
         if not ended:
             raise StopError(f"the daemon (process {pid}) still stops after {timeout:g} s; see its log")
-    click.echo(f"stopped; {remaining(holdings)}")
+    click.echo(f"stopped; {remaining(document)}")
 
 
-def remaining(holdings: Sequence[Mapping[str, Any]]) -> str:
+def remaining(document: Mapping[str, Any]) -> str:
     """What is left in the books when the daemon is gone, and what protects it, in words."""
+    holdings: Sequence[Mapping[str, Any]] = document["holdings"]
+    if not document["holdings_known"]:
+        return "the broker had not told yet what positions remain: see `levibotctl positions`"
     if not holdings:
         return "no positions remain"
     return "\n  ".join(["positions remain:", *(in_words(holding, ends=True) for holding in holdings)])

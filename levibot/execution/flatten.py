@@ -97,6 +97,8 @@ class Flattener:
                 self._targets.setdefault(symbol, self._found(symbol, now)).asked_ns = now
         self.on_timer()
         left = {symbol: self._words(symbol) for symbol in sorted(symbols) if symbol in self._targets}
+        if not left and (unready := self._venue.account_unready()):
+            left = {"account": unready}  # the books may not know yet what there is
         dust = {symbol: self._dust(symbol) for symbol in sorted(symbols) if symbol not in self._targets}
         return FlattenReport(
             request.request_id, left, {symbol: amount for symbol, amount in dust.items() if amount}

@@ -95,6 +95,7 @@ class SupervisorOperations:
             "workers": [entry for entry in workers if entry["kind"] != "engine"],
             "untraded_positions": {s: held for s, held in positions.items() if s not in daemon.manager.engines},
             "holdings": self._holdings(),
+            "holdings_known": self._holdings_known,
             "daemon": daemon.describe(),
             "alerts": [alert.document() for alert in daemon.alerts.standing()],
         }
@@ -207,7 +208,12 @@ class SupervisorOperations:
         """See `Operations`."""
         self._check_open()
         self._daemon.request_stop("operator")
-        return {"ok": True, "positions": self._daemon.positions(), "holdings": self._holdings()}
+        return {
+            "ok": True,
+            "positions": self._daemon.positions(),
+            "holdings": self._holdings(),
+            "holdings_known": self._holdings_known,
+        }
 
     async def kill(self, on: bool, reason: str, *, flatten: bool) -> Document:
         """See `Operations`."""
@@ -247,6 +253,7 @@ class SupervisorOperations:
             if latch is not None and latch.flatten
             else None,
             "holdings": self._holdings(),
+            "holdings_known": self._holdings_known,
         }
 
     async def risk_summary(self) -> Document:
@@ -314,6 +321,11 @@ class SupervisorOperations:
 
     def _holdings(self) -> list[Document]:
         return describe_holdings(self._daemon.risk.portfolio, self._daemon.lookout.trading)
+
+    @property
+    def _holdings_known(self) -> bool:
+        """Whether the broker has told its account since the supervisor started."""
+        return self._daemon.risk.portfolio.seq is not None
 
     def _check_open(self) -> None:
         if self._daemon.stopping:

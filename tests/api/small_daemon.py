@@ -53,6 +53,7 @@ class SmallDaemon:
         self.unwritten = 0
         self.entries_left: list[str] = []
         self.flattening = False
+        self.holdings_known = True
         self.flatten_steps: list[dict[str, str]] = []  # what is left, at each look
         self.alt_sources: dict[str, Any] = {}
         self.alt_values: list[dict[str, Any]] = []
@@ -85,6 +86,7 @@ class SmallDaemon:
             "workers": [{**_engine("", "running"), "symbol": None, "worker": "feed", **_feed(self.states)}],
             "untraded_positions": {},
             "holdings": [HOLDING] if "BTC/USDT" in self.states else [],
+            "holdings_known": self.holdings_known,
             "daemon": {
                 "pid": self.pid,
                 "version": "0.1.0",
@@ -193,7 +195,7 @@ class SmallDaemon:
 
     async def shutdown(self) -> dict[str, Any]:
         self.stopping = True
-        return {"positions": {"BTC/USDT": 0.5}, "holdings": [HOLDING]}
+        return {"positions": {"BTC/USDT": 0.5}, "holdings": [HOLDING], "holdings_known": self.holdings_known}
 
     async def kill(self, on: bool, reason: str, *, flatten: bool) -> dict[str, Any]:
         self.flattening = on and (flatten or self.flattening)
@@ -216,7 +218,8 @@ class SmallDaemon:
             "confirmed": not self.entries_left,
             "entries_left": self.entries_left,
             "flatten": {"done": not left, "left": left, "dust": {}} if self.flattening else None,
-            "holdings": [] if self.flattening and not left else [HOLDING],
+            "holdings": [HOLDING] if self.holdings_known and not (self.flattening and not left) else [],
+            "holdings_known": self.holdings_known,
         }
 
     async def risk_summary(self) -> dict[str, Any]:

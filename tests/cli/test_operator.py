@@ -40,6 +40,13 @@ def test_a_kill_switch_that_the_broker_does_not_confirm_is_told(served: Place, d
     assert "not confirmed within 0.1 s; entries that still rest: test-1-1-E" in done.stderr
 
 
+def test_no_position_is_called_gone_that_the_broker_has_not_told_of(served: Place, daemon: SmallDaemon) -> None:
+    daemon.holdings_known = False
+    said = served.ctl("kill", "on").stdout
+    assert "no position remains" not in said
+    assert "it has not told yet what positions remain" in said
+
+
 def test_flattening_is_followed_until_all_is_closed(served: Place, daemon: SmallDaemon) -> None:
     daemon.flatten_steps = [{"BTC/USDT": "attempt 1"}, {"BTC/USDT": "attempt 2"}, {"BTC/USDT": "attempt 2"}]
     said = served.ctl("kill", "on", "--flatten").stdout.splitlines()

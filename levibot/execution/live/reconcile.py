@@ -9,6 +9,7 @@ from functools import partial
 import msgspec
 
 from levibot.bus.messages import Intent
+from levibot.clock import boot_ns
 from levibot.errors import BackOffError, RetryError
 from levibot.exchange.trading import ExchangeOrder, OwnTrade
 from levibot.execution.checks import may_open_risk
@@ -21,6 +22,7 @@ from levibot.execution.refusals import Refusal
 
 _OVERLAP_MS = 300_000  # trades are read again from this long before: an exchange may list one late
 _AGAIN_S = 1.0  # after the exchange could not be asked
+_PATIENCE_NS = 10_000_000_000  # with an exchange that does not answer, until other things are done
 _SAVE_MS = 60_000  # a time up to which nothing happened is written down no oftener
 
 
@@ -43,25 +45,33 @@ class Reconciliation:
         self.foreign_orders = 0  # open ones of somebody else
         self._foreign: set[str] = set()  # exchange ids of somebody else's orders that have traded
         self._adopted: list[Order] = []
-        self._has_begun = False
+        self._begun_ns = 0  # CLOCK_BOOTTIME; 0: not yet
         self.trouble = ""  # what keeps it from being compared for the first time
 
     async def begin(self) -> None:
-        """Take up what a life before left, and compare until that has worked: nothing else is done before.
+        """Take up what a life before left, and compare, before anything else is done.
+
+        While the exchange does not answer that is tried again, but only for so long: a stop that the broker
+        watches must be able to fire. An exit makes sure of what it sells by itself; books from a backup know too
+        little for that.
 
         Raises
         ------
+        RetryError, BackOffError
+            The exchange could not be asked all that time.
         ExchangeRefusedError
             The exchange does not let itself be asked about this symbol.
         """
-        if not self._has_begun:
-            self._has_begun = True
+        if not self._begun_ns:
+            self._begun_ns = boot_ns()
             await self._take_up()
         while True:
             try:
                 await self.run()
             except (RetryError, BackOffError) as error:
                 self.trouble = str(error)
+                if not self._books.restored_ms and boot_ns() - self._begun_ns > _PATIENCE_NS:
+                    raise
                 self._desk.tell_trouble(f"comparing with the exchange: {error}")
                 await asyncio.sleep(_AGAIN_S)
             else:

@@ -79,3 +79,21 @@ def test_while_nobody_buys_the_stop_is_put_back_after_each_attempt(guarded: Guar
         guarded.check(life)
 
     guarded.play(scenario)
+
+
+def test_nothing_is_called_closed_before_the_books_are_compared_with_the_exchange(guarded: GuardedHouse) -> None:
+    """They may be of a backup, and not know of the position."""
+
+    async def scenario() -> None:
+        guarded.exchange.arm("status", "GET /api/v3/openOrders", status=503)
+        life = guarded.make()
+        life.start()
+        operator = Operator(guarded, life)
+        await life.until(lambda: life.troubles, "a comparison that fails")
+        assert not operator.is_done()
+        assert operator.report is not None
+        assert operator.report.left["account"].startswith("comparing with the exchange")
+        guarded.exchange.clear()
+        await life.until(operator.is_done, "compared, and nothing there")
+
+    guarded.play(scenario)

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
+
+from levibot.execution.live import reconcile
 from tests.execution.live.guarded import GuardedHouse, GuardedLife
-from tests.execution.live.house import D
+from tests.execution.live.house import SYMBOL, D
 
 _DUST = D("0.0001")
 _CALLS = ("place", "cancel", "order", "trades_of")
@@ -130,5 +133,29 @@ def test_a_position_is_covered_after_a_death_at_any_step_of_its_entry(guarded: G
             await life.die()
             step += 1
         assert step > 5
+
+    guarded.play(scenario)
+
+
+def test_what_rests_in_the_broker_fires_although_the_books_cannot_be_compared(
+    guarded: GuardedHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "_PATIENCE_NS", 0)
+
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life, take_profit=guarded.at("1.05"))
+        await life.die()
+        guarded.exchange.arm("status", "GET /api/v3/openOrders", status=503)
+        life = guarded.make()
+        life.start()
+        await life.until(lambda: life.troubles, "a comparison that fails")
+        guarded.move("1.06", life)
+        await guarded.until_closed(life)
+        assert "503" in life.venue.account_unready() or "503" in life.venue.unready(SYMBOL)
+        assert len(guarded.sales) == 1
+        guarded.exchange.clear()
+        await life.until_ready()
+        guarded.check(life)
 
     guarded.play(scenario)
