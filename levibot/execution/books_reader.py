@@ -189,7 +189,7 @@ class BooksReader:
         return 0
 
     def available_cash(self) -> Decimal:
-        """Cash that neither an open order nor a short position has set aside; below 0 after a payment alone."""
+        """Cash that no open order and no short position has set aside; payments and losses can take it below 0."""
         reserved = sum((order.reserved for order in self.open.values()), ZERO)
         return self.cash - reserved - sum(map(set_aside, self.positions.values()), ZERO)
 

@@ -163,11 +163,11 @@ class Matching:
         """The market has come to a resting limit order."""
         limit, quantity = order.intent.limit_price or ZERO, self._allowed(order, market)
         slices = market.plan(order.intent.side, quantity, limit) if market.depth else [Slice(quantity, limit)]
-        market.take(order.intent.side, slices)
-        self.make(order, sum((part.quantity for part in slices), ZERO), market)
+        if self.make(order, sum((part.quantity for part in slices), ZERO), market):
+            market.take(order.intent.side, slices)
 
-    def make(self, order: Order, quantity: Decimal, market: PaperMarket) -> None:
-        """A resting limit order gets so much, at its limit."""
+    def make(self, order: Order, quantity: Decimal, market: PaperMarket) -> bool:
+        """A resting limit order gets so much, at its limit; tell whether it could be paid."""
         slices = [Slice(quantity, order.intent.limit_price or ZERO)] if quantity else []
         short = self._cash_short(order, slices, market, taker=False)
         if short:
@@ -175,6 +175,7 @@ class Matching:
             self.cover(order, market)
         else:
             self._execute(order, slices, market, taker=False)
+        return not short
 
     def _allowed(self, order: Order, market: PaperMarket) -> Decimal:
         """Quantity that may still be filled: no exit closes more than there is, nothing goes short on spot."""
