@@ -33,7 +33,7 @@ def close(context: click.Context, symbols: tuple[str, ...], pause: bool) -> None
 @click.option("--reason", required=True, help="Kept with the order that is booked, and in the audit.")
 @click.pass_context
 def settle(context: click.Context, symbol: str, price: str | None, reason: str) -> None:
-    """Book what is missing at the exchange as sold or spent by hand.
+    """Book what was sold or spent at the exchange by hand.
 
     For a position of which the exchange holds less than the books (`levibotctl risk` shows it): nothing is sent
     to the exchange. What is missing is taken from the position, as if it had been sold at PRICE, but for no more

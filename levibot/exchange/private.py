@@ -29,7 +29,6 @@ from levibot.exchange.own_data import (
     read_transfers,
 )
 from levibot.exchange.own_trades import fetch_order_trades, fetch_since
-from levibot.exchange.price_batch import PriceBatch
 from levibot.exchange.private_building import build_private
 from levibot.exchange.private_quirks import PrivateQuirks, private_quirks_of
 from levibot.exchange.session import ExchangeSession
@@ -78,7 +77,6 @@ class PrivateTrading:
         self._credentials = credentials
         self._quirks: PrivateQuirks = private_quirks_of(session.id)
         self._made: Any = None
-        self._prices = PriceBatch(self._ask_price, self._ask_prices)
 
     async def open(self) -> None:
         """Make the ccxt object that holds the key; nothing is sent.
@@ -221,19 +219,13 @@ class PrivateTrading:
         return sorted((row for row in told.values() if row.event_ms >= since_ms), key=lambda row: row.event_ms)
 
     async def best_prices(self, symbol: str) -> tuple[Decimal, Decimal]:
-        """Bid and ask, read by REST now; in one request for all that are asked for at this moment."""
-        return read_prices(await self._prices.ask(symbol), symbol)
-
-    async def _ask_price(self, symbol: str) -> Any:
+        """Bid and ask, read by REST now."""
         if not self._made.has.get("fetchBidsAsks"):
-            return {symbol: await self._ask("protective", lambda made: made.fetch_ticker(symbol))}
+            found = await self._ask("protective", lambda made: made.fetch_ticker(symbol))
+            return read_prices({symbol: found}, symbol)
         params = {"symbol": self._made.market(symbol)["id"]} if self._quirks.prices_by_id else {}
-        return await self._ask("protective", lambda made: made.fetch_bids_asks([symbol], params))
-
-    async def _ask_prices(self, symbols: list[str]) -> Any:
-        if self._made.has.get("fetchBidsAsks"):
-            return await self._ask("protective", lambda made: made.fetch_bids_asks(symbols))
-        return await self._ask("protective", lambda made: made.fetch_tickers(symbols))
+        found = await self._ask("protective", lambda made: made.fetch_bids_asks([symbol], params))
+        return read_prices(found, symbol)
 
     def exchange_ms(self) -> int:
         """The exchange's time, Unix ms."""

@@ -5,21 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from levibot.errors import (
-    BackOffError,
-    ExchangeRefusedError,
-    FullDiskError,
-    LeviBotError,
-    LockedStoreError,
-    RetryError,
-)
+from levibot.errors import BackOffError, ExchangeRefusedError, LeviBotError, RetryError
 from levibot.market.recording import Market
 from levibot.market.source import Source
 from levibot.market.states import AGAIN, ENDED, FAILED, LIVE, OPENING
 
 _FIRST_DELAY, _LONGEST_DELAY = 1.0, 15.0  # seconds between two attempts
 _REFUSED_DELAY = 600.0  # an exchange may list a market that it does not know now
-_PASSING = (RetryError, BackOffError, FullDiskError, LockedStoreError)  # over when others have done something
 
 
 class Bootstrapper:
@@ -99,7 +91,7 @@ class Bootstrapper:
                 self.states[symbol] = LIVE
                 self._unattempted.discard(symbol)
                 self._opened(symbol, market)
-            except (*_PASSING, OSError) as error:
+            except (RetryError, BackOffError, OSError) as error:
                 self._fail(symbol, error, AGAIN)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, _LONGEST_DELAY)

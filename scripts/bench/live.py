@@ -19,11 +19,10 @@ import psutil
 
 from levibot.api.client import ApiClient, ApiError, NotRunningError, symbol_path
 from scripts.bench.children import ROOT
+from tests.programs import LEVIBOTCTL
 
 T = TypeVar("T")
 Document = dict[str, Any]
-
-LEVIBOTCTL = str(Path(sys.executable).parent / "levibotctl")
 
 
 def symbols(count: int) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.small_daemon import SmallDaemon, serving
-
-LEVIBOTCTL = str(Path(sys.executable).with_name("levibotctl"))
+from tests.programs import LEVIBOTCTL
 
 
 @dataclass

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.alerting.receivers import Webhook, closed_port, mail_server, webhook
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
 from tests.deadline import wait_for
+from tests.programs import LEVIBOTCTL
 
 pytestmark = pytest.mark.unmeasured
 
@@ -54,7 +54,7 @@ def kill_switch(daemon: DaemonUnderTest, on: bool, reason: str = "test") -> None
 
 def ctl(daemon: DaemonUnderTest, *words: str) -> subprocess.CompletedProcess[str]:
     """A command as an operator types it."""
-    command = [str(Path(sys.executable).parent / "levibotctl"), "-c", str(daemon.config), *words]
+    command = [LEVIBOTCTL, "-c", str(daemon.config), *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
 
 

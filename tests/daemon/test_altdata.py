@@ -17,8 +17,8 @@ from levibot.bus.messages import AltData
 from levibot.bus.sockets import make_socket
 from levibot.clock import wall_ms
 from tests.altdata.providers import serving_beside
-from tests.cli.conftest import LEVIBOTCTL
 from tests.daemon.harness import DaemonUnderTest, daemon
+from tests.programs import LEVIBOTCTL
 
 DAY_MS = 86_400_000
 

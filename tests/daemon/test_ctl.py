@@ -9,7 +9,6 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,8 @@ import pytest
 from tests.daemon.harness import FAULTS, DaemonUnderTest, alive, daemon
 from tests.daemon.test_market_faults import candles
 from tests.deadline import wait_for
+from tests.programs import LEVIBOTCTL
 
-CTL = str(Path(sys.executable).parent / "levibotctl")
 NOT_RUNNING, NO_SUCH_SYMBOL = 3, 4
 
 
@@ -33,7 +32,7 @@ class Operator:
     def types(self, *words: str, code: int = 0) -> str:
         """Run one command; what it printed. It must end with `code`, and without a traceback."""
         done = subprocess.run(
-            [CTL, "-c", str(self.daemon.config), *words],
+            [LEVIBOTCTL, "-c", str(self.daemon.config), *words],
             capture_output=True,
             text=True,
             timeout=90,
@@ -50,7 +49,7 @@ def operator(run_dir: Path) -> Iterator[Operator]:
     with daemon(run_dir) as under_test:
         yield Operator(under_test)
         if subprocess.run(
-            [CTL, "-c", str(under_test.config), "stop"], capture_output=True, check=False
+            [LEVIBOTCTL, "-c", str(under_test.config), "stop"], capture_output=True, check=False
         ).returncode:
             return
 
@@ -174,7 +173,7 @@ def test_a_running_daemon_is_reached_while_its_file_is_broken_or_gone(operator: 
     assert "no such file" in said
     moved = under_test.folder / "elsewhere.toml"
     done = subprocess.run(
-        [CTL, "-c", str(moved), "--data-dir", str(under_test.data), "status", "--json"],
+        [LEVIBOTCTL, "-c", str(moved), "--data-dir", str(under_test.data), "status", "--json"],
         capture_output=True,
         text=True,
         check=True,
@@ -234,7 +233,7 @@ def test_upgrade_restarts_the_daemon_with_its_positions(operator: Operator) -> N
 def test_run_shows_a_live_table_and_stops_cleanly_on_ctrl_c(operator: Operator) -> None:
     master, slave = pty.openpty()
     process = subprocess.Popen(
-        [CTL, "-c", str(operator.daemon.config), "run"],
+        [LEVIBOTCTL, "-c", str(operator.daemon.config), "run"],
         stdin=slave,
         stdout=slave,
         stderr=slave,

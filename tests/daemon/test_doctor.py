@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import LEVIBOTCTL
 from tests.daemon.conftest import MakeDaemon
+from tests.programs import LEVIBOTCTL
 
 pytestmark = pytest.mark.unmeasured
 

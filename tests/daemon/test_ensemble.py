@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ from tests.daemon.audit import broker_events
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, alive
 from tests.ml.examples import stored_model
+from tests.programs import LEVIBOTCTL
 
-CTL = str(Path(sys.executable).parent / "levibotctl")
 NAME = "lightgbm-simulated"
 START_MS = 1_735_689_600_000  # of the simulated market
 SETTINGS: dict[str, Any] = {
@@ -44,7 +43,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     config = folder / "supervisor.toml"
     config.write_text(f'[supervisor]\ndata_dir = "{folder}"\n', encoding="utf-8")
-    subprocess.run([CTL, "-c", config, "train"], capture_output=True, check=True)
+    subprocess.run([LEVIBOTCTL, "-c", config, "train"], capture_output=True, check=True)
     return folder / "models"
 
 
@@ -100,7 +99,9 @@ def test_without_a_model_of_use_it_says_so_until_there_is_one(make_daemon: MakeD
     stored_model(daemon.data / "models", exchange="elsewhere")
     daemon.start()
     daemon.wait(lambda: "elsewhere" in (daemon.engine()["no_model"] or ""), "the reason", seconds=60)
-    said = subprocess.run([CTL, "-c", daemon.config, "status"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [LEVIBOTCTL, "-c", daemon.config, "status"], capture_output=True, text=True, check=True
+    ).stdout
     assert "no signal for BTC/USDT" in said
     missed = daemon.engine()["predictions_missed"]
     daemon.wait(

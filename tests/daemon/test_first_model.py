@@ -18,11 +18,11 @@ from levibot.ml.store import ModelStore
 from tests.daemon.harness import DaemonUnderTest, daemon
 from tests.deadline import wait_for
 from tests.ml.examples import stored_model
+from tests.programs import LEVIBOTCTL
 
 pytestmark = pytest.mark.unmeasured
 
 NAME = "lightgbm-simulated"
-CTL = str(Path(sys.executable).with_name("levibotctl"))
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_ctrl_c_in_a_terminal_ends_both_without_a_traceback(newcomer: DaemonUnde
 @pytest.mark.long
 def test_start_says_what_it_waits_for(newcomer: DaemonUnderTest) -> None:
     done = subprocess.run(
-        [CTL, "-c", str(newcomer.config), "start"], capture_output=True, text=True, timeout=90, check=False
+        [LEVIBOTCTL, "-c", str(newcomer.config), "start"], capture_output=True, text=True, timeout=90, check=False
     )
     try:
         assert done.returncode == 0, done.stdout + done.stderr
@@ -155,4 +155,4 @@ def test_start_says_what_it_waits_for(newcomer: DaemonUnderTest) -> None:
         assert first == f"no usable model {NAME}: training a first one on the simulated market, in seconds"
         assert "all engines are ready" in done.stdout
     finally:
-        subprocess.run([CTL, "-c", str(newcomer.config), "stop"], capture_output=True, check=False)
+        subprocess.run([LEVIBOTCTL, "-c", str(newcomer.config), "stop"], capture_output=True, check=False)

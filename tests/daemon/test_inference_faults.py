@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +18,11 @@ from levibot.ml.client import Answered, InferenceClient, Missed
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import DaemonUnderTest, alive
 from tests.ml.examples import stored_model
+from tests.programs import LEVIBOTCTL
 from tests.workers.pool_house import GOOD, ask, outcomes
 
 pytestmark = pytest.mark.unmeasured
 
-CTL = str(Path(sys.executable).parent / "levibotctl")
 POOL = ("inference-0", "inference-1")
 REMEDY = "no model lightgbm-simulated yet; run `levibotctl train`"
 
@@ -112,7 +110,9 @@ def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: 
         assert missed.reason == REMEDY
     assert pool.worker("inference-0")["trouble"] == REMEDY
     assert pool.worker("inference-0")["error_count"] == 0
-    said = subprocess.run([CTL, "-c", pool.config, "status"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [LEVIBOTCTL, "-c", pool.config, "status"], capture_output=True, text=True, check=True
+    ).stdout
     assert REMEDY in said
     assert "inference-1 running" in said
     path = stored_model(pool.data / "models")
@@ -122,7 +122,9 @@ def test_engines_are_ready_without_a_model_and_the_status_says_what_to_do(pool: 
     assert pool.worker("inference-0")["model"] == name
     answered_again(pool)
     assert pool.engine()["model"] == name
-    said = subprocess.run([CTL, "-c", pool.config, "status"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [LEVIBOTCTL, "-c", pool.config, "status"], capture_output=True, text=True, check=True
+    ).stdout
     assert f"model {name}" in said
     assert all(entry["preloaded"] for entry in pool.status()["workers"])
     engines(pool)

@@ -20,6 +20,7 @@ from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest, live_settings
 from tests.exchange.running import RunningExchange, running
 from tests.exchange.settings import SECRET, Settings, account
+from tests.programs import LEVIBOTCTL
 
 BTC = "BTC/USDT"
 KEY = f"loopback-{secrets.token_hex(6)}"  # on this machine one broker only may trade with a key
@@ -85,7 +86,7 @@ def test_it_buys_protects_survives_its_end_and_tells_its_key_to_nobody(
     assert_private(live)
     live.wait(lambda: live.worker("broker")["account"]["reconciled_s"] is not None, "a comparison")
     shown = subprocess.run(
-        [str(Path(sys.executable).with_name("levibotctl")), "-c", str(live.config), "status"],
+        [LEVIBOTCTL, "-c", str(live.config), "status"],
         capture_output=True,
         text=True,
         check=True,
@@ -232,7 +233,7 @@ def test_a_key_that_the_exchange_refuses_is_told_at_once_and_nothing_is_left_run
 ) -> None:
     wrong = dict(zip(KEY_VARIABLES, (KEY, SECRET[::-1]), strict=False))
     done = subprocess.run(
-        [str(Path(sys.executable).with_name("levibotctl")), "-c", str(live.config), "start", "--timeout", "80"],
+        [LEVIBOTCTL, "-c", str(live.config), "start", "--timeout", "80"],
         capture_output=True,
         text=True,
         check=False,

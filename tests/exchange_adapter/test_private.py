@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import decimal
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from levibot.errors import ConfigError, ExchangeRefusedError, OrderGoneError
-from levibot.exchange import price_batch
 from levibot.exchange.private import PrivateTrading
 from levibot.exchange.trading import Placement
 from tests.exchange_adapter.conftest import SYMBOL
@@ -120,25 +117,6 @@ def test_best_prices_are_exact(account: Account) -> None:
         tick = account.exchange.exchange.market.symbols[SYMBOL].instrument.tick
         assert 0 < bid < ask
         assert bid % tick == ask % tick == 0
-
-    account.play(scenario)
-
-
-def test_best_prices_of_many_that_are_asked_for_together_cost_one_request(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(price_batch, "_FEW", 1)
-
-    async def scenario(trading: PrivateTrading) -> None:
-        symbols = sorted(account.exchange.exchange.market.symbols)
-        before = len(account.exchange.exchange.log.asked("GET /api/v3/ticker/bookTicker"))
-        prices = await asyncio.gather(*map(trading.best_prices, symbols))
-        for symbol, (bid, ask) in zip(symbols, prices, strict=True):
-            best = account.exchange.exchange.market.symbols[symbol].book.best("buy")
-            assert best is not None
-            assert bid < ask
-            assert abs(bid / best[0] - 1) < Decimal("0.01"), "each its own"
-        assert len(account.exchange.exchange.log.asked("GET /api/v3/ticker/bookTicker")) == before + 1
 
     account.play(scenario)
 
