@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 30.0, every: float = 0.005) -> T:
+def wait_for(condition: Callable[[], T], what: str, *, seconds: float = 60.0, every: float = 0.005) -> T:
     """First true value of `condition`; fails the test, naming `what`, if none comes in time."""
     end = time.monotonic() + seconds
     while True:

@@ -56,7 +56,7 @@ class NotifySocket:
     def close(self) -> None:
         """Stop listening."""
         self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(5)
+        self._thread.join(40)
         self._socket.close()
         if not self.address.startswith("@"):
             os.unlink(self.address)

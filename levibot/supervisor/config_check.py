@@ -14,7 +14,7 @@ from pathlib import Path
 from levibot.errors import ConfigError
 from levibot.supervisor.process import ForkserverLauncher
 
-_TIME_LIMIT = 10.0  # less than a client waits for its answer
+_TIME_LIMIT = 20.0  # less than a client waits for its answer
 _GOOD = re.compile(r"^ok: ", re.MULTILINE)
 _ERROR = re.compile(r"^Error: (.*)\Z", re.MULTILINE | re.DOTALL)
 

@@ -29,7 +29,7 @@ from levibot.supervisor import forkserver
 from workers import entry
 from workers.runtime import STACK_SIGNAL, process_start_ticks
 
-_EXIT_CODE_WAIT = 0.5  # seconds from the death of a process until its exit code must be known
+_EXIT_CODE_WAIT = 2.0  # seconds from the death of a process until its exit code must be known
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,9 @@ def serving_beside(answers: dict[str, Answer]) -> Iterator[Provider]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        assert started.wait(10), "the provider did not start"
+        assert started.wait(60), "the provider did not start"
         yield made[0][0]
     finally:
         if made:
             made[0][1].call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(40)

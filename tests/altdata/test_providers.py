@@ -28,17 +28,17 @@ DAY_MS = 86_400_000
 ASSETS = ["BTC", "ETH", "SOL"]
 
 
-def http(name: str, url: str) -> HttpClient:
+def http(name: str, url: str, patience_s: float) -> HttpClient:
     """As the real one, but for its patience."""
     bucket = TokenBucket(60_000, burst=100)
-    return HttpClient(name, url, timeout_s=0.15, bucket=bucket, pauses_s=(0.01, 0.01))
+    return HttpClient(name, url, timeout_s=patience_s, bucket=bucket, pauses_s=(0.01, 0.01))
 
 
 @dataclass(frozen=True)
 class Spoken:
     """A provider's protocol."""
 
-    make: Callable[[str], AltSource]  # from its URL
+    make: Callable[[str, float], AltSource]  # from its URL, and how many seconds a request may take
     answers: dict[str, Answer]
     readings: list[Reading]
     nonsense: tuple[Any, ...]  # bodies of the right form with values that cannot be
@@ -50,7 +50,9 @@ def community(*days: tuple[str, str, dict[str, Any]]) -> dict[str, Any]:
 
 
 COIN_METRICS = Spoken(
-    lambda url: CoinMetrics(CoinMetricsConfig(url=f"{url}/v4"), http("coin-metrics", f"{url}/v4")),
+    lambda url, patience_s: CoinMetrics(
+        CoinMetricsConfig(url=f"{url}/v4"), http("coin-metrics", f"{url}/v4", patience_s)
+    ),
     {
         "/v4/timeseries/asset-metrics": lambda _request: community(
             ("btc", "2026-01-29", {"AdrActCnt": "905210", "TxCnt": "400000", "FlowInExNtv": "20000.5"}),
@@ -79,7 +81,7 @@ COIN_METRICS = Spoken(
     ),
 )
 MEMPOOL = Spoken(
-    lambda url: Mempool(MempoolConfig(url=url), http("mempool", url)),
+    lambda url, patience_s: Mempool(MempoolConfig(url=url), http("mempool", url, patience_s)),
     {
         "/api/v1/fees/recommended": lambda _request: {
             "fastestFee": 5,
@@ -142,10 +144,10 @@ def result(*rows: dict[str, Any], state: str = "QUERY_STATE_COMPLETED", **other:
     }
 
 
-def dune(url: str, environ: dict[str, str] | None = None, key_file: Path | None = None) -> Dune:
+def dune(url: str, patience_s: float, environ: dict[str, str] | None = None, key_file: Path | None = None) -> Dune:
     config = DuneConfig(url=url, queries={"exchange_netflow": 1234, "stablecoin_supply": 99}, key_file=key_file)
     key = ProviderKey("dune", DUNE_KEY, "dune", key_file, {DUNE_KEY: KEY} if environ is None else environ)
-    return Dune(config, http("dune", url), key)
+    return Dune(config, http("dune", url, patience_s), key)
 
 
 KEY = "a-key-that-nobody-may-see"
@@ -194,7 +196,8 @@ def ask(provider: Spoken, *faults: Fault, answers: dict[str, Answer] | None = No
         async with serving(answers or provider.answers) as server:
             for fault in faults:
                 server.fail(fault)
-            source = provider.make(server.url)
+            # A slow machine is no slow provider.
+            source = provider.make(server.url, 0.15 if any(fault.wait_s for fault in faults) else 60.0)
             try:
                 found: Any = None
                 for _ in range(times):
@@ -260,7 +263,7 @@ def test_a_value_that_cannot_be_is_no_value(name: str, body: Any) -> None:
 def test_coin_metrics_is_asked_for_what_is_wanted() -> None:
     async def play() -> None:
         async with serving(COIN_METRICS.answers) as server:
-            source = COIN_METRICS.make(server.url)
+            source = COIN_METRICS.make(server.url, 60.0)
             await source.fetch(["BTC", "ETH"], NOW_MS)
             await source.close()
             query = server.asked[0].query
@@ -291,7 +294,7 @@ def test_dune_gets_the_key_and_nobody_else_does(tmp_path: Path, caplog: pytest.L
 
     async def headers() -> set[str]:
         async with serving(DUNE.answers) as server:
-            source = DUNE.make(server.url)
+            source = DUNE.make(server.url, 60.0)
             await source.fetch(ASSETS, NOW_MS)
             await source.close()
             return {request.headers["X-Dune-Api-Key"] for request in server.asked}
@@ -301,7 +304,7 @@ def test_dune_gets_the_key_and_nobody_else_does(tmp_path: Path, caplog: pytest.L
 
 def test_the_key_is_read_from_a_private_file_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "dune.key"
-    missing = Spoken(lambda url: dune(url, key_file=file), DUNE.answers, [], ())
+    missing = Spoken(lambda url, patience_s: dune(url, patience_s, key_file=file), DUNE.answers, [], ())
     found, _, asked = ask(missing)
     assert found.kind == "key"
     assert not asked
@@ -316,7 +319,7 @@ def test_the_key_is_read_from_a_private_file_or_not_at_all(tmp_path: Path) -> No
 
 def test_a_key_may_be_a_credential_of_the_unit(tmp_path: Path) -> None:
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    provider = Spoken(lambda url: dune(url, environ), DUNE.answers, [], ())
+    provider = Spoken(lambda url, patience_s: dune(url, patience_s, environ), DUNE.answers, [], ())
     found, *_ = ask(provider)
     assert DUNE_KEY in str(found)
     assert "LoadCredential=dune" in str(found)

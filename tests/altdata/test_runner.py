@@ -85,7 +85,7 @@ class Stage:
         async def run() -> None:
             self.desk.start()
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while not until(self):
                         self.desk.check()
                         await asyncio.sleep(0.002)

@@ -43,7 +43,7 @@ def ask(
     **headers: str,
 ) -> Answer:
     """One request on a connection of its own; an underscore in the name of a header is a dash."""
-    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection = http.client.HTTPConnection(host, port, timeout=60)
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
@@ -58,7 +58,7 @@ def ask(
 @contextmanager
 def connected(port: int) -> Iterator[socket.socket]:
     """A raw connection."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as raw:
         yield raw
 
 

@@ -354,12 +354,12 @@ def serving(daemon: SmallDaemon, socket_path: Path, config: ApiConfig = WITHOUT_
     thread.start()
     server = ApiServer(daemon, config, socket_path.parent, daemon.alerts_raised)
     try:
-        asyncio.run_coroutine_threadsafe(server.start(socket_path), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.start(socket_path), loop).result(60)
         try:
             yield server
         finally:
-            asyncio.run_coroutine_threadsafe(server.close(), loop).result(20)
-            asyncio.run_coroutine_threadsafe(daemon.alerts_raised.close(), loop).result(20)
+            asyncio.run_coroutine_threadsafe(server.close(), loop).result(60)
+            asyncio.run_coroutine_threadsafe(daemon.alerts_raised.close(), loop).result(60)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -209,7 +209,7 @@ def test_a_client_that_does_not_read_is_cut_off(serve: Serve, port: int) -> None
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         raw.connect(("127.0.0.1", port))
-        raw.settimeout(10)
+        raw.settimeout(60)
         status = b"GET /openapi.json " + HEAD + b"\r\n"
         raw.sendall(status * 500)
         wait_for(lambda: traffic.dropped["slow_reader"] == 1, "it to be cut off")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import schemathesis
-from schemathesis.checks import CHECKS
 
 from levibot.api.client import ApiError, NotRunningError
 from tests.api.requests import ask, free_port
 from tests.daemon.conftest import make_daemon as make_daemon  # a fixture of another package
 from tests.daemon.harness import DaemonUnderTest
+
+pytestmark = pytest.mark.unmeasured
 
 # Not for random requests, and called one by one below or in other tests: `/daemon` ends or restarts what
 # is tested, add and remove change which symbols there are, without the feed `/health` is rightly unwell, and a
@@ -89,6 +89,9 @@ def test_no_change_is_made_and_nothing_is_read_without_the_right_token(daemon: D
 
 @pytest.mark.long
 def test_routes_that_end_or_change_the_run_answer_as_declared(daemon: DaemonUnderTest, port: int) -> None:
+    import schemathesis  # late: this takes a second, which every process of a parallel run would pay
+    from schemathesis.checks import CHECKS
+
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{port}/openapi.json", headers=bearer(daemon))
     excluded = [check for name in NOT_FOR_SINGLE_CALLS for check in CHECKS.get_by_names([name])]
 
@@ -116,7 +119,7 @@ def test_routes_that_end_or_change_the_run_answer_as_declared(daemon: DaemonUnde
         except (NotRunningError, ApiError):
             return False
 
-    daemon.wait(is_new, "the new daemon", seconds=30)
+    daemon.wait(is_new, "the new daemon", seconds=60)
     assert isinstance(call("/daemon/stop")["positions"], dict)
     assert daemon.process is not None
-    assert daemon.process.wait(20) == 0
+    assert daemon.process.wait(60) == 0

@@ -31,7 +31,7 @@ class Listener:
     """One event stream, read line by line."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._connection.request("GET", "/stream/engines")
         self.response = self._connection.getresponse()
 
@@ -143,7 +143,7 @@ def test_a_listener_that_does_not_read_is_cut_off_and_the_others_hear_on(
     with listening(port) as listener, socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", port))
-        deaf.settimeout(10)
+        deaf.settimeout(60)
         deaf.sendall(b"GET /stream/engines HTTP/1.1\r\nHost: localhost\r\n\r\n")
         wait_for(lambda: face.traffic.streams == 2, "both to listen")
 

@@ -123,7 +123,7 @@ def test_on_a_terminal_it_is_asked_first_and_told_what_it_interrupts(
         served.command("restart", "feed"), stdin=ours, stdout=subprocess.PIPE, text=True, env=served.environ
     ) as process:
         os.write(terminal, f"{typed}\n".encode())
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=90)
     os.close(ours)
     os.close(terminal)
     assert "restarting feed interrupts: no symbol has market data until it is back" in said
@@ -206,7 +206,7 @@ def test_watching_survives_a_restart_of_the_daemon(
         totals = (json.loads(line)["total"] for line in process.stdout)
         assert next(total for total in totals if total != 3) == 1
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "Traceback" not in errors
 
@@ -258,7 +258,7 @@ def test_stop_returns_when_the_process_is_gone_and_names_what_remains(served: Pl
         daemon.pid = process.pid
         threading.Thread(target=lambda: (wait_for(lambda: daemon.stopping, "stop"), process.kill())).start()
         done = served.ctl("stop")
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     assert done.returncode == 0
     assert done.stdout == (
         "stopped; positions remain:\n  BTC/USDT +0.5, stop of 0.5 at 95 on the exchange, "

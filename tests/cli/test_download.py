@@ -72,7 +72,7 @@ def test_a_download_that_is_killed_leaves_whole_days_and_goes_on(
     folder = place.data / "candles" / "mexc" / "BTC-USDT"
     wait_for(lambda: len(list(folder.glob("*.parquet"))) >= 2, "two days", seconds=80)
     process.send_signal(number)
-    assert process.wait(30) == (130 if number == signal.SIGINT else -number)
+    assert process.wait(60) == (130 if number == signal.SIGINT else -number)
     kept = len(list(folder.glob("*.parquet")))
     exchange.clear()
     document = json.loads(place.ctl("download", *SPAN, "--json").stdout)

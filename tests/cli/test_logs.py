@@ -157,6 +157,6 @@ def test_half_a_line_is_not_shown_before_it_is_whole(
 
 def test_ctrl_c_ends_it_without_traceback(follower: subprocess.Popen[str], writer: DailyFile) -> None:
     follower.send_signal(signal.SIGINT)
-    _, errors = follower.communicate(timeout=20)
+    _, errors = follower.communicate(timeout=90)
     assert (follower.returncode, errors.strip()) == (130, "")
     writer.close()

@@ -94,7 +94,7 @@ def test_ctrl_c_leaves_the_flattening_to_the_daemon(
     while "thin market" not in (line := process.stdout.readline()):
         assert line
     process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=20)
+    said, errors = process.communicate(timeout=90)
     assert "the daemon goes on to close" in said
     assert (process.returncode, errors) == (0, "")
     assert daemon.flattening

@@ -158,5 +158,5 @@ def test_interrupted_it_leaves_nothing(place: Place, following: Following) -> No
     lines: list[str] = []
     wait_for(lambda: lines.append(process.stderr.readline()) or "features" in lines[-1], "it to begin")
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert not list((place.data).glob(f"models/*/*/{MODEL}"))

@@ -18,18 +18,16 @@ from levibot.api.client import ApiClient, NotRunningError
 from tests.deadline import wait_for
 from tests.exchange.running import RunningExchange
 
+# How long a worker may be silent or take to stop is left as it is: a slow machine is no hung worker. Tests of
+# these limits set their own.
 FAST: dict[str, Any] = {
     "api.port": 0,
     "engine.strategy": "sma_cross",
     "inference.processes": 0,
     "symbols": ["BTC/USDT", "ETH/USDT"],
     "policy.engine.heartbeat_interval": 0.1,
-    "policy.engine.hang_after": 4.0,
-    "policy.engine.stop_grace": 2.0,
     "policy.feed.heartbeat_interval": 0.1,
-    "policy.feed.hang_after": 6.0,
     "policy.broker.heartbeat_interval": 0.1,
-    "policy.broker.hang_after": 6.0,
     "supervisor.sample_interval": 0.2,
     "supervisor.ballast_mb": 1,
     "feed.tick_hz": 20.0,
@@ -63,7 +61,7 @@ class DaemonUnderTest:
         self.state = self.data / "paper-simulated-default"
         self.settings: dict[str, Any] = {**FAST, **{key.replace("__", "."): v for key, v in settings.items()}}
         self.write_config()
-        self.api = ApiClient(self.data / "run" / "api.sock")
+        self.api = ApiClient(self.data / "run" / "api.sock", timeout=90.0)
         self.process: subprocess.Popen[str] | None = None
 
     def write_config(self, **settings: Any) -> None:
@@ -102,7 +100,7 @@ class DaemonUnderTest:
             return False
         return True
 
-    def wait_ready(self, *symbols: str, seconds: float = 40.0) -> None:
+    def wait_ready(self, *symbols: str, seconds: float = 60.0) -> None:
         """Wait until these engines, or all, are ready."""
 
         def all_ready() -> bool:
@@ -138,14 +136,14 @@ class DaemonUnderTest:
             entry = next(e for e in [*status["engines"], *status["workers"]] if e["worker"] == worker)
             return entry if entry["ready"] and entry["pid"] not in (None, first) else None
 
-        entry: dict[str, Any] = self.wait(found, f"a new process of {worker}", seconds=40)
+        entry: dict[str, Any] = self.wait(found, f"a new process of {worker}", seconds=60)
         return entry
 
     def post(self, path: str) -> Any:
         """Answer to a command."""
         return self.api.post(path)
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
         """Wait for a condition that asks the daemon."""
         return wait_for(condition, what, seconds=seconds, every=0.05)
 
@@ -190,9 +188,9 @@ class DaemonUnderTest:
         """kill -9 the supervisor alone."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(40)
 
-    def stop(self, signum: int = signal.SIGTERM, seconds: float = 40.0) -> int:
+    def stop(self, signum: int = signal.SIGTERM, seconds: float = 60.0) -> int:
         """Stop it as systemd would; its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
@@ -205,7 +203,7 @@ class DaemonUnderTest:
             self.process.send_signal(signal.SIGCONT)
             self.process.terminate()
             try:
-                self.process.wait(15)
+                self.process.wait(40)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()

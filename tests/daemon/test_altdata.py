@@ -28,7 +28,7 @@ def heard(under_test: DaemonUnderTest, asset: str) -> AltData:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     socket = make_socket(context, zmq.SUB, connect=f"ipc://{under_test.data / 'run' / 'market-out.sock'}")
     try:
-        socket.setsockopt(zmq.RCVTIMEO, 10_000)
+        socket.setsockopt(zmq.RCVTIMEO, 30_000)
         socket.setsockopt(zmq.SUBSCRIBE, topic(ALTDATA, asset))
         return Decoder[AltData](AltData)(socket.recv().partition(SEPARATOR)[2])
     finally:
@@ -52,7 +52,7 @@ def test_values_are_told_again_with_their_age_after_the_process_was_killed(run_d
         }
         with daemon(run_dir, **settings) as under_test:
             under_test.start(ready=False)
-            first = under_test.wait(lambda: under_test.api.get("/altdata")["values"], "a value", seconds=20)
+            first = under_test.wait(lambda: under_test.api.get("/altdata")["values"], "a value", seconds=60)
             assert [(value["asset"], value["name"], value["value"]) for value in first] == [
                 ("BTC", "transactions", 410_000.0)
             ]

@@ -17,7 +17,7 @@ CTL = str(Path(sys.executable).parent / "levibotctl")
 
 def _ctl(daemon: DaemonUnderTest, *words: str) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
-        [CTL, "-c", str(daemon.config), *words], capture_output=True, text=True, timeout=60, check=False
+        [CTL, "-c", str(daemon.config), *words], capture_output=True, text=True, timeout=90, check=False
     )
     assert "Traceback" not in done.stderr
     return done

@@ -243,10 +243,10 @@ def test_run_shows_a_live_table_and_stops_cleanly_on_ctrl_c(operator: Operator) 
     os.close(slave)
     screen = ""
     try:
-        screen = _read_until(master, screen, "BTC/USDT", 20)
-        screen = _read_until(master, screen, "SIMULATED", 20)
+        screen = _read_until(master, screen, "BTC/USDT", 60)
+        screen = _read_until(master, screen, "SIMULATED", 60)
         os.killpg(process.pid, signal.SIGINT)  # what a terminal does on Ctrl-C
-        end = time.monotonic() + 20
+        end = time.monotonic() + 40
         while process.poll() is None and time.monotonic() < end:
             screen += _read(master)
         assert process.returncode == 0

@@ -36,7 +36,7 @@ def bystander_is_unharmed(daemon: DaemonUnderTest, pid: int) -> None:
     assert (other["pid"], other["restarts"], other["ready"]) == (pid, 0, True)
 
 
-def replaced(daemon: DaemonUnderTest, first: int, cause: str, seconds: float = 40.0) -> dict[str, Any]:
+def replaced(daemon: DaemonUnderTest, first: int, cause: str, seconds: float = 60.0) -> dict[str, Any]:
     """BTC's entry once a second process of it is ready, restarted for `cause`."""
 
     def is_back() -> dict[str, Any] | None:
@@ -63,7 +63,7 @@ def test_01_a_killed_engine_is_back_with_its_position(make_daemon: MakeDaemon, s
 
 
 def test_02_a_stopped_engine_is_seen_as_hung(make_daemon: MakeDaemon, switch: Path) -> None:
-    daemon = faulty(make_daemon, "Quiet", switch)
+    daemon = faulty(make_daemon, "Quiet", switch, **{"policy.engine.hang_after": 4.0})
     daemon.start()
     first, other = daemon.engine()["pid"], daemon.engine("ETH/USDT")["pid"]
     os.kill(first, signal.SIGSTOP)
@@ -76,11 +76,11 @@ def test_02_a_stopped_engine_is_seen_as_hung(make_daemon: MakeDaemon, switch: Pa
 def test_03_a_trading_loop_that_hangs_is_replaced_and_leaves_its_stack(
     make_daemon: MakeDaemon, switch: Path, strategy: str
 ) -> None:
-    daemon = faulty(make_daemon, strategy, switch)
+    daemon = faulty(make_daemon, strategy, switch, **{"policy.engine.hang_after": 4.0})
     daemon.start()
     first, other = daemon.engine()["pid"], daemon.engine("ETH/USDT")["pid"]
     switch.touch()
-    daemon.wait(lambda: daemon.events("worker_condemned"), "the hang to be seen", seconds=40)
+    daemon.wait(lambda: daemon.events("worker_condemned"), "the hang to be seen", seconds=60)
     switch.unlink()
     replaced(daemon, first, "hang")
     stack = (daemon.data / "logs" / "engine-BTC-USDT.stack").read_text(encoding="utf-8")
@@ -91,11 +91,12 @@ def test_03_a_trading_loop_that_hangs_is_replaced_and_leaves_its_stack(
 def test_05_a_worker_that_does_not_listen_is_killed_after_the_grace_period(
     make_daemon: MakeDaemon, switch: Path
 ) -> None:
-    daemon = faulty(make_daemon, "IgnoresSignals", switch, **{"policy.engine.hang_after": 60.0})
+    limits = {"policy.engine.hang_after": 60.0, "policy.engine.stop_grace": 2.0}
+    daemon = faulty(make_daemon, "IgnoresSignals", switch, **limits)
     daemon.start()
     pid = daemon.engine()["pid"]
     switch.touch()
-    daemon.wait(lambda: psutil.Process(pid).cpu_percent(0.1) > 30, "the engine to spin")
+    daemon.wait(lambda: is_deaf(daemon), "the engine to spin")
     daemon.post("/engines/stop/BTC/USDT")
     assert daemon.engine()["status"] == "stopped"
     assert not alive(pid)
@@ -126,18 +127,18 @@ def test_06_07_a_worker_that_always_dies_spends_its_budget_and_no_more(
 
 
 def test_08_a_slow_start_has_its_own_deadline(make_daemon: MakeDaemon, switch: Path) -> None:
-    limits = {"policy.engine.start_timeout": 1.0, "policy.engine.hang_after": 1.5, **AT_ONCE}
+    limits = {"policy.engine.start_timeout": 4.0, "policy.engine.hang_after": 4.0, **AT_ONCE}
     daemon = faulty(make_daemon, "StartsSlowly", switch, **limits)
     switch.touch()
     daemon.start(ready=False)
-    daemon.wait(lambda: daemon.engine()["restart_causes"], "a slow start to be given up", seconds=40)
+    daemon.wait(lambda: daemon.engine()["restart_causes"], "a slow start to be given up", seconds=60)
     switch.unlink()
     daemon.wait_ready()
     assert set(daemon.engine()["restart_causes"]) <= {"start", "hang"}
 
 
 def test_09_a_tree_that_ignores_sigterm_is_gone_after_a_stop(make_daemon: MakeDaemon, switch: Path) -> None:
-    daemon = faulty(make_daemon, "ForksATree", switch)
+    daemon = faulty(make_daemon, "ForksATree", switch, **{"policy.engine.stop_grace": 2.0})
     daemon.start()
     tree = daemon.wait(
         lambda: [p for p in daemon.processes() if "os.fork()" in " ".join(p.cmdline())][3:], "the tree to grow"
@@ -157,11 +158,11 @@ def test_10_a_flood_of_output_leaves_the_supervisor_responsive(make_daemon: Make
     first = daemon.engine()["pid"]
     switch.touch()
     flooded = daemon.wait(
-        lambda: daemon.events("output_suppressed", worker="engine-BTC-USDT"), "the flood to be dammed", seconds=15
+        lambda: daemon.events("output_suppressed", worker="engine-BTC-USDT"), "the flood to be dammed"
     )
     assert flooded[0]["lines"] > 1000
     supervisor = psutil.Process(daemon.status()["daemon"]["pid"])
-    assert supervisor.cpu_percent(1.0) < 50
+    daemon.wait(lambda: supervisor.cpu_percent(1.0) < 50, "a supervisor with time for others")
     assert daemon.engine()["pid"] == first
     size = sum(path.stat().st_size for path in (daemon.data / "logs").iterdir())
     assert size < 5_000_000
@@ -242,8 +243,7 @@ def test_25_a_stop_during_backoff_cancels_the_restart(make_daemon: MakeDaemon, s
     daemon.start()
     switch.touch()
     os.kill(daemon.engine()["pid"], signal.SIGKILL)
-    daemon.wait(lambda: daemon.engine()["next_attempt_at"], "backoff")
-    assert daemon.engine()["status"] == "crashed"
+    daemon.wait(lambda: is_waiting(daemon.engine()), "backoff")
     daemon.post("/engines/stop/BTC/USDT")
     switch.unlink()
     spawned = len(daemon.events("worker_spawned"))
@@ -260,15 +260,26 @@ def test_26_a_symbol_removed_during_backoff_does_not_rise_again(make_daemon: Mak
     daemon.start()
     switch.touch()
     os.kill(daemon.engine()["pid"], signal.SIGKILL)
-    daemon.wait(lambda: daemon.engine()["status"] == "crashed", "backoff")
-    spawned = len(daemon.events("worker_spawned"))
+    daemon.wait(lambda: is_waiting(daemon.engine()), "backoff")
     daemon.post("/engines/remove/BTC/USDT")
     switch.unlink()
+    spawned = len(daemon.events("worker_spawned"))
     deadline = time.monotonic() + 2.5  # longer than the delay that was under way
     while time.monotonic() < deadline:
         assert [e["symbol"] for e in daemon.status()["engines"]] == ["ETH/USDT"]
         time.sleep(0.1)
     assert len(daemon.events("worker_spawned")) == spawned
+
+
+def is_waiting(engine: dict[str, Any]) -> bool:
+    """Whether it has crashed and waits for its next start."""
+    return engine["status"] == "crashed" and bool(engine["next_attempt_at"])
+
+
+def is_deaf(daemon: DaemonUnderTest) -> bool:
+    """Whether nothing has been heard of BTC's engine for two seconds, in which it beats twenty times."""
+    heard = daemon.engine()["last_heartbeat"]
+    return heard is not None and time.time() - heard > 2.0
 
 
 def _cmdline(process: psutil.Process) -> list[str]:

@@ -131,16 +131,16 @@ def test_nothing_is_trained_that_nobody_asks(newcomer: DaemonUnderTest, settings
 def test_ended_while_it_trains_nothing_is_left(newcomer: DaemonUnderTest, signum: int) -> None:
     process = launch(newcomer)
     process.send_signal(signum)
-    assert process.wait(30) == (-signum if signum == signal.SIGKILL else 0)
-    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=30, every=0.1)
+    assert process.wait(60) == (-signum if signum == signal.SIGKILL else 0)
+    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=60, every=0.1)
     assert models(newcomer).current(NAME) is None
 
 
 def test_ctrl_c_in_a_terminal_ends_both_without_a_traceback(newcomer: DaemonUnderTest) -> None:
     process = launch(newcomer)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 0
-    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=30, every=0.1)
+    assert process.wait(60) == 0
+    wait_for(lambda: not newcomer.processes(), "all processes to be gone", seconds=60, every=0.1)
     assert "Traceback" not in newcomer.output()
 
 

@@ -173,6 +173,7 @@ def test_the_token_is_made_at_the_first_start_and_survives_the_next(face: Face) 
 
 @pytest.mark.long
 def test_open_streams_and_requests_do_not_hold_up_the_stop(face: Face) -> None:
+    face.daemon.write_config(policy__engine__stop_grace=2.0)
     face.daemon.start()
     with listening(face.port) as listener, socket.create_connection(("127.0.0.1", face.port)) as half:
         half.sendall(b"GET /health HTTP/1.1\r\n")
@@ -208,7 +209,7 @@ def crowd(face: Face) -> Iterator[Callable[[int, bytes], None]]:
 
         def connect(number: int, sent: bytes) -> None:
             for _ in range(number):
-                raw = stack.enter_context(socket.create_connection(("127.0.0.1", face.port), timeout=10))
+                raw = stack.enter_context(socket.create_connection(("127.0.0.1", face.port), timeout=30))
                 raw.sendall(sent)
 
         yield connect
@@ -231,7 +232,7 @@ def test_a_crowd_of_idle_slow_and_deaf_clients_disturbs_no_engine(
         engines = face.daemon.status()["engines"]
         return all(engine["last_heartbeat"] > beats[engine["worker"]] + 5 for engine in engines)
 
-    wait_for(went_on, "heartbeats of the next five seconds", seconds=30, every=0.1)
+    wait_for(went_on, "heartbeats of the next five seconds", seconds=60, every=0.1)
     status = face.daemon.status()
     assert {engine["worker"]: engine["pid"] for engine in status["engines"]} == before
     assert not any(entry["restarts"] for entry in [*status["engines"], *status["workers"]])

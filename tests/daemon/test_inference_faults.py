@@ -34,7 +34,6 @@ def pool(make_daemon: MakeDaemon) -> DaemonUnderTest:
         "inference.processes": 2,
         "engine.strategy": "ensemble",
         "policy.inference.heartbeat_interval": 0.1,
-        "policy.inference.hang_after": 5.0,
         "policy.inference.restart_delays": [0.0, 0.05],
     }
     return make_daemon(**settings)
@@ -147,7 +146,7 @@ def test_a_pool_that_is_not_there_is_named_in_the_status(pool: DaemonUnderTest) 
 
 def test_28_killed_with_questions_in_flight(pool: DaemonUnderTest) -> None:
     pids = start(pool)
-    with connected(pool, deadline=1.0) as client:
+    with connected(pool, deadline=4.0) as client:
         assert isinstance(ask(client), Answered)
         first = pool.worker("inference-1")["pid"]
 
@@ -169,6 +168,7 @@ def test_28_killed_with_questions_in_flight(pool: DaemonUnderTest) -> None:
 
 @pytest.mark.long
 def test_28_stopped_with_questions_in_flight(pool: DaemonUnderTest) -> None:
+    pool.write_config(policy__inference__hang_after=5.0)
     pids = start(pool)
     with connected(pool) as client:
         assert isinstance(ask(client), Answered)

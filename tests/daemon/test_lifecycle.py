@@ -55,7 +55,7 @@ def test_a_second_supervisor_is_refused_and_told_who_is_there(make_daemon: MakeD
     assert daemon.process is not None
     second = subprocess.run(
         [sys.executable, "-m", "levibot", "-c", str(daemon.config), "--no-table"],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert second.returncode == 1
     assert str(daemon.process.pid) in second.stderr
@@ -229,7 +229,7 @@ def test_a_stop_while_the_daemon_is_still_loading_is_a_clean_stop_too(run_dir: P
     try:
         wait_for(lambda: psutil.Process(process.pid).children(), "the forkserver, which is started first")
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(40) == 0
     finally:
         if process.poll() is None:
             process.kill()

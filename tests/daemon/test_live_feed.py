@@ -38,8 +38,7 @@ def port() -> int:
 
 @pytest.fixture
 def live(make_daemon: MakeDaemon, exchange: RunningExchange, port: int) -> DaemonUnderTest:
-    patience = {f"policy.{kind}.hang_after": 15.0 for kind in ("engine", "broker", "feed")}
-    daemon = make_daemon(**live_settings(exchange), **patience, api__port=port)
+    daemon = make_daemon(**live_settings(exchange), api__port=port)
     daemon.start()
     daemon.wait(lambda: set(markets(daemon).values()) == {"live"}, "both markets to be live", seconds=60)
     return daemon
@@ -68,14 +67,14 @@ def ailment(daemon: DaemonUnderTest) -> str:
 
 
 def metric(port: int, name: str) -> float:
-    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         lines = answer.read().decode().splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).rpartition(" ")[2])
 
 
 def shown(daemon: DaemonUnderTest, *arguments: str) -> str:
     command = [str(Path(sys.executable).with_name("levibotctl")), "-c", str(daemon.config), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=90).stdout
 
 
 def test_what_a_live_feed_knows_is_shown_and_a_quiet_market_is_no_trouble(
@@ -127,13 +126,13 @@ def test_markets_that_stay_stale_are_told_with_the_reason(
     exchange.arm("refuse")
     exchange.drop_connections()
     live.wait(lambda: all(word.startswith("stale: ") for word in markets(live).values()), "stale markets")
-    live.wait(lambda: alert(live, "stale_feed"), "the alert", seconds=40)
+    live.wait(lambda: alert(live, "stale_feed"), "the alert", seconds=60)
     message = alert(live, "stale_feed")["message"]  # type: ignore[index]
     assert message.startswith("no market data can be trusted: ")
     assert message.partition(": ")[2]
     assert "no market data" in ailment(live)
     exchange.clear()
-    live.wait(lambda: set(markets(live).values()) == {"live"}, "both markets to be live again", seconds=40)
+    live.wait(lambda: set(markets(live).values()) == {"live"}, "both markets to be live again", seconds=60)
     live.wait(lambda: not alert(live, "stale_feed"), "the alert to be over soon", seconds=60)
     assert not ailment(live)
     assert metric(port, "levi_feed_reconnects_total") >= 1
@@ -163,7 +162,7 @@ def test_an_exchange_that_comes_up_long_after_the_daemon_costs_no_engine(
     make_daemon: MakeDaemon, exchange: RunningExchange
 ) -> None:
     exchange.arm("refuse")
-    daemon = make_daemon(**live_settings(exchange), **{"policy.feed.hang_after": 15.0})
+    daemon = make_daemon(**live_settings(exchange), **{"policy.engine.hang_after": 4.0})
     daemon.start(ready=False)
     limit = 2 * daemon.settings["policy.engine.hang_after"]
     daemon.wait(lambda: daemon.engine(BTC)["uptime_seconds"] > limit + 2, "a long wait", seconds=60)
@@ -185,7 +184,7 @@ def test_a_market_that_the_exchange_does_not_trade_is_told_until_it_does(
     make_daemon: MakeDaemon, exchange: RunningExchange
 ) -> None:
     exchange.arm("halted", symbol=BTC)
-    daemon = make_daemon(**live_settings(exchange), **{"policy.feed.hang_after": 15.0})
+    daemon = make_daemon(**live_settings(exchange))
     daemon.start(ready=False)
     daemon.wait(lambda: markets(daemon) == {BTC: "halted", ETH: "live"}, "the halt to be noticed", seconds=60)
     told = daemon.wait(lambda: alert(daemon, f"market_halted:{BTC}"), "the alert", seconds=60)

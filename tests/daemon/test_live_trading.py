@@ -34,10 +34,8 @@ def exchange() -> Iterator[RunningExchange]:
 
 @pytest.fixture
 def live(make_daemon: MakeDaemon, exchange: RunningExchange) -> DaemonUnderTest:
-    patience = {f"policy.{kind}.hang_after": 15.0 for kind in ("engine", "broker", "feed")}
     daemon = make_daemon(
         **live_settings(exchange),
-        **patience,
         **{
             "mode": "live",
             "symbols": [BTC],
@@ -206,7 +204,7 @@ def test_without_the_confirmation_nothing_starts(live: DaemonUnderTest) -> None:
         [sys.executable, "-m", "levibot", "-c", str(live.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
         cwd=Path.cwd(),
     )
@@ -219,7 +217,7 @@ def test_a_daemon_without_its_key_ends_before_it_starts_anything(live: DaemonUnd
         [sys.executable, "-m", "levibot", "-c", str(live.config)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
         cwd=Path.cwd(),
     )

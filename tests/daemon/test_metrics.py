@@ -52,7 +52,7 @@ def values(daemon: DaemonUnderTest, name: str, key: str, **labels: str) -> dict[
 
 def request(daemon: DaemonUnderTest, method: str, path: str, accept: str) -> tuple[int, str, bytes]:
     """Status, content type and body of a request as Prometheus makes it."""
-    connection = http.client.HTTPConnection("localhost", timeout=10)
+    connection = http.client.HTTPConnection("localhost", timeout=30)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.connect(str(daemon.data / "run" / "api.sock"))
     try:

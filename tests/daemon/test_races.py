@@ -63,7 +63,7 @@ def test_a_stopped_forkserver_costs_one_start_and_no_engine_is_doubled(make_daem
 
 @pytest.mark.long
 def test_a_stopped_forkserver_does_not_hold_up_a_clean_stop(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon()
+    daemon = make_daemon(**{"policy.engine.stop_grace": 2.0})
     daemon.start()
     os.kill(daemon.status()["daemon"]["forkserver_pid"], signal.SIGSTOP)
     os.kill(daemon.engine()["pid"], signal.SIGKILL)

@@ -61,15 +61,15 @@ def positions(daemon: DaemonUnderTest) -> dict[str, float]:
 
 
 def test_04_a_supervisor_that_stood_still_kills_nobody(make_daemon: MakeDaemon) -> None:
-    daemon = make_daemon()
+    daemon = make_daemon(**{f"policy.{kind}.hang_after": 4.0 for kind in ("engine", "feed", "broker")})
     daemon.start()
     before = daemon.worker_pids()
     assert daemon.process is not None
     daemon.process.send_signal(signal.SIGSTOP)
-    time.sleep(5.0)  # the fault itself: longer than every worker's limit of 2 or 3 s
+    time.sleep(5.0)  # the fault itself: longer than every worker's limit
     daemon.process.send_signal(signal.SIGCONT)
     start = time.monotonic()
-    while time.monotonic() - start < 4.0:  # longer than any limit again
+    while time.monotonic() - start < 4.5:  # longer than any limit again
         assert daemon.worker_pids() == before
         time.sleep(0.2)
     assert not daemon.events("worker_condemned")

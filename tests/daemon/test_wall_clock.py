@@ -19,6 +19,7 @@ pytestmark = pytest.mark.unmeasured
 
 SOURCE = Path(__file__).with_name("wall_clock.c")
 HOUR = 3600
+SILENCE = 4.0  # seconds that a worker may be silent
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_16_a_wall_clock_that_jumps_an_hour_either_way_restarts_nobody(
 ) -> None:
     offset = run_dir / "offset"
     offset.write_bytes(struct.pack("=q", 0))
-    daemon = make_daemon()
+    daemon = make_daemon(**{f"policy.{kind}.hang_after": SILENCE for kind in ("engine", "feed", "broker")})
     daemon.start(LD_PRELOAD=str(shifted_clock), WALL_CLOCK_OFFSET=str(offset))
     before = daemon.worker_pids()
 
@@ -52,12 +53,12 @@ def test_16_a_wall_clock_that_jumps_an_hour_either_way_restarts_nobody(
         daemon.wait(is_felt, "the jump to be felt")
         ticks, start = daemon.engine()["ticks"], time.monotonic()
         daemon.wait(lambda: daemon.engine()["ticks"] > ticks + 40, "ticks")
-        daemon.wait(lambda: time.monotonic() - start > 3.5, "longer than any worker may be silent")
+        daemon.wait(lambda: time.monotonic() - start > SILENCE, "longer than any worker may be silent")
         assert daemon.worker_pids() == before
         assert not daemon.events("worker_condemned")
         status = daemon.status()
         assert status["daemon"]["risk_state"] == "ACTIVE"
-        assert all(0 <= engine["market_data_age_seconds"] < 2 for engine in status["engines"])
+        assert all(0 <= engine["market_data_age_seconds"] < 60 for engine in status["engines"]), "no hour"
 
     jump(HOUR)
     logged = datetime.fromisoformat(daemon.events("worker_ready")[0]["ts"])

@@ -43,7 +43,7 @@ class RealPrometheus:
 
     def ask(self, path: str, **parameters: str) -> Any:
         """The data of an answer of its API; HTTPError if it does not like the question."""
-        with urlopen(f"{self.url}/{path}?{urlencode(parameters)}", timeout=10) as answer:
+        with urlopen(f"{self.url}/{path}?{urlencode(parameters)}", timeout=60) as answer:
             return json.load(answer)["data"]
 
     def query(self, expression: str) -> list[dict[str, Any]]:
@@ -80,8 +80,8 @@ def prometheus(folder: Path, daemon_port: int) -> Iterator[RealPrometheus]:
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:
         peer = RealPrometheus(port)
-        wait_for(peer.answers, "Prometheus to answer", seconds=30)
+        wait_for(peer.answers, "Prometheus to answer", seconds=60)
         yield peer
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

@@ -120,7 +120,7 @@ def scraped() -> Iterator[RealPrometheus]:
         peer = stack.enter_context(prometheus(folder, port))
         stored_model(under_test.data / "models")
         under_test.start()
-        wait_for(lambda: peer.query("levi_engine_status == 1"), "the first scrape", seconds=20)
+        wait_for(lambda: peer.query("levi_engine_status == 1"), "the first scrape", seconds=60)
         first = under_test.engine()["pid"]
         os.kill(first, signal.SIGKILL)
         under_test.wait_replaced("engine-BTC-USDT", first)

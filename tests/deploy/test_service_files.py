@@ -175,7 +175,7 @@ def test_the_staged_environment_runs_the_daemon(staged: Path, run_dir: Path) -> 
     )
     try:
         api = ApiClient(run_dir / "state/run/api.sock")
-        status = wait_for(lambda: _status(api), "the daemon", seconds=30, every=0.05)
+        status = wait_for(lambda: _status(api), "the daemon", seconds=60, every=0.05)
         modules = Path(f"/proc/{status['daemon']['forkserver_pid']}/exe").resolve()
         assert modules == Path(sys.executable).resolve()
         wrapper = (staged / "usr/local/bin/levibotctl").read_text(encoding="utf-8")
@@ -184,13 +184,13 @@ def test_the_staged_environment_runs_the_daemon(staged: Path, run_dir: Path) -> 
         command.chmod(0o755)
         shown = subprocess.run(
             [command, "-c", configuration, "status", "BTC/USDT"],
-            env=environ, cwd=run_dir, capture_output=True, text=True, timeout=30, check=False,
+            env=environ, cwd=run_dir, capture_output=True, text=True, timeout=90, check=False,
         )  # fmt: skip
         assert shown.returncode == 0, shown.stderr
         assert "BTC/USDT" in shown.stdout
     finally:
         daemon.send_signal(signal.SIGTERM)
-        _, said = daemon.communicate(timeout=30)
+        _, said = daemon.communicate(timeout=90)
     assert (daemon.returncode, said) == (0, b"")
 
 

@@ -89,7 +89,7 @@ def test_a_full_disk_is_found(tmp_path: Path) -> None:
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
         f"finding = probe(Path({str(tmp_path)!r})); sys.exit(0 if finding.level == 'fail' else 1)"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=30, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=90, cwd=ROOT)
 
 
 def test_file_systems_over_a_network_and_in_memory_are_told(tmp_path: Path) -> None:

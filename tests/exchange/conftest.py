@@ -13,7 +13,7 @@ from tests.exchange.settings import DialectName, Settings
 
 T = TypeVar("T")
 SYMBOL = "BTC/USDT"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class Served:

@@ -53,7 +53,7 @@ class RunningExchange:
         async def act() -> T:
             return action(self.exchange)
 
-        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(60)
 
     def arm(self, kind: Any, on: str = "*", **parameters: Any) -> Fault:
         """Arm a fault; lasting ones are in force when this returns."""
@@ -66,7 +66,7 @@ class RunningExchange:
         self._settle()
 
     def _settle(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.exchange.apply_lasting_faults(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self.exchange.apply_lasting_faults(), self._loop).result(60)
 
     def drop_connections(self) -> None:
         self.run(lambda exchange: exchange.drop_connections())
@@ -85,15 +85,15 @@ def running(settings: Settings) -> Iterator[RunningExchange]:
         return exchange
 
     try:
-        exchange = asyncio.run_coroutine_threadsafe(build(), loop).result(30)
+        exchange = asyncio.run_coroutine_threadsafe(build(), loop).result(60)
         try:
             yield RunningExchange(exchange, loop)
         finally:
-            asyncio.run_coroutine_threadsafe(exchange.stop(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(exchange.stop(), loop).result(60)
     finally:
-        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(_end_tasks(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(40)
         loop.close()
 
 

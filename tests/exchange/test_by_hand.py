@@ -28,7 +28,7 @@ HEAD = Path(__file__).parents[2]
 def ask(url: str, method: str = "GET", body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.loads(answer.read())
 
 
@@ -60,14 +60,14 @@ def test_by_hand(tmp_path: Path) -> None:
             assert ask(f"{control}/journal?symbol={SYMBOL}")["trades"]
         finally:
             process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert any("klines" in line for line in log.read_text().splitlines())
 
 
 def test_an_hour_passes_in_a_moment_and_a_quiet_symbol_hardly_trades() -> None:
     quiet = "ETH/USDT"
     with start("binance", quiet=(quiet,), speed=1_200.0, trades_per_s=0.5, quotes_per_s=1.0) as exchange:
-        wait_for(lambda: len(exchange.journal.bars[quiet]) >= 60, "an hour", seconds=20)
+        wait_for(lambda: len(exchange.journal.bars[quiet]) >= 60, "an hour", seconds=60)
         trades = exchange.journal.trades[quiet]
         assert 1 <= len(trades) <= 20
         bars = list(exchange.journal.bars[quiet])

@@ -24,7 +24,7 @@ def exchange() -> Iterator[RunningExchange]:
 def ask(exchange: RunningExchange, path: str, body: Any = None) -> Any:
     url = f"http://127.0.0.1:{exchange.exchange.control_port}{path}"
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=60) as answer:
         return json.loads(answer.read())
 
 

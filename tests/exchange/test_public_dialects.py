@@ -233,7 +233,7 @@ async def raw_book(url: str, subscription: dict[str, Any], updates: int) -> list
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         await socket.send_str(json.dumps(subscription))
         while len(messages) < updates:
-            message = json.loads(await socket.receive_str(timeout=10), parse_float=Decimal, parse_int=Decimal)
+            message = json.loads(await socket.receive_str(timeout=60), parse_float=Decimal, parse_int=Decimal)
             if "checksum" in str(message):
                 messages.append(message)
     return messages

@@ -120,7 +120,7 @@ def test_frames_are_served_byte_for_byte(tmp_path: Path) -> None:
             names = "btcusdt@trade/btcusdt@depth@100ms/btcusdt@bookTicker"
             async with client.session.ws_connect(f"{url}?streams={names}") as socket:
                 while len(got) < len(sent) - 1:
-                    got.append(await socket.receive_str(timeout=10))
+                    got.append(await socket.receive_str(timeout=60))
 
         Served(exchange).play(scenario)
     assert got == [frame for frame in sent if '"stream"' in frame]

@@ -20,7 +20,7 @@ from tests.exchange_adapter.trading import SYMBOL, Account
 __all__ = ["SYMBOL"]
 
 T = TypeVar("T")
-SECONDS = 30.0
+SECONDS = 60.0
 KLINES = "GET /api/v3/klines"
 
 

@@ -196,7 +196,7 @@ def test_every_stream_of_the_table_resolves_on_one_connection(anywhere: House) -
         watches = [
             getattr(exchange, stream)(*arguments.get(stream, (SYMBOL,))) for stream in sorted(quirks.streams)
         ]
-        assert all(await asyncio.wait_for(asyncio.gather(*watches), 30))
+        assert all(await asyncio.wait_for(asyncio.gather(*watches), 60))
 
     anywhere.play(scenario)
     dials = len(anywhere.exchange.log.streamed("open")) - opened
@@ -218,7 +218,7 @@ def test_pings_keep_a_quiet_connection_and_their_loss_is_noticed(anywhere: House
         session.exchange.streaming["keepAlive"] = 250
         watching = asyncio.create_task(_watch_for_ever(session))
         pings = len(anywhere.exchange.log.streamed("ping"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(anywhere.exchange.log.streamed("ping")) < pings + 2:
                 await asyncio.sleep(0.02)
             anywhere.exchange.arm("silent")

@@ -30,7 +30,7 @@ class Heard:
         self._changed.set()
 
     async def until(self, is_true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not is_true():
                 self._changed.clear()
                 await self._changed.wait()
@@ -49,7 +49,7 @@ async def end(task: asyncio.Task[None]) -> None:
 async def until_subscribed(account: Account, heard: Heard) -> None:
     """The exchange has taken the subscription: from now on orders are told."""
     await heard.until(lambda: bool(heard.looks))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not account.exchange.run(_is_subscribed):
             await asyncio.sleep(0.02)
 

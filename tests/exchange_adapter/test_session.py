@@ -254,7 +254,7 @@ def test_clock_and_markets_are_read_again_and_a_failure_is_told(
     monkeypatch.setattr(upkeep, "_AGAIN_S", 0.1)
 
     async def until(condition: Callable[[], object], what: str) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.01)
 
@@ -288,7 +288,7 @@ def test_a_mistake_while_markets_are_read_is_told_and_they_are_read_again(
 
         session.exchange.set_markets = clumsy
         house.exchange.arm("halted", symbol="ETH/USDT")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while session.spec("ETH/USDT").active:
                 await asyncio.sleep(0.01)
 

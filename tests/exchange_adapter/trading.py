@@ -60,7 +60,7 @@ class Account:
         """Open a session and trading, run a scenario; nothing of it may be left."""
 
         async def act() -> T:
-            async with asyncio.timeout(30), open_trading(self.exchange, self.state_dir) as trading:
+            async with asyncio.timeout(60), open_trading(self.exchange, self.state_dir) as trading:
                 result = await scenario(trading)
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, left

@@ -80,7 +80,7 @@ def test_a_silent_participant_gets_the_step_again_and_is_dropped_at_its_deadline
         playback.begin("A/B", await playback.open("A/B"))
         playback.heed(JoinLockstep("engine-A-B", ["A/B"]))
         playback.heed(JoinLockstep("broker", []))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             running = asyncio.create_task(playback.run(publish))
             while len(published) < 3:
                 await asyncio.sleep(0.001)
@@ -112,7 +112,7 @@ def test_the_market_stands_still_while_nobody_takes_part() -> None:
             await asyncio.sleep(0.01)
         assert not published
         playback.heed(JoinLockstep("engine-A-B", ["A/B"]))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not published:
                 await asyncio.sleep(0.001)
         running.cancel()

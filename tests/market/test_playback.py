@@ -58,7 +58,7 @@ def test_a_symbol_begun_later_joins_at_the_present_market_time() -> None:
         playback = Playback(SimulatedRecording(7), ["A/B"], opening, None, 3_000.0, lambda *_: None)
         playback.begin("A/B", await playback.open("A/B"))
         assert playback.position_ms == ORIGIN_MS
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             running = asyncio.create_task(playback.run(publish))
             while len(published) < 50:
                 await asyncio.sleep(0.001)

@@ -115,7 +115,7 @@ class Place:
         return result
 
 
-async def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
     """Wait for a condition; fails naming `what`."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds

@@ -76,11 +76,11 @@ class Listener:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="feed listener", daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def close(self) -> None:
         self._ending.set()
-        self._thread.join(10)
+        self._thread.join(40)
 
     # ------------------------------------------------------------------ from other threads
 

@@ -56,7 +56,7 @@ def play_alone(folder: Path, dialect: DialectName, row: Row) -> Outcome:
     settings = fast(Settings(dialect=dialect, symbols=SYMBOLS, trades_per_s=10.0, quotes_per_s=10.0))
     with feed_world(folder, settings) as world:
         world.start()
-        world.wait_bars(1, seconds=30)
+        world.wait_bars(1, seconds=60)
         outcome = play(world, row)
         world.stop()
     return outcome

@@ -51,7 +51,6 @@ def test_every_recorded_trade_reaches_the_engine_once(
                 "exchange.requests_per_minute": 1_200 * SPEED,
                 "engine.strategy": diary.NAME,
                 "engine.strategy_options.folder": str(run_dir),
-                "policy.feed.hang_after": 15.0,
             },
         )
         daemon.start(ready=False, **environment(pace_of(exchange)))

@@ -114,7 +114,7 @@ def play(
             await session.open()
             task = asyncio.create_task(watch.run())
             try:
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while not until(told, failed):
                         await asyncio.sleep(0.01)
                     if then is not None:

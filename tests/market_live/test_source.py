@@ -186,13 +186,13 @@ def test_a_market_that_trades_no_more_is_noticed_asked_about_seldom_and_comes_ba
         await stage.begin(SYMBOL, OTHER)
         feeds, exchange = stage.source.feeds, stage.place.exchange
         exchange.arm(fault, symbol=SYMBOL)
-        await until(lambda: feeds[SYMBOL].word == HALTED, "the halt to be noticed", 30.0)
+        await until(lambda: feeds[SYMBOL].word == HALTED, "the halt to be noticed")
         assert feeds[OTHER].word == LIVE
         asked = len(exchange.log.asked("GET *"))
         await asyncio.sleep(3.0)
         assert len(exchange.log.asked("GET *")) - asked < 20
         exchange.clear()
-        await until(lambda: feeds[SYMBOL].word == LIVE, "its return", 30.0)
+        await until(lambda: feeds[SYMBOL].word == LIVE, "its return")
         quotes = len(stage.of(Quote))
         await until(lambda: len(stage.of(Quote)) > quotes + 5, "quotes")
 

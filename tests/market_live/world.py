@@ -96,12 +96,12 @@ class FeedHouse:
     def close(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.join(10)
+            self.process.join(40)
         self.listener.close()
         self._forwarder.close()
         self.context.destroy(linger=0)
 
-    def start(self, seconds: float = 30.0) -> None:
+    def start(self, seconds: float = 60.0) -> None:
         """Start the feed, and wait until it is ready and every symbol is live."""
         spawn = multiprocess.get_context("spawn")
         self.process = spawn.Process(
@@ -142,7 +142,7 @@ class FeedHouse:
         """Stop the feed by command; it must end well."""
         assert self.process is not None
         self.listener.command(Stop(1, "test"))
-        self.process.join(20)
+        self.process.join(40)
         assert self.process.exitcode == 0, self.output()
 
     def output(self) -> str:

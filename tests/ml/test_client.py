@@ -38,7 +38,7 @@ class Process:
     def die(self) -> None:
         self.socket.close(0)
 
-    def received(self, milliseconds: int = 5000) -> list[tuple[bytes, PredictRequest]]:
+    def received(self, milliseconds: int = 60_000) -> list[tuple[bytes, PredictRequest]]:
         """What has come; waits for the first."""
         got = []
         while self.socket.poll(0 if got else milliseconds):

@@ -229,7 +229,7 @@ while True:
         def begun(least: int = 8 * round_) -> bool:
             return history.exists() and history.read_bytes().count(b"\n") >= least
 
-        wait_for(begun, "changes", seconds=30)
+        wait_for(begun, "changes", seconds=60)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for version in store.versions(NAME):

@@ -162,16 +162,16 @@ def running(tmp_path: Path, woken: threading.Event) -> Iterator[ModelWatch]:
 
 
 def test_the_thread_wakes_whoever_waits(running: ModelWatch, woken: threading.Event, tmp_path: Path) -> None:
-    assert woken.wait(5)
+    assert woken.wait(60)
     assert running.looked
     assert "no model" in running.trouble
     woken.clear()
     path = stored_model(tmp_path)
-    assert woken.wait(5)
+    assert woken.wait(60)
     model = running.take()
     assert model is not None
     assert model.manifest.version == path.name
     woken.clear()
     (path.parent / CURRENT).unlink()
-    assert woken.wait(5)
+    assert woken.wait(60)
     wait_for(lambda: "no current version" in running.trouble, "the trouble")

@@ -58,7 +58,7 @@ def test_a_death_that_nobody_explains_and_the_time_it_took_are_found(make_daemon
         pid = daemon.engine()["pid"]
         os.kill(pid, signal.SIGKILL)
         daemon.wait_replaced("engine-BTC-USDT", pid)
-    watcher.communicate(timeout=60)
+    watcher.communicate(timeout=90)
     assert watcher.returncode == 1
     verdicts = met(json.loads(result.read_text(encoding="utf-8")))
     assert not verdicts["restarts that nobody made"]
@@ -75,7 +75,7 @@ def test_a_daemon_that_goes_away_is_found(make_daemon: MakeDaemon) -> None:
     assert watcher.stdout is not None
     assert "watching" in watcher.stdout.readline()
     daemon.stop()
-    watcher.communicate(timeout=60)
+    watcher.communicate(timeout=90)
     assert watcher.returncode == 1
     assert not met(json.loads(result.read_text(encoding="utf-8")))["daemon"]
 

@@ -90,7 +90,7 @@ class Place:
         """Serve until `condition` holds."""
 
         async def turn() -> None:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not condition():
                     self._serve()
                     await asyncio.sleep(0.005)

@@ -175,13 +175,13 @@ class House:
     def kill(self) -> None:
         """End it without a warning."""
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.join(10)
+        self.process.join(40)
         assert not self.process.is_alive()
 
     def stop(self) -> None:
         """Ask it to stop, and wait for its end."""
         send(self._control, b"broker", encode(Stop(1, "test")))
-        self.process.join(10)
+        self.process.join(40)
         assert self.process.exitcode == 0
 
     def close(self) -> None:

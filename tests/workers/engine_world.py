@@ -95,7 +95,7 @@ class World:
 
     def kill(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.join(10)
+        self.process.join(40)
 
     def stop(self) -> None:
         """Stop it in the polite way."""
@@ -125,7 +125,7 @@ class World:
             if isinstance(answer, Acknowledged):
                 self.acknowledged.append(answer.command_id)
 
-    def until(self, condition: Any, what: str, *, seconds: float = 40.0) -> None:
+    def until(self, condition: Any, what: str, *, seconds: float = 60.0) -> None:
         """Pump until `condition` holds."""
 
         def turn() -> bool:

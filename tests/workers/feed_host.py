@@ -85,7 +85,7 @@ class Receiver:
         assert isinstance(reply, Snapshot), reply
         return reply
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
         """Receive until `condition` holds."""
 
         def pumped() -> object:
@@ -186,7 +186,7 @@ class FeedHost:
         self._command_id += 1
         self._command(Stop(self._command_id, "test"))
         (process,) = self._processes
-        process.join(10)
+        process.join(40)
         assert process.exitcode == 0
         self._processes.clear()
 
@@ -199,7 +199,7 @@ class FeedHost:
         """Kill -9 the worker, or the one with this pid."""
         process = next(process for process in self._processes if pid in (None, process.pid))
         process.kill()
-        process.join(10)
+        process.join(40)
         self._processes.remove(process)
 
     def _command(self, command: Stop | SymbolsChanged) -> None:

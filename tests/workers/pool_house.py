@@ -107,7 +107,7 @@ class PoolHouse:
 
     def kill(self, index: int = 0) -> None:
         self.signal(signal.SIGKILL, index)
-        self.processes[index].join(10)
+        self.processes[index].join(40)
 
     def stop(self, index: int = 0) -> None:
         """Stop a process in the polite way."""
@@ -143,7 +143,7 @@ class PoolHouse:
 
         wait_for(turn, what, seconds=60)
 
-    def client(self, name: str = "engine-BTC-USDT", deadline: float = 5.0) -> InferenceClient:
+    def client(self, name: str = "engine-BTC-USDT", deadline: float = 20.0) -> InferenceClient:
         """An engine's client, connected to every process that runs."""
         client = InferenceClient(
             self.context,
@@ -167,7 +167,7 @@ class PoolHouse:
         for process in self.processes.values():
             if process.is_alive():
                 process.kill()
-                process.join(10)
+                process.join(40)
         for client in self._clients:
             client.close()
         self._leash.close()

@@ -74,7 +74,7 @@ class PoolWorld(World):
         Seconds until an engine does without an answer.
     """
 
-    def __init__(self, directory: Path, *, processes: int = 1, deadline: float = 5.0, **settings: Any) -> None:
+    def __init__(self, directory: Path, *, processes: int = 1, deadline: float = 10.0, **settings: Any) -> None:
         super().__init__(directory, **{"strategy": "ensemble", **settings})
         endpoints = tuple(ipc(directory / f"inference-{index}") for index in range(processes))
         self.pool = [PoolProcess(self._context, endpoint) for endpoint in endpoints]

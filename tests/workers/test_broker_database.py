@@ -95,5 +95,5 @@ def test_a_second_broker_waits_for_the_fence(house: House) -> None:
         lambda beat: beat.pid == house.process.pid and beat.waiting_for == "fence", "a waiting broker"
     )
     first.kill()
-    first.join(10)
+    first.join(40)
     house.until_beat(lambda beat: beat.pid == house.process.pid and beat.ready, "the second broker")

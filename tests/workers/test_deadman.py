@@ -24,15 +24,15 @@ while not dead_man.left_alone:
     time.sleep(0.005)
 print("alone", flush=True)
 if sys.argv[3] == "stuck":
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
-@pytest.mark.parametrize(("then", "code"), [("ends", 0), ("stuck", EXIT_CODE)])
-def test_it_is_told_and_ends_by_itself_or_is_ended(tmp_path: Path, then: str, code: int) -> None:
+@pytest.mark.parametrize(("then", "grace_s", "code"), [("ends", 60.0, 0), ("stuck", 0.3, EXIT_CODE)])
+def test_it_is_told_and_ends_by_itself_or_is_ended(tmp_path: Path, then: str, grace_s: float, code: int) -> None:
     leash = Leash(tmp_path / "leash")
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(leash.path), "0.3", then],
+        [sys.executable, "-c", SCRIPT, str(leash.path), str(grace_s), then],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},

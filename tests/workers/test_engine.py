@@ -63,7 +63,7 @@ def test_a_second_engine_of_the_symbol_waits_for_the_fence(make_world: MakeWorld
     world.start()
     world.until(lambda: world.beat and world.beat.waiting_for == "fence", "an engine that waits for the fence")
     os.kill(first.pid, signal.SIGKILL)
-    first.join(10)
+    first.join(40)
     world.until(lambda: world.beat and world.beat.ready, "the second engine")
     open_position(world)
     assert len(sent(world)) == 1
@@ -118,7 +118,7 @@ def test_a_stop_that_fired_unheard_is_found_out(make_world: MakeWorld) -> None:
     world.broker.mode = "mute"
     world.broker.fire_stop()
     world.broker.mode = "fill"
-    world.until(position_is(world, "0"), "the fired stop", seconds=20)
+    world.until(position_is(world, "0"), "the fired stop", seconds=60)
     world.feed.publish_bars([101.0])
     world.until(position_is(world, "1"), "the next position")
 

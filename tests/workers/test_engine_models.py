@@ -73,7 +73,7 @@ def test_it_trades_on_answers_with_their_barriers_and_reports_them(make_world: M
 
 
 def test_a_missed_answer_is_counted_and_told_and_restarts_nobody(make_world: MakeWorld) -> None:
-    world = make_world(deadline=0.05)
+    world = make_world(deadline=0.5)
     world.start_ready()
     world.pool[0].mode = "silent"
     for count in range(1, 13):
@@ -94,7 +94,7 @@ def test_a_missed_answer_is_counted_and_told_and_restarts_nobody(make_world: Mak
 
 
 def test_an_open_position_outlives_the_pool(make_world: MakeWorld) -> None:
-    world = make_world(deadline=0.05)
+    world = make_world(deadline=2.0)
     world.start_ready()
     world.bar(0.9)
     holds(world, "1")
@@ -154,7 +154,7 @@ def test_another_process_answers_for_one_that_is_silent(make_world: MakeWorld) -
 
 
 def test_junk_of_the_pool_is_counted_and_is_no_error_of_the_engine(make_world: MakeWorld) -> None:
-    world = make_world(deadline=0.2)
+    world = make_world(deadline=1.0)
     world.start_ready()
     world.pool[0].mode = "junk"
     world.bar(0.9)
@@ -189,7 +189,7 @@ def test_in_lockstep_a_slow_answer_still_counts_and_the_feed_waits_for_it(make_w
 
 
 def test_a_recording_of_answers_and_misses_gives_identical_commands(make_world: MakeWorld) -> None:
-    world = make_world(deadline=0.2, record_inputs=True)
+    world = make_world(deadline=2.0, record_inputs=True)
     world.start_ready()
     world.bar(0.9)
     holds(world, "1")

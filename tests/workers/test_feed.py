@@ -318,7 +318,7 @@ def play(everybody: list[Participant], watched: Participant, count: int) -> list
             participant.step()
         return len(steps(watched)) >= count
 
-    wait_for(received, f"{count} steps", seconds=30, every=0)
+    wait_for(received, f"{count} steps", seconds=60, every=0)
     return steps(watched)[:count]
 
 

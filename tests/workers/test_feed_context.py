@@ -52,7 +52,7 @@ def play(host: FeedHost, context_symbol: str, bars: int) -> list[Seen]:
         return len([one for one in seen if one[0] == "own"]) >= bars
 
     try:
-        wait_for(turn, f"{bars} bars", seconds=30, every=0)
+        wait_for(turn, f"{bars} bars", seconds=60, every=0)
     finally:
         engine.close()
     assert refused == []

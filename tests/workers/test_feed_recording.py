@@ -40,7 +40,7 @@ class Tap:
 
     def until_ended(self, count: int) -> list[Published]:
         """All that comes until `count` symbols have ended."""
-        wait_for(lambda: len(of(MarketEnded, self.pump())) == count, "the end of the replay", seconds=30)
+        wait_for(lambda: len(of(MarketEnded, self.pump())) == count, "the end of the replay", seconds=60)
         return self.heard
 
 
@@ -152,7 +152,7 @@ def test_lockstep_passes_on_trades_and_books_too(run_dir: Path) -> None:
                 participant.step()
             return len({message.symbol for message in of(MarketEnded, tap.pump())}) == 2
 
-        wait_for(ended, "the end", seconds=30, every=0)
+        wait_for(ended, "the end", seconds=60, every=0)
         heard = tap.heard
     for symbol in SYMBOLS:
         unique = list(dict.fromkeys(each(heard, symbol)))  # a step may be repeated
@@ -206,7 +206,7 @@ def test_live_data_of_an_exchange_are_replayed_bit_for_bit(run_dir: Path) -> Non
             wait_for(
                 lambda: len(of(Trades, tap.pump())) > 20 and len(of(Book, tap.heard)) > 20,
                 "trades and books of both symbols",
-                seconds=30,
+                seconds=60,
             )
             host.stop()
             live = tap.pump()

@@ -122,7 +122,7 @@ def test_a_refused_question_is_answered_by_another_process(house: PoolHouse, run
     ],
 )
 def test_a_bad_question_is_refused_and_harms_nobody(house: PoolHouse, wrong: Any, words: str) -> None:
-    client = house.client(deadline=1.0)  # the second process does not run, so the refusal waits for it
+    client = house.client(deadline=3.0)  # the second process does not run, so the refusal waits for it
     bad = client.ask("BTC/USDT", 60_000, wrong, boot_ns())
     good = client.ask("BTC/USDT", 60_000, GOOD, boot_ns())
     by_id = {outcome.request_id: outcome for outcome in outcomes(client, 2)}
@@ -161,7 +161,7 @@ def test_what_is_too_old_is_dropped(house: PoolHouse) -> None:
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
 def test_28_what_one_process_has_in_flight_another_answers(house: PoolHouse, signum: int) -> None:
     house.start(1)
-    client = house.client(deadline=1.0)
+    client = house.client(deadline=4.0)
     house.signal(signal.SIGSTOP, 1)  # so that its questions are in flight for certain
     for number in range(20):
         client.ask(f"S{number}/USDT", 60_000, GOOD, boot_ns())
@@ -170,7 +170,7 @@ def test_28_what_one_process_has_in_flight_another_answers(house: PoolHouse, sig
     assert all(isinstance(outcome, Answered) for outcome in found)
     assert client.asked_elsewhere > 0
     if signum == signal.SIGKILL:
-        house.processes[1].join(10)
+        house.processes[1].join(40)
         house.start(1)
     else:
         house.signal(signal.SIGCONT, 1)
@@ -184,7 +184,7 @@ def test_28_what_one_process_has_in_flight_another_answers(house: PoolHouse, sig
 
 def test_28_a_process_killed_at_full_load_costs_fewer_than_one_answer_in_a_hundred(house: PoolHouse) -> None:
     house.start(1)
-    client = house.client(deadline=2.0)
+    client = house.client(deadline=6.0)
     asked = 2000
     answers: list[Answered | Missed] = []
     for number in range(asked):
@@ -221,12 +221,12 @@ def test_a_model_is_exchanged_under_load_without_a_failed_question(house: PoolHo
         versions.append(stored_model(house.models).name)
         begun = time.monotonic()
         while not all(beat.report and beat.report.model.endswith(versions[-1]) for beat in house.beats.values()):
-            assert time.monotonic() < begun + 20
+            assert time.monotonic() < begun + 60
             for _ in range(8):
                 client.ask("BTC/USDT", 60_000, GOOD, boot_ns())
             open_questions += 8
-            answers += client.drain(boot_ns())
-            answers += client.expire(boot_ns())
+            while open_questions - len(answers) >= 64:  # as many as one process answers in one go
+                answers += outcomes(client, 1)
             house.pump()
     answers += outcomes(client, open_questions - len(answers))
     assert len({outcome.request_id for outcome in answers}) == len(answers) == open_questions
@@ -308,7 +308,7 @@ def test_no_second_process_of_one_number(house: PoolHouse) -> None:
     house.start(ready=False)
     house.until(lambda: 0 in house.beats and house.beats[0].waiting_for == "fence", "the second to wait")
     os.kill(first.pid, signal.SIGKILL)
-    first.join(10)
+    first.join(40)
     house.until(lambda: house.beats[0].ready, "the second to take over")
     assert isinstance(ask(house.client()), Answered)
 
@@ -324,7 +324,7 @@ def test_a_stop_is_acknowledged_while_it_waits(house: PoolHouse) -> None:
     house.until(lambda: 0 in house.beats, "the second to wait")
     house.stop()
     first.kill()
-    first.join(10)
+    first.join(40)
 
 
 def test_requests_at_the_wire_are_little_endian_float64(house: PoolHouse) -> None:
@@ -332,5 +332,5 @@ def test_requests_at_the_wire_are_little_endian_float64(house: PoolHouse) -> Non
     features = packed(GOOD.features)
     assert len(features) == 8 * len(FEATURES)
     dealer.send(encode(PredictRequest(5, "S/USDT", 60_000, FEATURE_SET, features, boot_ns() + 10**10)))
-    assert dealer.poll(5000)
+    assert dealer.poll(60_000)
     dealer.close(0)

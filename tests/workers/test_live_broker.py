@@ -22,7 +22,7 @@ from tests.execution.examples import SYMBOL, entry, market
 from tests.workers.broker_house import House
 from workers.deadman import EXIT_CODE
 
-GRACE_S = 3.0
+GRACE_S = 20.0
 KEY = f"loopback-{secrets.token_hex(6)}"  # on this machine one broker only may trade with a key
 
 
@@ -94,7 +94,7 @@ def test_left_alone_it_cancels_entries_and_ends_while_the_stop_stays(
 
     house.leash.close()
     wait_for(lambda: house.open_orders() == [("stop_loss", "sell")], "the entry to be cancelled", seconds=GRACE_S)
-    house.process.join(GRACE_S + 2)
+    house.process.join(GRACE_S + 20)
     assert house.process.exitcode in (0, EXIT_CODE)
     assert house.open_orders() == [("stop_loss", "sell")]
     house.process = None

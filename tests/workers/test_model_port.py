@@ -65,10 +65,11 @@ class Lanes:
 
 
 @pytest.fixture
-def lanes(run_dir: Path) -> Iterator[Lanes]:
+def lanes(run_dir: Path, request: pytest.FixtureRequest) -> Iterator[Lanes]:
+    """With ten seconds for each answer, or as many for one about a sequence as the test says."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
-        yield Lanes(context, run_dir, deadline=10.0, tft_deadline=0.3)
+        yield Lanes(context, run_dir, deadline=10.0, tft_deadline=getattr(request, "param", 10.0))
     finally:
         context.destroy(linger=0)
 
@@ -89,6 +90,7 @@ def test_the_core_hears_once_of_both(lanes: Lanes) -> None:
     assert not lanes.complaints
 
 
+@pytest.mark.parametrize("lanes", [0.3], indirect=True)
 def test_a_slow_model_of_sequences_delays_the_other_no_longer_than_its_own_deadline(lanes: Lanes) -> None:
     lanes.tft.mode = "silent"
     lanes.ask()

@@ -78,12 +78,12 @@ class Host:
 
     def heartbeat(self) -> Heartbeat:
         """Next heartbeat of any worker."""
-        assert self._heartbeat.poll(30_000), "no heartbeat came"
+        assert self._heartbeat.poll(60_000), "no heartbeat came"
         return self._beats(self._heartbeat.recv())
 
     def answer(self) -> Hello | Acknowledged:
         """Next message from a worker's control socket."""
-        assert self._control.poll(30_000), "the worker said nothing"
+        assert self._control.poll(60_000), "the worker said nothing"
         return self._answers(self._control.recv_multipart()[-1])
 
     def command(self, message: Command | bytes) -> None:
@@ -94,7 +94,7 @@ class Host:
     def stop(self, pid: int) -> None:
         """Let a worker end by itself: only then does what it ran count as covered."""
         self.command(Stop(99, "the test is over"))
-        wait_for(lambda: gone(pid), "the worker's end", seconds=30)
+        wait_for(lambda: gone(pid), "the worker's end", seconds=60)
 
     def records(self) -> list[dict[str, Any]]:
         """The worker's log."""
@@ -207,7 +207,7 @@ def test_a_worker_says_hello_obeys_and_acknowledges_each_command(host: Host) -> 
     wait_for(lambda: not host.heartbeat().paused, "a heartbeat of a resumed worker")
     host.command(Stop(3, "test"))
     assert host.answer() == Acknowledged(3, True, "Stop")
-    wait_for(lambda: gone(pid), "the worker's end", seconds=30)
+    wait_for(lambda: gone(pid), "the worker's end", seconds=60)
 
 
 def test_a_malformed_command_is_counted_and_the_next_one_is_obeyed(host: Host) -> None:

@@ -35,7 +35,7 @@ INSTANCE = "test"
 ORDER = "POST /api/v3/order"
 CANCEL = "DELETE /api/v3/order"
 LOOK = "GET /api/v3/order"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 class PlainExits:
