@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig
 from levibot.errors import BudgetError, CoolDownError, LockedStoreError
 from levibot.exchange.bucket_file import BucketFile
@@ -58,13 +60,19 @@ def test_the_shares_of_all_processes_are_the_whole() -> None:
     assert Allowance.of(ExchangeConfig(requests_per_minute=100), "feed", 1200).ordinary == pytest.approx(40)
 
 
-def budget(path: Path, ordinary: float, protective: float = 0.0, patience_s: float = 0.05) -> Budget:
-    return Budget(Allowance(ordinary, protective), CoolDown(path / "cool.json"), patience_s)
+def budget(
+    path: Path,
+    ordinary: float,
+    protective: float = 0.0,
+    patience_s: float = 0.05,
+    now_ns: Callable[[], int] = boot_ns,
+) -> Budget:
+    return Budget(Allowance(ordinary, protective), CoolDown(path / "cool.json"), patience_s, None, now_ns)
 
 
 def test_orders_never_use_up_what_is_kept_for_exits(tmp_path: Path) -> None:
     async def scenario() -> None:
-        share = budget(tmp_path, ordinary=60, protective=60)
+        share = budget(tmp_path, ordinary=60, protective=60, now_ns=lambda: MINUTE)
         for _ in range(10):
             await share.take(1, "order")
         with pytest.raises(BudgetError, match="60 a minute"):

@@ -117,17 +117,17 @@ def test_the_weight_of_every_request_is_taken_from_the_budget(house: House) -> N
 
 def test_waiting_for_the_turn_is_no_part_of_the_deadline(house: House) -> None:
     async def scenario(session: ExchangeSession) -> None:
-        await session.budget.take(210, "data")  # ten more than the bucket holds
+        await session.budget.take(270, "data")  # seventy more than the bucket holds
         begun = asyncio.get_running_loop().time()
-        await session.call("data", lambda exchange: exchange.fetch_time(), deadline_s=0.3)
-        assert asyncio.get_running_loop().time() - begun > 0.5
+        await session.call("data", lambda exchange: exchange.fetch_time(), deadline_s=3.0)
+        assert asyncio.get_running_loop().time() - begun > 3.0
 
     house.play(scenario, requests_per_minute=3000)  # of which the feed has 200 at once, then 17 a second
 
 
 def test_a_turn_that_does_not_come_is_said_and_nothing_is_sent(house: House) -> None:
     async def drain(session: ExchangeSession) -> None:
-        for _ in range(60):
+        while True:
             await session.budget.take(1, "data")
 
     async def scenario() -> None:

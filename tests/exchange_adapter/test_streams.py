@@ -15,7 +15,7 @@ from tests.exchange_adapter.conftest import SYMBOL, House
 
 
 async def until(condition: Any, what: str) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.01)
@@ -34,7 +34,7 @@ def test_a_frame_that_cannot_be_read_is_a_reconnect_at_once(house: House) -> Non
         begun = asyncio.get_running_loop().time()
         with pytest.raises(ccxt.NetworkError, match="a frame could not be read") as raised:
             await watch_for_ever(session)
-        assert asyncio.get_running_loop().time() - begun < 3.0  # a ping would have noticed after ten or more
+        assert asyncio.get_running_loop().time() - begun < 8.0  # a ping would have noticed after ten or more
         assert isinstance(translate(raised.value, "trades"), ExchangeUnavailableError)
         assert await session.exchange.watch_trades(SYMBOL)
 
