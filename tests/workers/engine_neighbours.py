@@ -54,12 +54,19 @@ CONTEXT = "BTC/EUR"
 
 
 class Feed:
-    """Publishes what it is told, and answers snapshots with it."""
+    """Publishes what it is told, and answers snapshots with it.
+
+    Attributes
+    ----------
+    wanted
+        Topics that somebody subscribes to: what is published before is heard by nobody.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints) -> None:
-        self._pub = make_socket(context, zmq.PUB, connect=endpoints.publishers)
+        self._pub = make_socket(context, zmq.XPUB, connect=endpoints.publishers)
         self._router = make_socket(context, zmq.ROUTER, bind=endpoints.feed)
         self._decode: Decoder[FeedRequest] = Decoder(FeedRequest)
+        self.wanted: set[bytes] = set()
         self.answers = True
         self.epoch = 1
         self.seq = 0
@@ -166,6 +173,8 @@ class Feed:
         self.seq = self.tick_seq = self.trades_seq = self.book_seq = 0
 
     def pump(self) -> None:
+        for (change,) in drain(self._pub):
+            (self.wanted.add if change[0] else self.wanted.discard)(change[1:])
         for identity, body in drain(self._router):
             request = self._decode(body)
             match request:
@@ -208,7 +217,7 @@ class Risk:
             request = self._decode(body)
             self.requests.append(request)
             if self.mode == "grant":
-                expires_ns = boot_ns() + 2_000_000_000
+                expires_ns = boot_ns() + 30_000_000_000
                 answer: Any = Grant(
                     request.request_id, request.client_id, SYMBOL, request.side, Decimal(1), 1, expires_ns
                 )
@@ -227,6 +236,7 @@ class Broker:
         self._decode: Decoder[BrokerRequest] = Decoder(BrokerRequest)
         self.mode = "fill"  # or "accept": an order rests, "deaf": what comes is lost, "mute": events are lost
         self.received: list[Intent] = []
+        self.lost: list[Intent] = []
         self.cancelled: list[str] = []
         self.events: list[OrderEvent] = []
         self.reconciled = 0
@@ -239,6 +249,8 @@ class Broker:
         for identity, body in drain(self._router):
             request = self._decode(body)
             if self.mode == "deaf":
+                if isinstance(request, SubmitOrder):
+                    self.lost.append(request.intent)
                 continue
             match request:
                 case SubmitOrder(intent):

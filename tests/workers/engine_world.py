@@ -15,7 +15,7 @@ import psutil
 import zmq
 
 import workers.entry
-from levibot.bus.codec import Decoder, encode
+from levibot.bus.codec import BAR, MARKET, TICK, Decoder, encode, topic
 from levibot.bus.forwarder import Forwarder
 from levibot.bus.messages import (
     Acknowledged,
@@ -89,11 +89,18 @@ class World:
         self.process = context.Process(target=workers.entry.run, args=(self.spec.model_dump_json(),))
         self.process.start()
 
-    def start_ready(self, **changes: Any) -> None:
+    def start_ready(self, *more: bytes, **changes: Any) -> None:
+        """Start it, and wait until it is ready and hears its own symbol and what is published of `more` topics."""
         self.start(**changes)
         self.until(lambda: self.beat is not None and self.beat.ready, "a ready engine")
+        topics = {*(topic(prefix, SYMBOL) for prefix in (TICK, BAR, MARKET)), *more}
+        self.until(lambda: self.feed.wanted >= topics, "its subscriptions")
 
     def kill(self) -> None:
+        self._end()
+        self.until(lambda: not self.feed.wanted, "the end of its subscriptions")
+
+    def _end(self) -> None:
         os.kill(self.process.pid, signal.SIGKILL)
         self.process.join(40)
 
@@ -152,7 +159,7 @@ class World:
 
     def close(self) -> None:
         if self.process is not None and psutil.pid_exists(self.process.pid):
-            self.kill()
+            self._end()
         self._leash.close()
         self._forwarder.close()
         self._context.destroy(linger=0)

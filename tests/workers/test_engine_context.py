@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from levibot.bus.codec import ALTDATA, BAR, topic
 from levibot.engine.recording import recorded_commands, replay
 from tests.deadline import wait_for
 from tests.workers.engine_neighbours import CONTEXT
@@ -30,7 +31,7 @@ def reasons(world: World) -> list[str]:
 def test_context_and_altdata_decide_survive_losses_and_replay_to_the_same_commands(world: World) -> None:
     feed = world.feed
     feed.publish_context([90.0] * 4, lose=True)  # known to the snapshot alone
-    world.start_ready(context=CONTEXT)
+    world.start_ready(topic(BAR, CONTEXT), topic(ALTDATA, ""), context=CONTEXT)
     feed.publish_bars([100.0])
     world.until(lambda: reasons(world) == ["none mood None"], "a bar without the context of its minute before")
 

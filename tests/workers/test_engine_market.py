@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from levibot.bus.codec import BOOK, TRADES, topic
 from levibot.engine.recording import recorded_commands, replay
+from tests.engine.scene import SYMBOL
 from tests.workers.engine_world import MakeWorld, World, open_position, position_is, sent
 
 FLOW = {"strategy": "user_strategy_of_test:ByFlow"}
+FLOW_TOPICS = topic(TRADES, SYMBOL), topic(BOOK, SYMBOL)
 
 
 def held_back(world: World) -> list[str]:
@@ -72,7 +75,7 @@ def test_a_halted_market_is_left_and_not_entered_until_it_trades_again(make_worl
 
 def test_every_trade_comes_once_and_a_lost_message_is_counted(make_world: MakeWorld) -> None:
     world = make_world(**FLOW, record_inputs=True)
-    world.start_ready()
+    world.start_ready(*FLOW_TOPICS)
     numbers = list(range(1, 301))
     for start in range(0, 300, 3):
         world.feed.publish_trades(numbers[start : start + 3])
@@ -91,7 +94,7 @@ def test_every_trade_comes_once_and_a_lost_message_is_counted(make_world: MakeWo
 
 def test_corrections_and_books_reach_the_strategy_and_order_nothing(make_world: MakeWorld) -> None:
     world = make_world(**FLOW)
-    world.start_ready()
+    world.start_ready(*FLOW_TOPICS)
     world.feed.publish_book()
     world.until(lambda: world.beat and world.report.books == 1, "the book")
     world.feed.correct(-1, 120.0)
