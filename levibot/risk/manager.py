@@ -16,6 +16,7 @@ from levibot.bus.messages import (
     Grant,
     MarketSpec,
     OrderEvent,
+    OrderSubmitted,
     RiskAnswer,
     RiskRefused,
     RiskRequest,
@@ -100,7 +101,7 @@ class RiskManager:
         self._key = key
         self._epoch = supervisor_epoch
         self._trips = Trips(self.memory.trips, self.portfolio.is_dust)
-        self._granted_at: deque[int] = deque()  # event times of the last minute
+        self._granted_at: deque[int] = deque(self.memory.granted)  # event times of the last minute
         self._closed: dict[str, tuple[str, str]] = {}  # markets in which nothing can be opened: why
         self._following = False  # the broker's account is known, and no event of it is missing
         if self.memory.set_aside:
@@ -165,6 +166,9 @@ class RiskManager:
     def on_missed_events(self, events: Sequence[OrderEvent]) -> None:
         """Learn what happened while nobody listened, before the snapshot that says what it came to."""
         for event in events:
+            is_new = self._trips.seq is not None and event.seq > self._trips.seq
+            if is_new and self.portfolio.seq is None and isinstance(event, OrderSubmitted):
+                self._count_entry(event)
             self._judge(self._trips.apply(event))
 
     def on_order_events(self, events: Sequence[OrderEvent], now_ns: int) -> bool:
@@ -344,5 +348,10 @@ class RiskManager:
         if trade is not None and self.protections.on_closed(trade):
             self._remember(now=True)
 
+    def _count_entry(self, event: OrderSubmitted) -> None:
+        """An entry of the life before, which may have been granted after that wrote last."""
+        if not event.intent.reduce_only:
+            self._granted_at = deque(sorted([*self._granted_at, event.event_ms]))
+
     def _remember(self, *, now: bool) -> None:
-        self.memory.remember(self.protections.state, self._trips.state, now=now)
+        self.memory.remember(self.protections.state, self._trips.state, list(self._granted_at), now=now)

@@ -36,6 +36,7 @@ class _Content(Section):
     last: Valuation | None = None
     protections: ProtectionsState = Field(default_factory=ProtectionsState)
     trips: TripsState = Field(default_factory=TripsState)
+    granted: list[int] = Field(default_factory=list)  # event times of the last minute's grants
 
 
 class RiskMemory:
@@ -74,6 +75,7 @@ class RiskMemory:
         self.last = content.last
         self.protections = content.protections
         self.trips = content.trips
+        self.granted = content.granted
         self._written: _Content | None = content
         self._stored_ns = 0
 
@@ -115,9 +117,9 @@ class RiskMemory:
             self._store()
         return self.day_start
 
-    def remember(self, protections: ProtectionsState, trips: TripsState, *, now: bool) -> None:
-        """Take what changes with trades and equity, to be written `now` or with the next write."""
-        self.protections, self.trips = protections, trips
+    def remember(self, protections: ProtectionsState, trips: TripsState, granted: list[int], *, now: bool) -> None:
+        """Take what changes with trades, equity and grants, to be written `now` or with the next write."""
+        self.protections, self.trips, self.granted = protections, trips, granted
         if now:
             self._store()
 
@@ -141,6 +143,7 @@ class RiskMemory:
             last=self.last,
             protections=self.protections,
             trips=self.trips,
+            granted=self.granted,
         )
         if content == self._written:
             return

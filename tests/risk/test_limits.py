@@ -126,6 +126,19 @@ def test_so_many_grants_a_minute_of_event_time(tmp_path: Path) -> None:
     quantity(desk.ask("e", SOL))
 
 
+def test_a_restart_forgets_no_grant_of_the_last_minute(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, orders_per_minute=2)
+    quantity(desk.ask("a"))
+    desk.risk.store_if_due(60_000_000_000)
+    quantity(desk.ask("b", ETH))
+    risk = desk.start()
+    risk.on_missed_events([desk.broker.submitted(intent("b", ETH))])  # granted after the last write
+    desk.know()
+    for symbol in (BTC, ETH, SOL):
+        desk.price(symbol, 100.0)
+    assert refused(desk.ask("c", SOL)) == "orders_per_minute"
+
+
 def test_one_order_costs_no_more_than_its_limit(tmp_path: Path) -> None:
     desk = desk_of(tmp_path, max_order_notional=500.0)
     assert quantity(desk.ask("a")) == 5

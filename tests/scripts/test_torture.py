@@ -29,8 +29,8 @@ def torture(at: AbstractContextManager[Ground], kills: int) -> Torture:
 
 
 @pytest.mark.timeout(300)
-def test_fifty_two_kills_on_paper_lose_and_double_nothing(run_dir: Path) -> None:
-    run = torture(place("paper", run_dir, 5), 52)
+def test_fifty_six_kills_on_paper_lose_and_double_nothing(run_dir: Path) -> None:
+    run = torture(place("paper", run_dir, 5), 56)
     steps = Counter((kill.victim, kill.step) for kill in run.kills)
     for step in Step:
         assert steps["broker", step] + steps["engine", step], f"nobody died with {step.words}"
