@@ -115,7 +115,7 @@ def promote(
     config = configuration(target)
     store, manifest = _chosen(config, model, newest=True)
     if store.linked(manifest.name) == manifest.version:
-        click.echo(f"{manifest.name}/{manifest.version} serves already")
+        click.echo(f"{manifest.reference} serves already")
         return
     verdict = promoting.noted(config, manifest, _judged(config, store, manifest, candles, force=force))
     promoted = force or not verdict.objections
@@ -167,9 +167,7 @@ def compare(target: Target, /, *, first: str, second: str, candles: Path | None,
     if other:
         raise TrainingError(other)
     rows = _rows(config, challenger, candles)
-    old, new = (
-        LANES[one.kind].load(store.folder / one.name / one.version, one.exchange) for one in (champion, challenger)
-    )
+    old, new = (LANES[one.kind].load(store.folder / one.reference, one.exchange) for one in (champion, challenger))
     paired, why = contest.compare(old, new, rows)
     if paired is None:
         raise TrainingError(why)

@@ -99,11 +99,10 @@ def print_verdict(manifest: Manifest, verdict: Verdict, *, promoted: bool, as_js
         )
         return
     say_verdict(verdict)
-    name = f"{manifest.name}/{manifest.version}"
     if promoted:
-        click.echo(f"{name} promoted: it serves from now on")
+        click.echo(f"{manifest.reference} promoted: it serves from now on")
     else:
-        click.echo(f"{name} not promoted; --force lets it serve all the same")
+        click.echo(f"{manifest.reference} not promoted; --force lets it serve all the same")
 
 
 def gate(verdict: Verdict, *, promoted: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from levibot.bus.messages import ModelKind
     from levibot.ml.material import Material, Progress
     from levibot.ml.preparation import Plan
-    from levibot.ml.train import Trained
+    from levibot.ml.trained import Trained
 
 _HORIZON, _SIMULATED_HORIZON = 240, 20  # bars; a third of the simulated market's cycle: one leg of a swing
 _LIFE_DAYS = 30  # of a model of real prices

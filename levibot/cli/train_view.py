@@ -21,8 +21,9 @@ from rich.table import Table
 
 from levibot.cli.view import stdout_console
 from levibot.ml.contest import Verdict
-from levibot.ml.manifest import Manifest, Part, Scores, to_document
+from levibot.ml.manifest import Manifest, Part, to_document
 from levibot.ml.material import Progress as Told
+from levibot.ml.scored import Scores
 from levibot.ml.splits import question
 
 
@@ -58,15 +59,15 @@ def print_result(manifest: Manifest, verdict: Verdict, *, promoted: bool, as_jso
         return
     stdout_console().print(describe(manifest))
     judged = "does NOT beat every constant" if missed else "beats every constant, by more than chance,"
-    click.echo(f"{manifest.name}/{manifest.version} {judged} on the test span")
+    click.echo(f"{manifest.reference} {judged} on the test span")
     models_view.say_verdict(verdict)
     if promoted:
         click.echo("promoted: it serves from now on")
     elif not verdict.objections:
         click.echo("not promoted, as asked; train with --promote to let a model serve")
     else:
-        name = f"{manifest.name}/{manifest.version}"
-        click.echo(f"not promoted; `levibotctl models promote {name} --force` lets it serve all the same")
+        command = f"levibotctl models promote {manifest.reference} --force"
+        click.echo(f"not promoted; `{command}` lets it serve all the same")
 
 
 def say_search(manifest: Manifest, already: int) -> None:
@@ -108,7 +109,7 @@ def describe(manifest: Manifest) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     scores = manifest.scores
     rows = {
-        "model": f"{manifest.name}/{manifest.version}",
+        "model": manifest.reference,
         "symbols": ", ".join(manifest.symbols),
         "question": question(manifest.label),
         "train": _span(manifest.train),

@@ -69,7 +69,7 @@ def _read_whole(folder: Path) -> Manifest:
 
 def _serving(config: Config, manifest: Manifest, name: str = "model") -> Finding:
     """What serves; a model of a live market has an end."""
-    found = f"{manifest.name}/{manifest.version}, {sum(file.size_bytes for file in manifest.files):,} bytes"
+    found = f"{manifest.reference}, {sum(file.size_bytes for file in manifest.files):,} bytes"
     if not config.feed.is_artificial and is_expired(manifest, wall_ms()):
         remedy = "train another on newer candles: `levibotctl train`"
         return Finding(name, "warn", f"{found}, expired at {utc(manifest.expires_ms)}: it opens nothing", remedy)

@@ -15,7 +15,7 @@ _BINS = 10  # of the table of calibration
 _SHOWN = 15  # features
 
 
-def write_card(manifest: Manifest, found: Importance, labels: Floats, probabilities: Floats) -> bytes:
+def write_card(manifest: Manifest, found: Importance | None, labels: Floats, probabilities: Floats) -> bytes:
     """Content of ``card.md``.
 
     Parameters
@@ -23,7 +23,7 @@ def write_card(manifest: Manifest, found: Importance, labels: Floats, probabilit
     manifest
         Of the version, which has no number yet.
     found
-        Importance of its features.
+        Importance of its features; None: it was not measured.
     labels, probabilities
         Of the test span: 0 or 1, and what was said. Shape (rows,).
     """
@@ -50,8 +50,12 @@ def _purpose(manifest: Manifest) -> Iterator[str]:
     if manifest.label.kind == "triple_barrier":
         yield "It is given that the price moves as far at all; where it touches neither barrier, it says nothing."
     yield ""
-    trees = [file for file in manifest.files if file.trees]
-    each = "Trees of its own for each symbol" if trees[0].symbol else "One set of trees for all symbols"
+    if manifest.kind == "tft":
+        each = "One network for all symbols"
+    elif any(file.symbol for file in manifest.files):
+        each = "Trees of its own for each symbol"
+    else:
+        each = "One set of trees for all symbols"
     yield f"{each}: {', '.join(manifest.symbols)}, of the exchange {manifest.exchange}."
 
 
@@ -125,12 +129,17 @@ def _calibration(labels: Floats, probabilities: Floats) -> Iterator[str]:
         yield f"| {said[0]:.3f} | {said[-1]:.3f} | {said.mean():.3f} | {came:.3f} | {len(places):,} |"
 
 
-def _features(manifest: Manifest, found: Importance) -> Iterator[str]:
+def _features(manifest: Manifest, found: Importance | None) -> Iterator[str]:
     yield "## Features that it lives on"
     yield ""
+    versions = dict(zip(manifest.features, manifest.feature_versions, strict=True))
+    if found is None:
+        yield f"{', '.join(f'{name} (version {version})' for name, version in versions.items())}."
+        yield ""
+        yield "What each of them moves was not measured. The symbol itself is none of them."
+        return
     yield "| feature | version | moves the log-odds by | share of the gain |"
     yield "|---|---:|---:|---:|"
-    versions = dict(zip(manifest.features, manifest.feature_versions, strict=True))
     for place in found.order()[:_SHOWN]:
         name = found.names[place]
         yield f"| {name} | {versions[name]} | {found.shap[place]:.4f} | {found.gain[place]:.1%} |"

@@ -58,7 +58,7 @@ def judge(
     ModelError
         If the challenger is damaged.
     """
-    model = LANES[challenger.kind].load(store.folder / challenger.name / challenger.version, challenger.exchange)
+    model = LANES[challenger.kind].load(store.folder / challenger.reference, challenger.exchange)
     # First of all: if another is promoted meanwhile, a promotion that names this one as champion is refused.
     serves = store.linked(challenger.name)
     looks = looks_at(store, challenger)
@@ -74,7 +74,7 @@ def judge(
         if other:
             objections.append(other)
         elif rows is None:
-            objections.append(f"it was not compared with {champion.label}, which serves")
+            objections.append(f"it was not compared with {champion.manifest.reference}, which serves")
         else:
             paired, why = compare(champion, model, rows)
             reason = why if paired is None else paired.objection(limits.margin, errors)
@@ -148,13 +148,13 @@ def compare(champion: Served, challenger: Served, rows: Rows) -> tuple[Paired | 
     symbols = challenger.manifest.symbols
     answered = {file.symbol for file in champion.manifest.files if file.trees}
     if "" not in answered and not answered.issuperset(symbols):
-        return None, f"{champion.label} answers for {', '.join(sorted(answered))} alone"
+        return None, f"{champion.manifest.reference} answers for {', '.join(sorted(answered))} alone"
     unseen = rows.open_ms >= promotion.fitted_until_ms(champion.manifest)
     if not unseen.any():
-        return None, f"{champion.label} has learned from all of the bars that it would be compared on"
+        return None, f"{champion.manifest.reference} has learned from all of the bars that it would be compared on"
     chosen = rows.take(unseen)
     paired = promotion.pair(
-        (champion.label, challenger.label),
+        (champion.manifest.reference, challenger.manifest.reference),
         chosen.open_ms,
         chosen.labels,
         (_answers(champion, chosen, symbols), _answers(challenger, chosen, symbols)),
@@ -176,7 +176,7 @@ def judged_rows(rows: Rows, manifest: Manifest) -> Rows:
     if len(chosen.labels) != span.rows:
         raise TrainingError(
             f"these candles give {len(chosen.labels):,} rows from {span.from_utc} to {span.until_utc}, "
-            f"{manifest.name}/{manifest.version} was judged on {span.rows:,}; give those that it was trained on"
+            f"{manifest.reference} was judged on {span.rows:,}; give those that it was trained on"
         )
     return chosen
 

@@ -15,29 +15,22 @@ from msgspec import Meta
 from levibot.bus.messages import EventKind, ModelKind
 from levibot.durable import read_document
 from levibot.errors import CorruptStoreError, DataStoreError, ModelError
+from levibot.ml.scored import Count, Fraction, Record, Scores
 
 MANIFEST = "manifest.json"
 MODEL = "model.txt"
 SCHEMA = 2
 AGAIN = "train again with `levibotctl train`"
-GAIN_ERRORS = 2.0  # standard errors that a gain must exceed, or it is chance
-LEAST_BLOCKS = 10  # of fewer, a standard error says nothing
 FURTHEST = 0.5  # distance of a barrier, as a fraction of the price
 VOLATILITY = "volatility_60"  # the feature that a label in sigmas is made from
 
 _Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]*$", max_length=100)]
 _Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
-_Fraction = Annotated[float, Meta(ge=0, le=1)]
 _Above = Annotated[float, Meta(gt=0)]
-_Count = Annotated[int, Meta(ge=0)]
 _Positive = Annotated[int, Meta(gt=0)]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Part of a manifest."""
-
-
-class Label(_Record, frozen=True, kw_only=True):
+class Label(Record, frozen=True, kw_only=True):
     """The event whose probability every component of an ensemble gives.
 
     ``triple_barrier``: the price rises by `take_profit` before it falls by `stop_loss`, within the horizon.
@@ -60,7 +53,7 @@ class Label(_Record, frozen=True, kw_only=True):
     stop_loss: _Above
     horizon_bars: _Positive
     unit: Literal["fraction", "sigma"] = "fraction"
-    least: _Fraction = 0.0
+    least: Fraction = 0.0
 
     def __post_init__(self) -> None:
         if self.unit == "fraction" and not max(self.take_profit, self.stop_loss) < 1:
@@ -87,7 +80,7 @@ class Label(_Record, frozen=True, kw_only=True):
         return min(max(distance, self.least), FURTHEST)
 
 
-class Part(_Record, frozen=True, kw_only=True):
+class Part(Record, frozen=True, kw_only=True):
     """One of the spans of time that the rows were divided into.
 
     Parameters
@@ -114,86 +107,13 @@ class Part(_Record, frozen=True, kw_only=True):
     from_utc: str
     until_utc: str
     rows: _Positive
-    positives: _Fraction
+    positives: Fraction
     judged: _Positive
     concurrency: Annotated[float, Meta(ge=1)]
-    uniqueness: _Fraction
+    uniqueness: Fraction
 
 
-class Constant(_Record, frozen=True, kw_only=True):
-    """One probability for every row, which a model must do better than.
-
-    Parameters
-    ----------
-    probability
-        Given to every row.
-    log_loss
-        That of this constant.
-    gain
-        By how much the model's is less.
-    gain_error
-        Standard error of that.
-    """
-
-    probability: _Fraction
-    log_loss: float
-    gain: float
-    gain_error: float
-
-
-class Scores(_Record, frozen=True, kw_only=True):
-    """Quality on the test span, which nothing was fitted or chosen on.
-
-    Parameters
-    ----------
-    auc
-        Area under the ROC curve; .5 is guessing.
-    log_loss, brier
-        Mean −ln of the probability given to what happened; mean squared error of the probability.
-    base_log_loss, base_brier
-        The same of a constant: the share of positives in the training span.
-    even, hindsight
-        The constant .5, and the best that there is: the share of positives in the test span itself. None in
-        manifests of earlier versions.
-    blocks
-        Stretches of the test span whose labels hardly overlap: what the standard errors are made of.
-    """
-
-    auc: _Fraction
-    log_loss: float
-    brier: float
-    base_log_loss: float
-    base_brier: float
-    even: Constant | None = None
-    hindsight: Constant | None = None
-    blocks: _Count = 0
-
-    @property
-    def missed(self) -> list[str]:
-        """What it would have to show, and does not, before it may serve; empty if it has learned something."""
-        return self.missed_by(GAIN_ERRORS)
-
-    def missed_by(self, errors: float) -> list[str]:
-        """The same where a gain must exceed so many standard errors.
-
-        Markets drift: to beat the training span's base rate says nothing where the test span has another.
-        """
-        if self.even is None or self.hindsight is None:
-            return ["it was judged by an earlier version, against the training span's base rate alone"]
-        missed = []
-        if self.auc <= 0.5:
-            missed.append(f"AUC {self.auc:.3f}: it ranks rows no better than guessing")
-        if self.blocks < LEAST_BLOCKS:
-            missed.append(f"the test span is too short to tell: {self.blocks} stretches, {LEAST_BLOCKS} needed")
-        for name, constant in (("a constant 0.5", self.even), ("the test span's own base rate", self.hindsight)):
-            if constant.gain <= 0:
-                missed.append(f"log loss {self.log_loss:.4f}, {name} has {constant.log_loss:.4f}")
-            elif constant.gain <= (chance := errors * constant.gain_error):
-                missed.append(f"its gain on {name}, {constant.gain:.4f}, is no more than chance ({chance:.4f})")
-        return missed
-
-
-class Calibration(_Record, frozen=True, kw_only=True):
+class Calibration(Record, frozen=True, kw_only=True):
     """From a model's raw probability to one that comes true as often as it says.
 
     Parameters
@@ -210,7 +130,7 @@ class Calibration(_Record, frozen=True, kw_only=True):
     kind: Literal["none", "platt", "isotonic"] = "none"
     slope: float = 1.0
     intercept: float = 0.0
-    points: tuple[tuple[_Fraction, _Fraction], ...] = ()
+    points: tuple[tuple[Fraction, Fraction], ...] = ()
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and math.isfinite(self.intercept)):
@@ -221,7 +141,7 @@ class Calibration(_Record, frozen=True, kw_only=True):
             raise ValueError("expected points that rise")
 
 
-class ModelFile(_Record, frozen=True, kw_only=True):
+class ModelFile(Record, frozen=True, kw_only=True):
     """One file of a version.
 
     Parameters
@@ -242,11 +162,11 @@ class ModelFile(_Record, frozen=True, kw_only=True):
     symbol: str = ""
     sha256: _Digest
     size_bytes: _Positive
-    trees: _Count = 0
+    trees: Count = 0
     calibration: Calibration = Calibration()
 
 
-class Manifest(_Record, frozen=True, kw_only=True):
+class Manifest(Record, frozen=True, kw_only=True):
     """Everything that is stored beside a model.
 
     Parameters
@@ -293,7 +213,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     version: str
     exchange: Annotated[str, Meta(pattern=r"^[a-z0-9]+$")]
     features: tuple[str, ...]
-    feature_versions: tuple[_Count, ...]
+    feature_versions: tuple[Count, ...]
     ranges: tuple[tuple[float, float], ...]
     symbols: Annotated[tuple[str, ...], Meta(min_length=1)]
     context: str = ""
@@ -312,8 +232,13 @@ class Manifest(_Record, frozen=True, kw_only=True):
     commit: str | None
     created_ms: int
     created_utc: str
-    expires_ms: _Count
+    expires_ms: Count
     files: tuple[ModelFile, ...]
+
+    @property
+    def reference(self) -> str:
+        """Name and version, as answers carry it and commands take it."""
+        return f"{self.name}/{self.version}"
 
     def __post_init__(self) -> None:
         if not len(self.features) == len(self.ranges) == len(self.feature_versions) == len(set(self.features)):

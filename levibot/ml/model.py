@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from levibot.errors import ModelError
 from levibot.ml.calibration import calibrator
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
+from levibot.ml.features import FEATURE_VERSIONS, OPTIONAL_FEATURES
 from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Manifest, ModelFile, read_manifest, read_model
 from levibot.ml.model_text import check_model_text, needed
+from levibot.ml.stored import StoredModel
 from levibot.ml.trees import Trees, TreesError
 
 Rows = NDArray[np.float64]
@@ -23,7 +24,7 @@ Rows = NDArray[np.float64]
 ALL = ""  # in the place of a symbol: trees for every one
 
 
-class Model:
+class Model(StoredModel):
     """LightGBM's trees, ready to answer: one set for all symbols, or one for each.
 
     Parameters
@@ -41,7 +42,7 @@ class Model:
     def __init__(
         self, manifest: Manifest, trees: Mapping[str, Trees], demanded: Mapping[str, Collection[str]]
     ) -> None:
-        self.manifest = manifest
+        super().__init__(manifest)
         self._parts = {
             file.symbol: (trees[file.symbol], calibrator(file.calibration))
             for file in manifest.files
@@ -49,21 +50,11 @@ class Model:
         }
         names = manifest.features
         self._volatility = names.index(VOLATILITY) if VOLATILITY in names else 0  # a label in sigmas demands it
-        # places of its features among all that an engine sends
-        self.columns: NDArray[np.intp] = np.array(
-            [FEATURES.index(name) for name in manifest.features], dtype=np.intp
-        )
-        self._may_miss = np.array([name in OPTIONAL_FEATURES for name in manifest.features], dtype=np.bool_)
+        self._may_miss = np.array([name in OPTIONAL_FEATURES for name in names], dtype=np.bool_)
         self._demanded = {
             symbol: np.array([name in these for name in names], dtype=np.bool_)
             for symbol, these in demanded.items()
         }
-        self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
-
-    @property
-    def label(self) -> str:
-        """Name and version, as answers carry it."""
-        return f"{self.manifest.name}/{self.manifest.version}"
 
     def answers_for(self, symbol: str) -> bool:
         """Whether there are trees for a symbol."""
@@ -71,7 +62,7 @@ class Model:
 
     def warm(self, batch: int) -> None:
         """Answer `batch` questions about nothing, so that the first real one is not the slowest."""
-        rows = np.zeros((batch, len(self._low)))
+        rows = np.zeros((batch, self.width))
         for symbol in self._parts:
             self.predict(rows, [symbol] * batch)
             self.out_of_range(rows, [symbol] * batch)
@@ -96,8 +87,8 @@ class Model:
         ValueError
             If the shape is another, a feature has no value that it may have, or a symbol no trees.
         """
-        if rows.ndim != 2 or rows.shape[1] != len(self._low):
-            raise ValueError(f"rows have shape {rows.shape}, expected (n, {len(self._low)})")
+        if rows.ndim != 2 or rows.shape[1] != self.width:
+            raise ValueError(f"rows have shape {rows.shape}, expected (n, {self.width})")
         if not self.is_sound(rows).all():
             raise ValueError("a feature is infinite, or NaN and not optional; expected finite numbers")
         if ALL in self._parts:
@@ -132,7 +123,7 @@ class Model:
         One that is missing does if it never was in training, where the trees look at it: they would take it for 0,
         a neutral number that nobody measured. Arguments and errors are those of `predict`.
         """
-        outside = (rows < self._low) | (rows > self._high)
+        outside = self.outside(rows)
         missing = np.isnan(rows)
         if missing.any():
             outside |= missing & self._demanded_of(symbols)
@@ -218,8 +209,8 @@ def check_use(folder: Path, manifest: Manifest, exchange: str, kind: str) -> Non
     if manifest.kind != kind:
         raise ModelError(path, f"describes a model of the kind {manifest.kind}, expected {kind}; {AGAIN}")
     if folder.name != manifest.version or folder.parent.name != manifest.name:
-        named = f"{manifest.name}/{manifest.version}"
-        raise ModelError(path, f"describes {named}, expected {folder.parent.name}/{folder.name}; {AGAIN}")
+        expected = f"{folder.parent.name}/{folder.name}"
+        raise ModelError(path, f"describes {manifest.reference}, expected {expected}; {AGAIN}")
     if manifest.exchange != exchange:
         raise ModelError(
             path,

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.ml.history import Floats
-from levibot.ml.manifest import GAIN_ERRORS, LEAST_BLOCKS, Label, Manifest, is_expired, utc
+from levibot.ml.manifest import Label, Manifest, is_expired, utc
+from levibot.ml.scored import GAIN_ERRORS, LEAST_BLOCKS
 from levibot.ml.scores import losses, standard_error
 from levibot.ml.splits import question
 

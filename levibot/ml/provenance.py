@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 import levibot
-from levibot.ml.model import import_lightgbm
 from levibot.ml.splits import Split
 
 
@@ -24,13 +24,9 @@ def data_digest(symbols: Sequence[str], features: Sequence[str], spans: Split) -
     return digest.hexdigest()
 
 
-def libraries() -> dict[str, str]:
-    """Versions of what a model depends on."""
-    return {
-        "python": ".".join(map(str, sys.version_info[:3])),
-        "lightgbm": import_lightgbm().__version__,
-        "numpy": np.__version__,
-    }
+def libraries(names: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of what else a model depends on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def commit() -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.ml.history import Floats
-from levibot.ml.manifest import Constant, Scores
+from levibot.ml.scored import Constant, Scores
 
 _LEAST = 1e-15  # so that one wrong certainty costs much, not everything
 

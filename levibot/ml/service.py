@@ -29,10 +29,6 @@ class Served(Protocol):
         """Of the version."""
 
     @property
-    def label(self) -> str:
-        """Name and version, as answers carry it."""
-
-    @property
     def steps(self) -> int:
         """Bars that a question is of."""
 
@@ -81,7 +77,7 @@ class PredictionService:
         """Answer with this model from now on."""
         self.swaps += self._model is not None
         self._model = model
-        self.model_name = model.label
+        self.model_name = model.manifest.reference
 
     def answer(
         self, asked: Sequence[tuple[bytes, PredictRequest]], now_ns: int
@@ -188,7 +184,8 @@ def _problem(model: Served, request: PredictRequest) -> str:
             f"{len(FEATURES)} float64 of {model.steps}"
         )
     if not model.answers_for(request.symbol):
-        return f"{model.label} has no trees for {request.symbol:.{_QUOTED}}; train again with its candles"
+        name = model.manifest.reference
+        return f"{name} has no trees for {request.symbol:.{_QUOTED}}; train again with its candles"
     return ""
 
 

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
-from levibot import __version__
-from levibot.clock import wall_ms
 from levibot.errors import TrainingError
-from levibot.ml.boosting import MOST_TREES, Fitted, Params, default_params, fit, fixed_params, ranges
-from levibot.ml.card import write_card
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES, REGISTRY
+from levibot.ml.boosting import MOST_TREES, Fitted, Params, default_params, fit, fixed_params
+from levibot.ml.features import FEATURES, REGISTRY
 from levibot.ml.history import Floats
 from levibot.ml.importance import measure, picture
 from levibot.ml.leaks import find_leaks
-from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, utc
+from levibot.ml.manifest import MODEL, Label, ModelFile
 from levibot.ml.material import Material, Progress
 from levibot.ml.preparation import Plan, Prepared, only, prepare
-from levibot.ml.provenance import commit, data_digest, libraries
-from levibot.ml.rows import Rows, describe, label_rows, stretches
-from levibot.ml.scores import score
+from levibot.ml.provenance import data_digest
+from levibot.ml.rows import Rows, label_rows
 from levibot.ml.splits import check
+from levibot.ml.trained import Made, Trained, describe_training, new_file
 from levibot.ml.tuning import Search, tune
 from levibot.symbols import on_disk
 
-CARD, IMPORTANCE, PICTURE = "card.md", "importance.json", "shap.png"
-_DAY_MS = 86_400_000
-
-
-class Trained(NamedTuple):
-    """A model that is not stored yet."""
-
-    manifest: Manifest
-    contents: dict[str, bytes]  # of its files
-    test: Rows  # what it was judged on, all with a label; nothing was fitted or chosen on them
+IMPORTANCE, PICTURE = "importance.json", "shap.png"
+_LIBRARIES = ("lightgbm", "numpy")
 
 
 def train(material: Material, plan: Plan, progress: Progress, search: Search | None = None) -> Trained:
@@ -70,50 +57,29 @@ def train(material: Material, plan: Plan, progress: Progress, search: Search | N
     planted = plan.exchange == "simulated"
     leaks = find_leaks(data.histories, seen, data.features, params, planted=planted)
     progress("judging", 0, None)
-    spans, now_ms = data.spans, wall_ms()
-    judged = spans.test.labelled()
-    probabilities = predict(models, judged, data.symbols)
-    newest_ms = max(int(history.bars.open_ms[-1]) for history in data.histories if len(history.judged))
+    judged = data.spans.test.labelled()
     contents = {_file_name(fitted): fitted.text for fitted in models}
-    manifest = Manifest(
-        name=plan.name,
-        version="",  # this, and the files' digests, are the store's
-        exchange=plan.exchange,
-        features=data.features,
-        feature_versions=tuple(FEATURE_VERSIONS[name] for name in data.features),
-        ranges=ranges(seen.train.labelled().features),
-        symbols=data.symbols,
-        context=material.leads if _knows_context(data.features) else "",
-        label=data.label,
-        data_sha256=digest,
-        train=describe(spans.train),
-        tuning=describe(spans.tuning),
-        calibration=describe(spans.calibration),
-        test=describe(spans.test),
-        scores=score(
-            judged.labels,
-            probabilities,
-            float(np.nanmean(spans.train.labels)),
-            stretches(judged, data.label.horizon_bars),
-        ),
-        leaks=leaks,
-        seed=plan.seed,
-        params={**params, **summary},
-        libraries=libraries(),
-        levibot=__version__,
-        commit=commit(),
-        created_ms=now_ms,
-        created_utc=utc(now_ms),
-        expires_ms=newest_ms + plan.life_days * _DAY_MS if plan.life_days else 0,
-        files=tuple(_described(fitted, contents) for fitted in models),
-    )
+    files = [_described(fitted) for fitted in models]
     found = measure(models, seen.test.labelled(), data.symbols, data.features)
-    beside = {CARD: write_card(manifest, found, judged.labels, probabilities), IMPORTANCE: found.document()}
+    beside = {IMPORTANCE: found.document()}
     shown = picture(found) if plan.picture else None
     if shown is not None:
         beside[PICTURE] = shown
-    files = (*manifest.files, *(_beside(name, content) for name, content in beside.items()))
-    return Trained(msgspec.structs.replace(manifest, files=files), {**contents, **beside}, judged)
+    made = Made(
+        kind="lightgbm",
+        features=data.features,
+        spans=data.spans,
+        data_sha256=digest,
+        contents={**contents, **beside},
+        files=(*files, *(new_file(name, content) for name, content in beside.items())),
+        probabilities=predict(models, judged, data.symbols),
+        leaks=leaks,
+        params={**params, **summary},
+        libraries=_LIBRARIES,
+        context=material.leads if _knows_context(data.features) else "",
+        importance=found,
+    )
+    return describe_training(plan, data, made, judged)
 
 
 def remade(material: Material, label: Label, progress: Progress) -> Rows:
@@ -180,17 +146,11 @@ def _file_name(fitted: Fitted) -> str:
     return f"model-{on_disk(fitted.symbol)}.txt" if fitted.symbol else MODEL
 
 
-def _described(fitted: Fitted, contents: Mapping[str, bytes]) -> ModelFile:
-    name = _file_name(fitted)
-    return ModelFile(
-        name=name,
+def _described(fitted: Fitted) -> ModelFile:
+    return new_file(
+        _file_name(fitted),
+        fitted.text,
         symbol=fitted.symbol,
-        sha256="0" * 64,
-        size_bytes=len(contents[name]),
         trees=fitted.booster.best_iteration,
         calibration=fitted.calibration,
     )
-
-
-def _beside(name: str, content: bytes) -> ModelFile:
-    return ModelFile(name=name, sha256="0" * 64, size_bytes=len(content))

@@ -13,8 +13,9 @@ import numpy as np
 
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES
-from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, Scores, utc
+from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, utc
 from levibot.ml.model import import_lightgbm
+from levibot.ml.scored import Scores
 from levibot.ml.store import ModelStore
 
 START_MS = 1_735_689_600_000

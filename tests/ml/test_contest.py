@@ -14,10 +14,11 @@ from levibot.errors import ModelError, TrainingError
 from levibot.market.bars import MINUTE_MS
 from levibot.ml import contest
 from levibot.ml.features import FEATURES
-from levibot.ml.manifest import MODEL, Label, Manifest, Part, Scores, utc
+from levibot.ml.manifest import MODEL, Label, Manifest, Part, utc
 from levibot.ml.preparation import Plan
 from levibot.ml.promotion import Limits
 from levibot.ml.rows import Rows
+from levibot.ml.scored import Scores
 from levibot.ml.store import ModelStore
 from tests.ml.examples import START_MS, manifest, model_text
 from tests.ml.test_promotion import SCORES

@@ -37,7 +37,7 @@ def test_it_answers_as_lightgbm_does(folder: Path) -> None:
     np.testing.assert_array_equal(model.predict(ROWS[3:4]), expected[3:4])
     assert model.predict(ROWS[:0]).shape == (0,)
     assert (found[ROWS[:, 0] > 0] > 0.5).all()
-    assert model.label == f"lightgbm-simulated/{folder.name}"
+    assert model.manifest.reference == f"lightgbm-simulated/{folder.name}"
 
 
 def test_it_counts_what_lies_outside_its_training(folder: Path) -> None:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from levibot.ml.manifest import GAIN_ERRORS, Constant, Label, Scores, is_expired
+from levibot.ml.manifest import Label, is_expired
 from levibot.ml.promotion import (
     Limits,
     Paired,
@@ -19,6 +19,7 @@ from levibot.ml.promotion import (
     reliability,
     summary,
 )
+from levibot.ml.scored import GAIN_ERRORS, Constant, Scores
 from tests.ml.examples import START_MS, manifest
 
 LIMITS = Limits(margin=0.001, calibration_error=0.03)

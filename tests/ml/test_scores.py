@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from levibot.ml.history import Floats
-from levibot.ml.manifest import Scores
+from levibot.ml.scored import Scores
 from levibot.ml.scores import auc, score
 
 _JUDGED = st.lists(st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 10)), min_size=2, max_size=40).filter(

@@ -89,7 +89,7 @@ def test_an_answer_says_where_it_comes_from_and_what_it_is_of(service: Predictio
     assert isinstance(reply, Prediction)
     assert 0 < reply.probability < 1
     assert msgspec.structs.replace(reply, probability=0.5) == Prediction(
-        1, "S1/USDT", 60_000, 0.5, model.label, 0.008, 0.008, 30, 77, out_of_range=2
+        1, "S1/USDT", 60_000, 0.5, model.manifest.reference, 0.008, 0.008, 30, 77, out_of_range=2
     )
 
 
@@ -174,5 +174,5 @@ def test_another_model_takes_over(service: PredictionService, tmp_path: Path) ->
     service.use(newer)
     reply = answer(service, request(1))[1]
     assert isinstance(reply, Prediction)
-    assert reply.model == newer.label == service.model_name
+    assert reply.model == newer.manifest.reference == service.model_name
     assert service.swaps == 1

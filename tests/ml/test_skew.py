@@ -34,7 +34,8 @@ from levibot.ml.model import import_lightgbm, load_model
 from levibot.ml.preparation import Plan
 from levibot.ml.service import PredictionService
 from levibot.ml.store import ModelStore
-from levibot.ml.train import Trained, train
+from levibot.ml.train import train
+from levibot.ml.trained import Trained
 from levibot.strategies.base import Question
 from levibot.strategies.ensemble import Ensemble
 from tests.engine.scene import market_spec

@@ -26,7 +26,8 @@ from levibot.ml.preparation import Plan, choose_label, prepare
 from levibot.ml.scores import auc, log_loss
 from levibot.ml.sources import of_folder
 from levibot.ml.store import ModelStore
-from levibot.ml.train import CARD, IMPORTANCE, PICTURE, Trained, fit_models, train
+from levibot.ml.train import IMPORTANCE, PICTURE, fit_models, train
+from levibot.ml.trained import CARD, Trained
 from tests.market.real_data import real_data
 from tests.ml.examples import walk
 

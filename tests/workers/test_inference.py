@@ -66,9 +66,9 @@ def test_a_question_is_answered_as_the_model_itself_would(house: PoolHouse) -> N
     model = load_model(path, "simulated")
     assert isinstance(outcome, Answered)
     assert outcome.prediction.probability == model.predict(np.array([GOOD.features]))[0]
-    assert outcome.prediction.model == model.label
+    assert outcome.prediction.model == model.manifest.reference
     house.until(lambda: house.report().answered == 1, "the report")
-    assert house.report().model == model.label
+    assert house.report().model == model.manifest.reference
     assert house.report().trouble == ""
 
 

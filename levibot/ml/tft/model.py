@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from levibot.errors import ModelError
-from levibot.ml.features import FEATURES
 from levibot.ml.manifest import AGAIN, MANIFEST, VOLATILITY, Label, Manifest, ModelFile, read_manifest, read_model
 from levibot.ml.model import check_use
+from levibot.ml.stored import StoredModel
 from levibot.ml.tft.extra import absence
 from levibot.ml.tft.forecast import (
     FORECAST,
@@ -82,7 +82,7 @@ class Network:
         return tell(self.quantiles(rows), rows[:, -1, self._volatility], distances)
 
 
-class TftModel:
+class TftModel(StoredModel):
     """A network that is ready to answer, with the face of `levibot.ml.model.Model`.
 
     Parameters
@@ -98,20 +98,13 @@ class TftModel:
     steps = STEPS  # bars that a question is of
 
     def __init__(self, manifest: Manifest, network: Network, link: EventLink) -> None:
-        self.manifest = manifest
+        super().__init__(manifest)
         self._network = network
         self._link = link
-        self.columns = np.array([FEATURES.index(name) for name in manifest.features], dtype=np.intp)
-        self._low, self._high = np.array(manifest.ranges, dtype=np.float64).T
-
-    @property
-    def label(self) -> str:
-        """Name and version, as answers carry it."""
-        return f"{self.manifest.name}/{self.manifest.version}"
 
     def warm(self, batch: int) -> None:
         """Answer `batch` questions about nothing, so that the first real one is not the slowest."""
-        rows = np.zeros((batch, STEPS, len(self._low)))
+        rows = np.zeros((batch, STEPS, self.width))
         self.predict(rows)
         self.out_of_range(rows)
 
@@ -139,8 +132,8 @@ class TftModel:
         ValueError
             If the shape is another, or a number is not finite.
         """
-        if rows.ndim != 3 or rows.shape[1:] != (STEPS, len(self._low)):
-            raise ValueError(f"rows have shape {rows.shape}, expected (n, {STEPS}, {len(self._low)})")
+        if rows.ndim != 3 or rows.shape[1:] != (STEPS, self.width):
+            raise ValueError(f"rows have shape {rows.shape}, expected (n, {STEPS}, {self.width})")
         if not self.is_sound(rows).all():
             raise ValueError("a feature is NaN or infinite, expected finite numbers")
         return self._link.probability(self._network.numbers(rows, self.manifest.label))
@@ -156,8 +149,7 @@ class TftModel:
 
     def out_of_range(self, rows: Floats, symbols: Sequence[str] = ()) -> NDArray[np.intp]:
         """How many features of each judged bar lie outside what the model has learned from; shape (n,)."""
-        newest = rows[:, -1]
-        counts: NDArray[np.intp] = ((newest < self._low) | (newest > self._high)).sum(axis=1)
+        counts: NDArray[np.intp] = self.outside(rows[:, -1]).sum(axis=1)
         return counts
 
 

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
 
 import numpy as np
 
-from levibot import __version__
-from levibot.clock import wall_ms
 from levibot.errors import TrainingError
-from levibot.ml.boosting import default_params, fixed_params, ranges
-from levibot.ml.features import FEATURE_VERSIONS, FEATURES, OPTIONAL_FEATURES
+from levibot.ml.boosting import default_params, fixed_params
+from levibot.ml.features import FEATURES, OPTIONAL_FEATURES
 from levibot.ml.history import Floats
 from levibot.ml.leaks import find_leaks
-from levibot.ml.manifest import VOLATILITY, Label, Manifest, ModelFile, utc
+from levibot.ml.manifest import VOLATILITY, Label
 from levibot.ml.material import Material, Progress
 from levibot.ml.preparation import Plan, only, prepare
-from levibot.ml.provenance import commit, data_digest
-from levibot.ml.rows import Rows, describe, stretches
-from levibot.ml.scores import score
+from levibot.ml.provenance import data_digest
+from levibot.ml.rows import Rows
 from levibot.ml.splits import Split, check
 from levibot.ml.tft.fit import Effort, Examples, fit_link, fit_network
 from levibot.ml.tft.forecast import FORECAST, HORIZON, STEPS, Forecast, Scaling
 from levibot.ml.tft.model import NETWORK, Network, open_session
 from levibot.ml.tft.network import export
 from levibot.ml.tft.sequences import Sequences, with_sequences
-from levibot.ml.train import Trained
+from levibot.ml.trained import Made, Trained, describe_training, new_file
 
-_DAY_MS = 86_400_000
 _LIBRARIES = ("torch", "pytorch-forecasting", "lightning", "onnxruntime", "numpy")
 _WINDOWS = 30_000  # of all spans together, unless asked for more or fewer: minutes on a CPU
 _CHUNK = 1024  # sequences that are judged in one go
@@ -120,43 +114,19 @@ def train(material: Material, plan: TftPlan, progress: Progress) -> Trained:
     link = fit_link(numbers("calibrating", labelled.calibration), labelled.calibration.labels)
     probabilities = link.probability(numbers("judging", labelled.test))
     contents = {NETWORK: content, FORECAST: Forecast(scaling=scaling, link=link).encode()}
-    newest_ms = max(int(history.bars.open_ms[-1]) for history in data.histories if len(history.judged))
-    now_ms = wall_ms()
-    manifest = Manifest(
+    made = Made(
         kind="tft",
-        name=plan.base.name,
-        version="",  # this, and the files' digests, are the store's
-        exchange=plan.base.exchange,
         features=GIVEN,
-        feature_versions=tuple(FEATURE_VERSIONS[name] for name in GIVEN),
-        ranges=ranges(sequences.features[sequences.ends(labelled.train)]),
-        symbols=data.symbols,
-        label=data.label,
+        spans=spans,
         data_sha256=data_digest(data.symbols, FEATURES, spans),
-        train=describe(spans.train),
-        tuning=describe(spans.tuning),
-        calibration=describe(spans.calibration),
-        test=describe(spans.test),
-        scores=score(
-            labelled.test.labels,
-            probabilities,
-            float(labelled.train.labels.mean()),
-            stretches(labelled.test, data.label.horizon_bars),
-        ),
+        contents=contents,
+        files=tuple(new_file(name, whole) for name, whole in contents.items()),
+        probabilities=probabilities,
         leaks=leaks,
-        seed=plan.base.seed,
         params={**asdict(plan.effort), "stride": stride, "steps": STEPS, "horizon": HORIZON},
-        libraries={"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
-        levibot=__version__,
-        commit=commit(),
-        created_ms=now_ms,
-        created_utc=utc(now_ms),
-        expires_ms=newest_ms + plan.base.life_days * _DAY_MS if plan.base.life_days else 0,
-        files=tuple(
-            ModelFile(name=name, sha256="0" * 64, size_bytes=len(whole)) for name, whole in contents.items()
-        ),
+        libraries=_LIBRARIES,
     )
-    return Trained(manifest, contents, with_sequences(data.histories, labelled.test))
+    return describe_training(plan.base, data, made, with_sequences(data.histories, labelled.test))
 
 
 def _stride(spans: Split) -> int:

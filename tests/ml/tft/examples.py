@@ -15,7 +15,7 @@ from levibot.ml.history import Floats
 from levibot.ml.store import ModelStore
 
 if TYPE_CHECKING:
-    from levibot.ml.train import Trained
+    from levibot.ml.trained import Trained
 
 NAME = "tft-simulated"
 REASON = "the extra is not installed; `make install-tft-cpu` brings it"

@@ -65,7 +65,7 @@ def test_a_batch_is_answered_as_the_model_itself_would(service: PredictionServic
     for _, reply in replies:
         assert isinstance(reply, Prediction)
         assert reply.probability == pytest.approx(expected[reply.request_id], abs=1e-5)
-        assert (reply.kind, reply.model) == ("tft", model.label)
+        assert (reply.kind, reply.model) == ("tft", model.manifest.reference)
         assert (reply.take_profit, reply.stop_loss, reply.horizon_bars) == (0.001, 0.001, 10)
     assert service.batches == 1
 

@@ -19,6 +19,7 @@ from levibot.ml.promotion import Limits
 from levibot.ml.scores import log_loss
 from levibot.ml.store import ModelStore
 from levibot.ml.tft.sequences import remade
+from levibot.ml.trained import CARD
 from tests.ml.tft.examples import NAME, need_extra, sequences, stored_tft, trained
 
 need_extra()
@@ -53,7 +54,7 @@ def refusal(folder: Path) -> ModelError:
 def test_the_manifest_tells_how_it_was_made(tmp_path: Path) -> None:
     manifest = read_manifest(stored_tft(tmp_path))
     assert (manifest.kind, manifest.name) == ("tft", NAME)
-    assert {file.name for file in manifest.files} == {NETWORK, FORECAST}
+    assert {file.name for file in manifest.files} == {NETWORK, FORECAST, CARD}
     assert manifest.calibration is not None
     assert manifest.train.until_ms <= manifest.tuning.from_ms
     assert manifest.tuning.until_ms <= manifest.calibration.from_ms
@@ -148,7 +149,6 @@ def test_an_export_that_differs_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_loaded_model_answers_each_sequence_as_if_it_were_alone(tmp_path: Path) -> None:
     model = loaded(stored_tft(tmp_path))
-    assert model.label == f"{NAME}/{model.manifest.version}"
     rows = sequences(40, len(model.manifest.features))
     together = model.predict(rows)
     assert together.shape == (40,)
