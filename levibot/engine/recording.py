@@ -20,7 +20,7 @@ from levibot.engine.inputs import Input
 from levibot.errors import GiveUpError
 from levibot.strategies.loader import load_strategy
 
-FORMAT = 2
+FORMAT = 3
 _INPUT, _CLIENT_ID, _COMMAND = "input", "client_id", "command"
 
 

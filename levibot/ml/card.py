@@ -77,6 +77,14 @@ def _data(manifest: Manifest) -> Iterator[str]:
                 f"{part.positives:.1%} | {part.concurrency:.1f} | {part.uniqueness:.4f} |"
             )
     yield ""
+    name, known = "calibration" if manifest.calibration else "tuning", manifest.experience
+    yield f"Of the judged bars of the {name} span {known.touched:.1%} have a label. A bet on the others ends"
+    if known.untouched_return is None:
+        yield "at the horizon, and is reckoned to bring nothing but costs: what it brings was not measured."
+    else:
+        moved = f"{known.untouched_return:+.3%}"
+        yield f"at the horizon, where the price has moved {moved} on average. The ensemble reckons with both."
+    yield ""
     yield "No label looks past its span, and the first bars of each are left out. Labels overlap: labels times"
     yield "uniqueness is about how many independent ones there are."
     yield ""

@@ -298,6 +298,8 @@ def _makes_sense(prediction: Prediction) -> bool:
         and 0 < prediction.take_profit < 1
         and 0 < prediction.stop_loss < 1
         and prediction.horizon_bars > 0
+        and 0 <= prediction.touched <= 1
+        and -1 < prediction.untouched_return < 1
     )
 
 

@@ -19,7 +19,7 @@ from levibot.ml.scored import Count, Fraction, Record, Scores
 
 MANIFEST = "manifest.json"
 MODEL = "model.txt"
-SCHEMA = 2
+SCHEMA = 3  # 3: what untouched rows returned
 AGAIN = "train again with `levibotctl train`"
 FURTHEST = 0.5  # distance of a barrier, as a fraction of the price
 VOLATILITY = "volatility_60"  # the feature that a label in sigmas is made from
@@ -100,6 +100,9 @@ class Part(Record, frozen=True, kw_only=True):
     uniqueness
         Average over the labels of 1/concurrency within what they look at; times `rows`, it is about how many
         independent labels there are (López de Prado 2018, chapter 4). Both end at the first touch.
+    untouched_return
+        Mean gross return, until the horizon, of a bet on a rise on those that are judged and have no label; a bet
+        on a fall has its negative. None: there are none, or an earlier version did not measure it.
     """
 
     from_ms: int
@@ -111,6 +114,18 @@ class Part(Record, frozen=True, kw_only=True):
     judged: _Positive
     concurrency: Annotated[float, Meta(ge=1)]
     uniqueness: Fraction
+    untouched_return: Annotated[float, Meta(gt=-1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.judged < self.rows:
+            raise ValueError(f"expected {self.rows} judged bars or more, as many have a label")
+        if self.untouched_return is not None and not math.isfinite(self.untouched_return):
+            raise ValueError("expected a finite return of what touches nothing")
+
+    @property
+    def touched(self) -> float:
+        """Share of the judged bars that have a label: of a triple barrier, whose price came to one."""
+        return self.rows / self.judged
 
 
 class Calibration(Record, frozen=True, kw_only=True):
@@ -234,6 +249,14 @@ class Manifest(Record, frozen=True, kw_only=True):
     created_utc: str
     expires_ms: Count
     files: tuple[ModelFile, ...]
+
+    @property
+    def experience(self) -> Part:
+        """The span that tells how often there is a label at all: later than what was fitted on, before the test.
+
+        It is that of the calibration; of a model that was not calibrated, that of the tuning.
+        """
+        return self.calibration or self.tuning
 
     @property
     def reference(self) -> str:

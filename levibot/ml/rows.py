@@ -72,6 +72,7 @@ def describe(rows: Rows) -> Part:
     """What the manifest says of a span; `rows` with and without a label, at least one with."""
     known = rows.labelled()
     from_ms, until_ms = int(known.open_ms[0]), int(known.until_ms.max())
+    untouched = rows.long[np.isnan(rows.labels)]
     overlapping = overlap(known.symbols, known.places + 1, known.ends)
     return Part(
         from_ms=from_ms,
@@ -83,6 +84,7 @@ def describe(rows: Rows) -> Part:
         judged=len(rows.labels),
         concurrency=overlapping.concurrency,
         uniqueness=overlapping.uniqueness,
+        untouched_return=float(untouched.mean()) if len(untouched) else None,
     )
 
 

@@ -136,6 +136,8 @@ class PredictionService:
         name, manifest = self.model_name, model.manifest
         horizon_bars, event = manifest.label.horizon_bars, manifest.label.kind
         expires_ms, kind = manifest.expires_ms, manifest.kind
+        touched = manifest.experience.touched
+        untouched_return = manifest.experience.untouched_return or 0.0  # not measured: as if the price stood still
         symbols = [request.symbol for _, request in asked]
         probabilities = model.predict(rows, symbols).tolist()
         outside = model.out_of_range(rows, symbols).tolist()
@@ -158,6 +160,8 @@ class PredictionService:
                 below,
                 horizon_bars,
                 expires_ms,
+                touched,
+                untouched_return,
                 count,
                 kind,
                 event,

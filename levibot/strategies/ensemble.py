@@ -10,7 +10,7 @@ from levibot.market.bars import MINUTE_MS
 from levibot.ml.features import FEATURE_SET, WINDOW, FeatureWindow
 from levibot.strategies.base import Opinion, Question, Signal
 from levibot.strategies.components import SENTIMENT, Sentiment, answer_of, beside, of_model
-from levibot.strategies.probability import PRIMARY, WEIGHTS, choose, combine, confidence, expected_gain
+from levibot.strategies.probability import PRIMARY, WEIGHTS, Stakes, choose, combine, confidence, expected_gain
 
 _SEQUENCE = 60  # bars that the Temporal Fusion Transformer looks at
 
@@ -155,10 +155,11 @@ class Ensemble:
         bet = choose(parts, self._long_from, self._short_to, self._weights)
         if bet is None:
             return None
-        chance, win, loss = bet.probability, primary.take_profit, primary.stop_loss
+        chance = bet.probability
+        stakes = Stakes(primary.take_profit, primary.stop_loss, primary.touched, primary.untouched_return)
         if bet.side == "short":
-            chance, win, loss = 1 - chance, loss, win
-        gain = expected_gain(chance, win, loss, self._costs)
+            chance, stakes = 1 - chance, stakes.of_fall
+        gain = expected_gain(chance, stakes, self._costs)
         if gain <= self._least_gain:
             return None
         self._bet_ms = self._bar_ms
@@ -168,8 +169,8 @@ class Ensemble:
             chance,
             confidence(bet.probability),
             f"{said}: expects {gain:+.2%} after costs",
-            stop_loss=loss,
-            take_profit=win,
+            stop_loss=stakes.down,
+            take_profit=stakes.up,
         )
 
     def _end_of_horizon(self, position: Position) -> Signal | None:

@@ -72,19 +72,50 @@ def choose(
     return None
 
 
-def expected_gain(probability: float, win: float, loss: float, costs: float) -> float:
-    """What a bet brings on average, as a fraction of its size: p·W − (1 − p)·L − costs.
+class Stakes(NamedTuple):
+    """What a bet on a rise may win and lose, as fractions of the price.
+
+    Parameters
+    ----------
+    up, down
+        Distances of the barriers from the entry, above 0.
+    touched
+        Share of bets, 0..1, that come to a barrier before the horizon ends.
+    untouched_return
+        Mean return of the price until the horizon where it comes to neither.
+    """
+
+    up: float
+    down: float
+    touched: float
+    untouched_return: float
+
+    @property
+    def of_fall(self) -> Stakes:
+        """The same of a bet on a fall."""
+        return Stakes(self.down, self.up, self.touched, -self.untouched_return)
+
+
+def expected_gain(probability: float, stakes: Stakes, costs: float) -> float:
+    """What a bet brings on average, as a fraction of its size: T·(p·W − (1 − p)·L) + (1 − T)·R − costs.
+
+    By the law of total expectation over how a bet ends. It comes to a barrier with probability T; then it wins W
+    with probability p, which is what models give: of a rise, given that a barrier is touched at all; else it loses
+    L. With 1 − T it comes to neither, and is closed at the horizon, which brings R on average. Costs are paid in
+    each case. T and R are measured on the calibration span and are the same for all bars: that they do not depend on
+    p is an assumption, the only one.
 
     Parameters
     ----------
     probability
-        Of winning.
-    win, loss
-        Distances of the barriers from the entry, above 0, as fractions of the price.
+        Of winning, given that a barrier is touched.
+    stakes
+        Of the side that is bet on.
     costs
         Of a round trip, as a fraction of the position.
     """
-    return probability * win - (1 - probability) * loss - costs
+    decided = probability * stakes.up - (1 - probability) * stakes.down
+    return stakes.touched * decided + (1 - stakes.touched) * stakes.untouched_return - costs
 
 
 def confidence(probability: float) -> float:

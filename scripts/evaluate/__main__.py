@@ -17,6 +17,7 @@ from levibot.ml.history import Floats
 from levibot.ml.preparation import Plan, Prepared, prepare
 from levibot.ml.rows import describe
 from levibot.ml.tuning import Search
+from levibot.strategies.probability import Stakes
 from scripts.evaluate import baselines, report
 from scripts.evaluate.experiments import (
     COSTS,
@@ -79,8 +80,8 @@ def evaluate(console: Console, experiment: Experiment) -> None:
         f"{label.kind}, +{label.take_profit:.4g} / -{label.stop_loss:.4g} {label.unit} "
         f"within {label.horizon_bars} bars; {seconds:.0f} s"
     )
-    for name, span in zip(data.spans._fields, data.spans, strict=True):
-        part = describe(span)
+    parts = {name: describe(span) for name, span in zip(data.spans._fields, data.spans, strict=True)}
+    for name, part in parts.items():
         console.print(
             f"  {name}: {part.from_utc} to {part.until_utc}, {part.rows:,} labels of {part.judged:,} rows, "
             f"{part.positives:.1%} rises, uniqueness {part.uniqueness:.4f}"
@@ -89,11 +90,15 @@ def evaluate(console: Console, experiment: Experiment) -> None:
     report.show_quality(console, test, data.symbols, answers)
     console.print(f"\nBets at p ≥ {LONG_FROM} or p ≤ {SHORT_TO}, costs of {COSTS:.2%} a round trip taken off:")
     report.show_trading(console, test, data.symbols, answers)
-    made = report.worthwhile(answers["LightGBM"], label)
+    known = parts["calibration"]
+    stakes = Stakes(label.take_profit, label.stop_loss, known.touched, known.untouched_return or 0.0)
     console.print(
-        f"\nThe strategy wants an expected gain of more than {LEAST_GAIN:.1%} after costs too: of LightGBM's bets "
-        f"{made:,} have it."
+        f"\nThe strategy wants an expected gain of more than {LEAST_GAIN:.1%} after costs too, where {stakes.touched:.0%} of "
+        f"bets come to a barrier and the price moves {stakes.untouched_return:+.3%} where none is touched, as in the "
+        "calibration span:"
     )
+    kept = {name: report.worthwhile(answers[name], stakes) for name in answers if name.startswith("LightGBM")}
+    report.show_trading(console, test, data.symbols, kept)
     console.print("\nCalibration of LightGBM:")
     report.show_calibration(console, test, answers["LightGBM"])
 

@@ -12,9 +12,8 @@ from rich.table import Table
 from levibot.ml import evaluation
 from levibot.ml.evaluation import Estimate
 from levibot.ml.history import Floats
-from levibot.ml.manifest import Label
 from levibot.ml.rows import Rows
-from levibot.strategies.probability import expected_gain
+from levibot.strategies.probability import Stakes, expected_gain
 from scripts.evaluate.experiments import COSTS, LEAST_GAIN, LONG_FROM, SHORT_TO
 
 
@@ -86,12 +85,24 @@ def show_calibration(console: Console, rows: Rows, probabilities: Floats) -> Non
     console.print(table)
 
 
-def worthwhile(probabilities: Floats, label: Label) -> int:
-    """Bets whose expected gain after costs is what the strategy wants, with the label's distances as fractions."""
-    up = expected_gain(probabilities, label.take_profit, label.stop_loss, COSTS)
-    down = expected_gain(1 - probabilities, label.stop_loss, label.take_profit, COSTS)
-    long, short = probabilities >= LONG_FROM, probabilities <= SHORT_TO
-    return int(((long & (up > LEAST_GAIN)) | (short & (down > LEAST_GAIN))).sum())
+def worthwhile(probabilities: Floats, stakes: Stakes) -> Floats:
+    """The probabilities on which the strategy would bet, and one half elsewhere, on which nobody does.
+
+    Parameters
+    ----------
+    probabilities
+        Of a rise; shape (rows,).
+    stakes
+        Of a bet on a rise, as the calibration span shows them.
+    """
+    wanted = [_is_worth(probability, stakes) for probability in probabilities.tolist()]
+    return np.where(wanted, probabilities, 0.5)
+
+
+def _is_worth(probability: float, stakes: Stakes) -> bool:
+    if probability >= LONG_FROM:
+        return expected_gain(probability, stakes, COSTS) > LEAST_GAIN
+    return probability <= SHORT_TO and expected_gain(1 - probability, stakes.of_fall, COSTS) > LEAST_GAIN
 
 
 def _parts(rows: Rows, symbols: tuple[str, ...]) -> list[tuple[str, np.ndarray]]:

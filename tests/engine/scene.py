@@ -111,7 +111,7 @@ class ScriptedModel(ScriptedTicks):
 
 
 def make_prediction(bar_number: int, probability: float = 0.6, **changes: Any) -> Prediction:
-    made = Prediction(1, SYMBOL, bar_number * 60_000, probability, "m/1", 0.012, 0.008, 30, 0)
+    made = Prediction(1, SYMBOL, bar_number * 60_000, probability, "m/1", 0.012, 0.008, 30, 0, 1.0, 0.0)
     return msgspec.structs.replace(made, **changes)
 
 

@@ -112,7 +112,9 @@ def pool(context: Context, run_dir: Path) -> Pool:
 
 
 def prediction(request: PredictRequest) -> Prediction:
-    return Prediction(request.request_id, request.symbol, request.bar_ms, 0.625, "m/1", 0.02, 0.01, 60, 10**13)
+    return Prediction(
+        request.request_id, request.symbol, request.bar_ms, 0.625, "m/1", 0.02, 0.01, 60, 10**13, 0.5, 0.0
+    )
 
 
 def test_a_question_is_answered(pool: Pool) -> None:

@@ -174,7 +174,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a foreign manifest": (lambda f: (f / MANIFEST).write_text('{"schema": 1}'), "missing required field"),
     "a manifest that is a list": (lambda f: (f / MANIFEST).write_text("[]"), "no JSON object"),
-    "a newer schema": (lambda f: change(f, schema=3), "has schema 3.*upgrade"),
+    "a newer schema": (lambda f: change(f, schema=4), "has schema 4.*upgrade"),
     "an unknown field": (lambda f: change(f, colour="red"), "colour"),
     "a wrong type": (lambda f: change(f, seed="x"), r"seed"),
     "a label out of range": (

@@ -89,8 +89,25 @@ def test_an_answer_says_where_it_comes_from_and_what_it_is_of(service: Predictio
     assert isinstance(reply, Prediction)
     assert 0 < reply.probability < 1
     assert msgspec.structs.replace(reply, probability=0.5) == Prediction(
-        1, "S1/USDT", 60_000, 0.5, model.manifest.reference, 0.008, 0.008, 30, 77, out_of_range=2
+        1, "S1/USDT", 60_000, 0.5, model.manifest.reference, 0.008, 0.008, 30, 77, 100 / 120, 0.0, out_of_range=2
     )
+
+
+def test_an_answer_tells_how_often_bets_come_to_a_barrier_as_the_calibration_span_shows(tmp_path: Path) -> None:
+    part = manifest().test
+    told = {
+        "of the calibration": {"calibration": msgspec.structs.replace(part, rows=30, untouched_return=0.002)},
+        "of the tuning, where there was no calibration": {},
+        "of an earlier version, which measured no return": {"schema": 2},
+    }
+    found = {}
+    for name, fields in told.items():
+        service = PredictionService()
+        service.use(load_model(stored_model(tmp_path, **fields), "simulated"))
+        reply = answer(service, request(1))[1]
+        assert isinstance(reply, Prediction)
+        found[name] = (reply.touched, reply.untouched_return)
+    assert list(found.values()) == [(30 / 120, 0.002), (100 / 120, 0.0), (100 / 120, 0.0)]
 
 
 def test_without_a_model_everybody_is_told_why() -> None:

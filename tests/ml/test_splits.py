@@ -139,6 +139,10 @@ def test_the_spans_are_fixed_shares_of_the_time_unless_the_test_is_told() -> Non
     assert part.from_utc.startswith("2025-01-0")
     assert 0.3 < part.positives < 0.7
     assert part.rows == len(spans.test.labelled().labels) < part.judged == len(spans.test.labels)
+    untouched = [long for label, long in zip(spans.test.labels, spans.test.long, strict=True) if np.isnan(label)]
+    assert part.touched == pytest.approx(1 - len(untouched) / part.judged)
+    assert part.untouched_return == pytest.approx(sum(untouched) / len(untouched))
+    assert describe(spans.test.labelled()).untouched_return is None
     told = START_MS + 2000 * MINUTE_MS
     tuning_ms, calibration_ms, test_ms = boundaries(both, told)
     assert test_ms == told

@@ -133,6 +133,27 @@ def test_no_bet_that_costs_more_than_it_brings() -> None:
     assert Asked(costs=0.0031, least_gain=0.0).verdict(0.56) is not None
 
 
+def test_bets_that_come_to_no_barrier_pay_costs_all_the_same() -> None:
+    sure = Asked(least_gain=0.0)
+    assert sure.verdict(0.7) is not None  # .84 % - .24 % - .24 %
+    assert sure.verdict(0.7, touched=0.39) is None  # .39 · .6 % - .24 % < 0
+    assert sure.verdict(0.7, touched=0.41) is not None
+    signal = sure.verdict(0.7, touched=0.5)
+    assert signal is not None
+    assert "+0.06%" in signal.reason  # .5 · .6 % - .24 %
+
+
+def test_what_untouched_bets_return_counts_for_the_one_side_and_against_the_other() -> None:
+    rises = {"touched": 0.5, "untouched_return": 0.001}
+    signal = Asked().verdict(0.8, **rises)
+    assert signal is not None
+    assert "+0.21%" in signal.reason  # .5 · .8 % + .5 · .1 % - .24 %
+    assert Asked().verdict(0.8, **rises | {"untouched_return": 0.0}) is None
+    fall = Asked(least_gain=0.0)
+    assert fall.verdict(0.1, **rises | {"untouched_return": 0.0}) is not None  # .5 · (.72 % - .12 %) - .24 %
+    assert fall.verdict(0.1, **rises | {"untouched_return": 0.002}) is None  # and less .5 · .2 %
+
+
 def test_no_bet_that_brings_too_little() -> None:
     assert Asked().verdict(0.61) is None  # .0018 after costs
     assert Asked().verdict(0.63) is not None  # .0022

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,7 +11,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from levibot.strategies.probability import PRIMARY, WEIGHTS, Bet, choose, combine, confidence, expected_gain
+from levibot.strategies.probability import (
+    PRIMARY,
+    WEIGHTS,
+    Bet,
+    Stakes,
+    choose,
+    combine,
+    confidence,
+    expected_gain,
+)
 
 probabilities = st.floats(0, 1)
 parts = st.dictionaries(st.sampled_from(sorted(WEIGHTS)), probabilities)
@@ -146,17 +156,35 @@ def test_sides_mirror(components: dict[str, float]) -> None:
 
 
 def test_expected_gain_by_hand() -> None:
-    assert expected_gain(0.6, 0.012, 0.008, 0.0024) == pytest.approx(0.0016)  # .0072 - .0032 - .0024
-    assert expected_gain(0.5, 0.01, 0.01, 0.0) == 0.0
-    assert expected_gain(0.55, 0.01, 0.01, 0.0024) == pytest.approx(-0.0014)
+    always = Stakes(0.012, 0.008, 1.0, 0.05)
+    assert expected_gain(0.6, always, 0.0024) == pytest.approx(0.0016)  # .0072 - .0032 - .0024
+    assert expected_gain(0.5, Stakes(0.01, 0.01, 1.0, 0.0), 0.0) == 0.0
+    half = Stakes(0.012, 0.008, 0.5, 0.001)
+    assert expected_gain(0.6, half, 0.0024) == pytest.approx(0.0001)  # .0036 - .0016 + .0005 - .0024
+    assert expected_gain(0.4, half.of_fall, 0.0024) == pytest.approx(-0.0049)  # .0016 - .0036 - .0005 - .0024
 
 
-@given(probabilities, st.floats(1e-4, 1), st.floats(1e-4, 1), st.floats(0, 0.1))
-def test_the_two_sides_of_a_bet_cost_twice_the_costs_together(
-    p: float, win: float, loss: float, costs: float
-) -> None:
-    long, short = expected_gain(p, win, loss, costs), expected_gain(1 - p, loss, win, costs)
+@given(
+    probabilities,
+    st.builds(Stakes, st.floats(1e-4, 1), st.floats(1e-4, 1), probabilities, st.floats(-0.5, 0.5)),
+    st.floats(0, 0.1),
+)
+def test_the_two_sides_of_a_bet_cost_twice_the_costs_together(p: float, stakes: Stakes, costs: float) -> None:
+    long, short = expected_gain(p, stakes, costs), expected_gain(1 - p, stakes.of_fall, costs)
     assert long + short == pytest.approx(-2 * costs, abs=1e-12)
+
+
+@given(st.integers(1, 2**32 - 1), probabilities, st.floats(0, 0.01))
+def test_the_expected_gain_is_what_many_bets_bring_on_average(seed: int, touched: float, costs: float) -> None:
+    """The law of total expectation, against bets that are counted one by one."""
+    draw = random.Random(seed)
+    bets = [(draw.random() < touched, draw.random() < 0.6, draw.gauss(0.001, 0.002)) for _ in range(200)]
+    decided = [won for is_touched, won, _ in bets if is_touched]
+    rest = [change for is_touched, _, change in bets if not is_touched]
+    brought = sum((0.012 if won else -0.008) for won in decided) + sum(rest) - costs * len(bets)
+    stakes = Stakes(0.012, 0.008, len(decided) / len(bets), sum(rest) / max(1, len(rest)))
+    chance = sum(decided) / max(1, len(decided))
+    assert expected_gain(chance, stakes, costs) == pytest.approx(brought / len(bets), abs=1e-12)
 
 
 @given(probabilities)

@@ -53,6 +53,8 @@ class PoolProcess:
                 0.008,
                 30,
                 self.expires_ms,
+                1.0,
+                0.0,
                 kind=self._kind,
             )
             if self.mode == "refuse":

@@ -36,6 +36,8 @@ class Prediction(Message, frozen=True, tag=True):
     stop_loss: float
     horizon_bars: int
     expires_ms: int  # event time after which the model is too old to open a position; 0: never
+    touched: float  # share of bars, 0..1, after which the price came to one of the two within the horizon
+    untouched_return: float  # mean return of the price until the horizon after the others, as a fraction
     out_of_range: int = 0  # features outside the range that the model was trained on
     kind: ModelKind = "lightgbm"  # of the model: which component of an ensemble it is
     event: EventKind = "triple_barrier"  # kind of its label
