@@ -28,7 +28,8 @@ _COLUMNS = ("time", "name", "way", "address", "action", "subject", "options", "r
 def audit(target: Target, count: int | None, since: str | None, form: str | None) -> None:
     """Show what operators did, when, and why.
 
-    Also stops that risk set or cleared by itself; orders that the daemon made are in `levibotctl orders --all`.
+    Also stops that risk set or cleared by itself, and which models were promoted, rolled back or removed; orders
+    that the daemon made are in `levibotctl orders --all`.
     Times are UTC. Works without a running daemon too.
     """
     count = count or (50 if since is None else _MOST)
@@ -63,8 +64,9 @@ def _read(target: Target, count: int) -> dict[str, Any]:
     from levibot.config_file import load
     from levibot.supervisor.audit import AUDIT_FILE, read_entries
 
-    path = load(target.config_path, os.environ).config.state_dir / AUDIT_FILE
-    return {"entries": read_entries(path, count), "unwritten": 0, "lost": 0}
+    config = load(target.config_path, os.environ).config
+    entries = read_entries(config.state_dir / AUDIT_FILE, config.models_dir, count)
+    return {"entries": entries, "unwritten": 0, "lost": 0}
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def _complete(context: click.Context, _parameter: click.Parameter, typed: str) -
 _model = click.argument("model", required=False, shell_complete=_complete)
 _name = click.argument("name", required=False, shell_complete=_complete)
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_reason = click.option("--reason", default="", help="Kept in the history.")
+_reason = click.option("--reason", default="", help="Kept in the history, and told by `levibotctl audit`.")
 _candles = click.option(
     "--candles",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -177,12 +177,18 @@ def compare(target: Target, /, *, first: str, second: str, candles: Path | None,
 @models.command()
 @_name
 @click.option("--keep", type=click.IntRange(0), required=True, help="Newest versions that stay.")
+@_reason
 @_as_json
 @click.pass_obj
-def prune(target: Target, /, *, name: str | None, keep: int, as_json: bool) -> None:
-    """Remove old versions, but neither the one that serves nor the one that a rollback goes to."""
+def prune(target: Target, /, *, name: str | None, keep: int, reason: str, as_json: bool) -> None:
+    """Remove old versions, but neither the one that serves nor the one that a rollback goes to.
+
+    That they were judged, and on what, is not forgotten: of the best of many more is asked.
+    """
+    from levibot.cli import promoting
+
     store, found, _ = _reference(configuration(target), name)
-    removed = store.prune(found, keep)
+    removed = store.prune(found, keep, who=promoting.user(), why=reason)
     if as_json:
         click.echo(json.dumps({"name": found, "removed": removed}))
     else:

@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
     paired: Paired | None  # None: there was nothing to compare
     objections: list[str]  # why it may not serve; empty: it may
     notes: list[str]  # what the operator should know
-    looks: int = 1  # stored versions that were judged on bars of its test span, itself included
+    looks: int = 1  # versions that were judged on bars of its test span, itself included
 
     @property
     def summary(self) -> str:
@@ -89,13 +89,18 @@ def judge(
 
 
 def looks_at(store: ModelStore, challenger: Manifest) -> int:
-    """How many stored versions were judged on bars of the challenger's test span, itself included.
+    """How many versions were judged on bars of the challenger's test span, itself included.
 
-    Later ones count as well: who goes back to the best of many has chosen among all. The same training made again
-    is the same look. What was pruned is forgotten.
+    Later ones count as well: who goes back to the best of many has chosen among all; and so do those that were
+    pruned since. The same training made again is the same look.
+
+    Raises
+    ------
+    DataStoreError
+        If the history of the model cannot be read.
     """
-    span, own = challenger.test, _digests(challenger)
-    others = set()
+    span = challenger.test
+    judged = [(gone.test_from_ms, gone.test_until_ms, gone.digests) for gone in store.pruned(challenger.name)]
     for version in store.versions(challenger.name):
         if version == challenger.version:
             continue
@@ -103,9 +108,9 @@ def looks_at(store: ModelStore, challenger: Manifest) -> int:
             other = read_manifest(store.folder / challenger.name / version)
         except ModelError:  # `levibotctl models list` tells
             continue
-        if other.test.from_ms < span.until_ms and span.from_ms < other.test.until_ms:
-            others.add(_digests(other))
-    return len(others - {own}) + 1
+        judged.append((other.test.from_ms, other.test.until_ms, other.digests))
+    looks = {digests for since, until, digests in judged if since < span.until_ms and span.from_ms < until}
+    return len(looks - {challenger.digests}) + 1
 
 
 def asked_alike(store: ModelStore, name: str, plan: Plan) -> tuple[Plan, str]:
@@ -193,11 +198,6 @@ def _champion(store: ModelStore, challenger: Manifest, now_ms: int | None) -> tu
         return LANES[challenger.kind].load(folder, challenger.exchange), ""
     except ModelError as error:
         return None, f"what serves cannot be used, so there is no champion to beat: {error}"
-
-
-def _digests(manifest: Manifest) -> tuple[str, ...]:
-    """What tells one training from another: its trees, of another kind of model the version."""
-    return tuple(file.sha256 for file in manifest.files if file.trees) or (manifest.version,)
 
 
 def _answers(model: Served, rows: Rows, symbols: Sequence[str]) -> Floats:

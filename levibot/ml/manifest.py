@@ -263,6 +263,11 @@ class Manifest(Record, frozen=True, kw_only=True):
         """Name and version, as answers carry it and commands take it."""
         return f"{self.name}/{self.version}"
 
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What tells one training from another: its trees; of another kind of model the version."""
+        return tuple(file.sha256 for file in self.files if file.trees) or (self.version,)
+
     def __post_init__(self) -> None:
         if not len(self.features) == len(self.ranges) == len(self.feature_versions) == len(set(self.features)):
             raise ValueError("expected one range and one version for each feature, and no feature twice")

@@ -1,4 +1,4 @@
-"""Which versions of a model served, one after the other: a file beside them that only grows.
+"""Which versions of a model served, one after the other, and which were removed: a file that only grows.
 
 A change is on disk before the link is switched. So one that a crash kept from taking effect can be told: the
 next change knows of the same version before it, or the link still leads there.
@@ -7,7 +7,6 @@ next change knows of the same version before it, or the link still leads there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -44,8 +43,37 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-def append_change(folder: Path, change: Change) -> None:
-    """Add a change to the history in `folder`, and wait until it is on disk.
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
+    """A version was removed; what it was judged on is kept.
+
+    Parameters
+    ----------
+    at_ms, at_utc, who, why
+        As of `Change`.
+    version
+        That is gone.
+    test_from_ms, test_until_ms
+        Of its test span; 0: its manifest could not be read.
+    digests
+        As of `Manifest.digests`.
+    """
+
+    at_ms: int
+    at_utc: str
+    action: Literal["prune"] = "prune"
+    version: str
+    test_from_ms: int = 0
+    test_until_ms: int = 0
+    digests: tuple[str, ...] = ()
+    who: str = ""
+    why: str = ""
+
+
+Entry = Change | Pruned
+
+
+def append_entries(folder: Path, *entries: Entry) -> None:
+    """Add to the history in `folder`, and wait until all of it is on disk.
 
     Raises
     ------
@@ -55,11 +83,12 @@ def append_change(folder: Path, change: Change) -> None:
     path = folder / HISTORY
     content = read_bytes(path)
     is_cut = bool(content) and not (content or b"").endswith(b"\n")  # by a crash: begin another line
-    append_durably(path, (b"\n" if is_cut else b"") + msgspec.json.encode(change) + b"\n")
+    lines = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+    append_durably(path, (b"\n" if is_cut else b"") + lines)
 
 
-def read_changes(folder: Path, current: str) -> tuple[list[Change], int]:
-    """The changes that took effect, oldest first, and how many lines are none.
+def read_entries(folder: Path, current: str) -> tuple[list[Entry], int]:
+    """What took effect, oldest first, and how many lines are damaged.
 
     Parameters
     ----------
@@ -73,15 +102,28 @@ def read_changes(folder: Path, current: str) -> tuple[list[Change], int]:
     DataStoreError
         If the file cannot be read.
     """
-    found: list[Change] = []
+    found: list[Entry] = []
     damaged = 0
     for line in (read_bytes(folder / HISTORY) or b"").splitlines():
-        try:
-            found.append(msgspec.json.decode(line, type=Change))
-        except msgspec.DecodeError:
+        entry = _parsed(line)
+        if entry is None:
             damaged += 1
-    taken = [change for change, later in pairwise(found) if later.previous != change.previous]
-    return [*taken, *(change for change in found[-1:] if change.previous != current)], damaged
+        else:
+            found.append(entry)
+    taken, after = [], current  # what served before the next change
+    for entry in reversed(found):
+        if isinstance(entry, Change):
+            later, after = after, entry.previous
+            if later == entry.previous:
+                continue
+        taken.append(entry)
+    return taken[::-1], damaged
+
+
+def read_changes(folder: Path, current: str) -> tuple[list[Change], int]:
+    """The changes among `read_entries`, with its arguments and errors."""
+    found, damaged = read_entries(folder, current)
+    return [entry for entry in found if isinstance(entry, Change)], damaged
 
 
 def served_before(changes: Sequence[Change]) -> list[str]:
@@ -95,3 +137,12 @@ def served_before(changes: Sequence[Change]) -> list[str]:
         elif change.previous:
             before.append(change.previous)
     return before[::-1]
+
+
+def _parsed(line: bytes) -> Entry | None:
+    for kind in (Change, Pruned):
+        try:
+            return msgspec.json.decode(line, type=kind)
+        except msgspec.DecodeError:
+            continue
+    return None

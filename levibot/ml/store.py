@@ -1,9 +1,9 @@
 """Models on disk: versions that never change, and one link to the version that serves.
 
 ``FOLDER/NAME/VERSION/{manifest.json,model.txt,…}``, ``FOLDER/NAME/current``, a link to a version, and
-``FOLDER/NAME/history.jsonl``, which versions it has led to. A version is written aside, synced and renamed, so
-whoever looks sees all of it or nothing, whenever the power fails. Whoever switches the link, or removes a version,
-holds a lock on the folder meanwhile, which ends with its process.
+``FOLDER/NAME/history.jsonl``, which versions it has led to and which were removed. A version is written aside, synced
+and renamed, so whoever looks sees all of it or nothing, whenever the power fails. Whoever switches the link, or
+removes a version, holds a lock on the folder meanwhile, which ends with its process.
 """
 
 from __future__ import annotations
@@ -27,8 +27,17 @@ from levibot.clock import wall_ms
 from levibot.durable import sync_folder, write_atomic, write_document, write_error
 from levibot.errors import ModelError
 from levibot.locations import make_private
-from levibot.ml.manifest import MANIFEST, Manifest, ModelFile, to_document, utc
-from levibot.ml.served import Change, append_change, read_changes, served_before
+from levibot.ml.manifest import MANIFEST, Manifest, ModelFile, read_manifest, to_document, utc
+from levibot.ml.served import (
+    HISTORY,
+    Change,
+    Entry,
+    Pruned,
+    append_entries,
+    read_changes,
+    read_entries,
+    served_before,
+)
 
 CURRENT = "current"
 _SAVING = ".saving-"
@@ -169,8 +178,23 @@ class ModelStore:
         """The version that `rollback` would let serve; None if there is none."""
         return self._before(name, self.linked(name))
 
-    def prune(self, name: str, keep: int) -> list[str]:
+    def history(self) -> Iterator[tuple[str, Entry]]:
+        """What was done to which model: by model, and of each oldest first; errors as of `changes`."""
+        for path in sorted(self.folder.glob(f"*/{HISTORY}")):
+            name = path.parent.name
+            if _NAME.fullmatch(name):
+                entries, _ = read_entries(path.parent, self.linked(name))
+                yield from ((name, entry) for entry in entries)
+
+    def pruned(self, name: str) -> list[Pruned]:
+        """Versions that were removed; errors as of `changes`."""
+        entries, _ = read_entries(self._parent(name), self.linked(name))
+        return [entry for entry in entries if isinstance(entry, Pruned)]
+
+    def prune(self, name: str, keep: int, *, who: str = "", why: str = "") -> list[str]:
         """Remove old versions, but never the one that serves, nor the one that a rollback would go to.
+
+        What each was judged on stays in the history: who has looked at the same bars often knows more of them.
 
         Parameters
         ----------
@@ -178,6 +202,8 @@ class ModelStore:
             Of the model.
         keep
             Newest versions that stay in any case.
+        who, why
+            For the history.
 
         Returns
         -------
@@ -194,6 +220,8 @@ class ModelStore:
             versions = self.versions(name)
             kept = {*versions[max(0, len(versions) - keep) :], current, self._before(name, current)}
             doomed = [version for version in versions if version not in kept]
+            if doomed:
+                append_entries(parent, *(_farewell(parent / version, who, why) for version in doomed))
             for version in doomed:
                 aside = Path(tempfile.mkdtemp(prefix=_SAVING, dir=parent))
                 (parent / version).rename(aside / version)  # so that nobody sees half of it
@@ -261,7 +289,7 @@ class ModelStore:
         )
         if version == previous:
             return change
-        append_change(parent, change)
+        append_entries(parent, change)
         link = parent / f"{_SAVING}{CURRENT}"
         link.unlink(missing_ok=True)  # left by a crash
         link.symlink_to(version)
@@ -312,6 +340,18 @@ def _described(file: ModelFile, content: bytes) -> ModelFile:
 
 
 _REMEDY = "remove it, and promote a version with `levibotctl models promote`, or train one with `levibotctl train`"
+
+
+def _farewell(folder: Path, who: str, why: str) -> Pruned:
+    """What is kept of a version."""
+    now_ms = wall_ms()
+    gone = Pruned(at_ms=now_ms, at_utc=utc(now_ms), version=folder.name, who=who, why=why)
+    try:
+        manifest = read_manifest(folder)
+    except ModelError:  # damaged: nobody can tell what it was judged on
+        return gone
+    span, digests = manifest.test, manifest.digests
+    return msgspec.structs.replace(gone, test_from_ms=span.from_ms, test_until_ms=span.until_ms, digests=digests)
 
 
 def _renamed(source: Path, target: Path) -> bool:

@@ -102,8 +102,8 @@ def expected_gain(probability: float, stakes: Stakes, costs: float) -> float:
     By the law of total expectation over how a bet ends. It comes to a barrier with probability T; then it wins W
     with probability p, which is what models give: of a rise, given that a barrier is touched at all; else it loses
     L. With 1 − T it comes to neither, and is closed at the horizon, which brings R on average. Costs are paid in
-    each case. T and R are measured on the calibration span and are the same for all bars: that they do not depend on
-    p is an assumption, the only one.
+    each case. T and R are those of the calibration span; that they do not depend on p is the one assumption. Of a
+    label of a fixed horizon T is nearly 1, and W and L stand for how far the price goes until then.
 
     Parameters
     ----------

@@ -1,4 +1,8 @@
-"""What operators did: who, when, what and why, in a file that only grows."""
+"""What operators did: who, when, what and why, in a file that only grows; and in the histories of models.
+
+Models are changed without a daemon as well, by several processes that take turns, each at the model's own history.
+So these entries stay there, and are told beside the others.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from heapq import merge
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,8 @@ import orjson
 from levibot.api.caller import Caller
 from levibot.durable import append_durably, read_bytes
 from levibot.errors import DataStoreError
+from levibot.ml.served import Change, Entry
+from levibot.ml.store import ModelStore
 from levibot.risk.stops import AUTOMATIC
 
 AUDIT_FILE = "audit.jsonl"
@@ -60,7 +67,7 @@ class AuditTrail:
         entry
             ``action``, ``subject``, ``options``, ``reason`` and ``outcome``; no secret is ever one of them.
         """
-        at = datetime.fromtimestamp(self._wall_ms() / 1000, UTC).isoformat(timespec="milliseconds")
+        at = _utc(self._wall_ms())
         who = {"name": caller.name, "way": caller.way, "uid": caller.uid, "pid": caller.pid}
         address = {"address": caller.address} if caller.address else {}
         self._pending.append(orjson.dumps({"at": at, **entry, "who": {**who, **address}}) + b"\n")
@@ -99,10 +106,9 @@ class AuditTrail:
             await asyncio.sleep(_AGAIN_SECONDS)
             self.flush()
 
-    def newest(self, count: int) -> list[dict[str, Any]]:
-        """The last `count` entries, oldest first; DataStoreError if the file cannot be read."""
-        waiting = b"".join(self._pending)
-        return read_entries(self.path, count, waiting)
+    def newest(self, models: Path, count: int) -> list[dict[str, Any]]:
+        """The last `count` entries, oldest first; parameters and errors as of `read_entries`."""
+        return read_entries(self.path, models, count, b"".join(self._pending))
 
     def _mended(self, lines: bytes) -> bytes:
         """Behind a line that a crash cut short, begin another."""
@@ -110,13 +116,15 @@ class AuditTrail:
         return b"\n" + lines if content and not content.endswith(b"\n") else lines
 
 
-def read_entries(path: Path, count: int, more: bytes = b"") -> list[dict[str, Any]]:
-    """The last `count` entries of an audit file, oldest first; a line that was cut short is left out.
+def read_entries(path: Path, models: Path, count: int, more: bytes = b"") -> list[dict[str, Any]]:
+    """The last `count` entries of an audit file and of models, oldest first; a line cut short is left out.
 
     Parameters
     ----------
     path
         The file.
+    models
+        Folder of the models.
     count
         At most so many.
     more
@@ -125,7 +133,7 @@ def read_entries(path: Path, count: int, more: bytes = b"") -> list[dict[str, An
     Raises
     ------
     DataStoreError
-        If the file cannot be read.
+        If one of the files cannot be read.
     """
     lines = (read_bytes(path) or b"").splitlines() + more.splitlines()
     found: list[dict[str, Any]] = []
@@ -133,7 +141,30 @@ def read_entries(path: Path, count: int, more: bytes = b"") -> list[dict[str, An
         found.append(entry)
         if len(found) >= count:
             break
-    return found[::-1]
+    of_models = sorted((_of_model(name, entry) for name, entry in ModelStore(models).history()), key=_at)
+    return list(merge(found[::-1], of_models, key=_at))[-count:]
+
+
+def _of_model(name: str, entry: Entry) -> dict[str, Any]:
+    """An entry in the history of a model in the form of the audit."""
+    options = {"previous": entry.previous} if isinstance(entry, Change) and entry.previous else {}
+    return {
+        "at": _utc(entry.at_ms),
+        "action": entry.action,
+        "subject": f"{name}/{entry.version}",
+        "options": options,
+        "reason": entry.why,
+        "outcome": "done",
+        "who": {"name": entry.who or "unknown", "way": "process", "uid": None, "pid": None},
+    }
+
+
+def _at(entry: Mapping[str, Any]) -> str:
+    return str(entry["at"])
+
+
+def _utc(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _parsed(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:

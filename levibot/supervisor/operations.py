@@ -282,8 +282,8 @@ class SupervisorOperations:
 
     async def audit(self, count: int) -> Document:
         """See `Operations`."""
-        trail = self._daemon.audit
-        return {"entries": trail.newest(count), "unwritten": trail.unwritten, "lost": trail.lost}
+        trail, models = self._daemon.audit, self._daemon.config.models_dir
+        return {"entries": trail.newest(models, count), "unwritten": trail.unwritten, "lost": trail.lost}
 
     async def health(self) -> Document:
         """See `Operations`."""

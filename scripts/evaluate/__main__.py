@@ -93,9 +93,9 @@ def evaluate(console: Console, experiment: Experiment) -> None:
     known = parts["calibration"]
     stakes = Stakes(label.take_profit, label.stop_loss, known.touched, known.untouched_return or 0.0)
     console.print(
-        f"\nThe strategy wants an expected gain of more than {LEAST_GAIN:.1%} after costs too, where {stakes.touched:.0%} of "
-        f"bets come to a barrier and the price moves {stakes.untouched_return:+.3%} where none is touched, as in the "
-        "calibration span:"
+        f"\nThe strategy wants an expected gain of more than {LEAST_GAIN:.1%} after costs too. As in the span of "
+        f"calibration, {stakes.touched:.0%} of bets come to a barrier; the others bring "
+        f"{stakes.untouched_return:+.3%} to a long:"
     )
     kept = {name: report.worthwhile(answers[name], stakes) for name in answers if name.startswith("LightGBM")}
     report.show_trading(console, test, data.symbols, kept)

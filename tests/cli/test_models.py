@@ -64,9 +64,13 @@ def test_a_rollback_lets_serve_what_served_before_and_old_ones_are_pruned(place:
     assert (change.action, change.who, change.why) == ("rollback", getpass.getuser(), "it lost money")
     done = place.ctl("models", "rollback", NAME)
     assert (done.returncode, "no version that served before" in done.stderr) == (1, True)
-    done = place.ctl("models", "prune", "--keep", "1", "--json")
+    done = place.ctl("models", "prune", "--keep", "1", "--reason", "too many", "--json")
     assert json.loads(done.stdout) == {"name": NAME, "removed": versions[1:3]}
     assert store.versions(NAME) == [versions[0], versions[3]]
+    back, *gone = place.ctl("audit", "-n", "3").stdout.splitlines()
+    assert f"rollback {NAME}/{versions[0]} previous={versions[1]}: it lost money" in back
+    assert [line.partition(")  ")[2] for line in gone] == [f"prune {NAME}/{v}: too many" for v in versions[1:3]]
+    assert all(f"  {getpass.getuser()} (process)  " in line for line in (back, *gone))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ def part(first: int, last: int) -> Part:
     """Rows of these numbers, a minute apart."""
     from_ms, until_ms = (START_MS + number * MINUTE_MS for number in (first, last + LABEL.horizon_bars + 1))
     said = {"from_ms": from_ms, "until_ms": until_ms, "from_utc": utc(from_ms), "until_utc": utc(until_ms)}
-    return Part(**said, rows=last - first + 1, positives=0.5, judged=ROWS, concurrency=1.0, uniqueness=1.0)
+    return Part(
+        **said, rows=last - first + 1, positives=0.5, judged=last - first + 1, concurrency=1.0, uniqueness=1.0
+    )
 
 
 @pytest.fixture
@@ -157,6 +159,12 @@ def test_how_many_were_judged_on_the_same_bars_is_told_and_asks_for_more(store: 
     assert "3 versions were judged on bars of this test span" in verdict.notes[0]
     assert "one of 3" in verdict.summary
     assert contest.looks_at(store, first) == 3, "the one to go back to was chosen among the later ones too"
+    serving(store, rounds=80)
+    removed = store.prune(first.name, 1, who="alice", why="full disk")
+    assert len(removed) == 6
+    challenger = save(store, rounds=81)
+    assert contest.looks_at(store, challenger) == 5, "what was pruned was looked at all the same"
+    assert {(gone.who, gone.why) for gone in store.pruned(first.name)} == {("alice", "full disk")}
 
 
 def test_a_champion_that_took_over_meanwhile_was_not_compared(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from levibot.api.caller import Caller
 from levibot.errors import DataStoreError
+from levibot.ml.served import Change, Pruned, append_entries
 from levibot.supervisor.audit import AuditTrail
 from tests.full_disk import full_disk
 
@@ -24,19 +26,23 @@ def opened(path: Path, failures: list[DataStoreError]) -> AuditTrail:
     return AuditTrail(path, lambda: 1_700_000_000_000, failures.append)
 
 
+def told(trail: AuditTrail, count: int = 100) -> list[dict[str, Any]]:
+    return trail.newest(trail.path.parent / "models", count)
+
+
 def actions(trail: AuditTrail, count: int = 100) -> list[str]:
-    return [entry["action"] for entry in trail.newest(count)]
+    return [entry["action"] for entry in told(trail, count)]
 
 
 def test_entries_stay_over_restarts_oldest_first(tmp_path: Path, failures: list[DataStoreError]) -> None:
     path = tmp_path / "state" / "audit.jsonl"
     trail = opened(path, failures)
-    assert trail.newest(5) == []
+    assert told(trail) == []
     trail.note(ALICE, "pause", "BTC/USDT", "lunch")
     trail = opened(path, failures)
     trail.note(Caller("tcp", "api-token", address="10.0.0.7"), "stop", "daemon", outcome="refused: busy")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    first, second = opened(path, failures).newest(5)
+    first, second = told(opened(path, failures))
     assert first == {
         "at": "2023-11-14T22:13:20.000+00:00",
         "action": "pause",
@@ -90,4 +96,23 @@ def test_only_what_happened_by_itself_is_recorded_of_latches(
     trail = opened(tmp_path / "audit.jsonl", failures)
     trail.on_latch("kill_switch_on", "alice (uid 1000)", "too hot")
     trail.on_latch("daily_stop_on", "risk", "equity 9000.00 is -10.00% from the day's start")
-    assert [(entry["action"], entry["who"]["name"]) for entry in trail.newest(5)] == [("daily-stop-on", "risk")]
+    assert [(entry["action"], entry["who"]["name"]) for entry in told(trail)] == [("daily-stop-on", "risk")]
+
+
+def test_what_was_done_to_models_stands_between_the_rest_in_order_of_time(
+    tmp_path: Path, failures: list[DataStoreError]
+) -> None:
+    trail = opened(tmp_path / "audit.jsonl", failures)
+    trail.note(ALICE, "pause", "BTC/USDT")
+    now_ms = 1_700_000_000_000
+    what = {"version": "2", "previous": "1", "who": "bob", "why": "better"}
+    served = Change(at_ms=now_ms - 2, at_utc="", action="promote", **what)
+    gone = Pruned(at_ms=now_ms + 1, at_utc="", version="1", who="bob")
+    (tmp_path / "models" / "trees").mkdir(parents=True)
+    append_entries(tmp_path / "models" / "trees", served, gone)
+    (tmp_path / "models" / "trees" / "current").symlink_to("2")
+    assert actions(trail) == ["promote", "pause", "prune"]
+    assert actions(trail, 2) == ["pause", "prune"]
+    first = told(trail)[0]
+    assert (first["at"], first["subject"]) == ("2023-11-14T22:13:19.998+00:00", "trees/2")
+    assert (first["who"]["name"], first["reason"], first["options"]) == ("bob", "better", {"previous": "1"})
