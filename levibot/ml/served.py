@@ -70,6 +70,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Entry = Change | Pruned
+_KINDS: tuple[type[Change] | type[Pruned], ...] = (Change, Pruned)
 
 
 def append_entries(folder: Path, *entries: Entry) -> None:
@@ -140,7 +141,7 @@ def served_before(changes: Sequence[Change]) -> list[str]:
 
 
 def _parsed(line: bytes) -> Entry | None:
-    for kind in (Change, Pruned):
+    for kind in _KINDS:
         try:
             return msgspec.json.decode(line, type=kind)
         except msgspec.DecodeError:

@@ -2,8 +2,8 @@
 
 ``FOLDER/NAME/VERSION/{manifest.json,model.txt,…}``, ``FOLDER/NAME/current``, a link to a version, and
 ``FOLDER/NAME/history.jsonl``, which versions it has led to and which were removed. A version is written aside,
-synced and renamed, so whoever looks sees all of it or nothing, whenever the power fails. Whoever switches the link,
-or removes a version, holds a lock on the folder meanwhile, which ends with its process.
+synced and renamed, so whoever looks sees all of it or nothing, whenever the power fails. Whoever switches the
+link, or removes a version, holds a lock on the folder meanwhile, which ends with its process.
 """
 
 from __future__ import annotations
