@@ -379,7 +379,7 @@ class Engine:
     def _report(self) -> EngineReport:
         report = self._books.report(report_decisions(self._core), self._core.market)
         if self._models is not None:
-            report = self._models.report(report)
+            report = self._models.report(report, judged=self._core.judged)
         return msgspec.structs.replace(
             report,
             ticks=self._ticks,

@@ -93,7 +93,8 @@ class LedgerPort:
             inputs.OpenOrder(client_id, intent.role, intent.side)
             for client_id, (intent, _) in self._ledger.open_orders().items()
         ]
-        return inputs.PositionReconciled(boot_ns(), self._ledger.position, open_orders, drift)
+        ledger = self._ledger
+        return inputs.PositionReconciled(boot_ns(), ledger.position, open_orders, drift, ledger.entered_ms)
 
     def report(self, report: EngineReport, market: MarketView) -> EngineReport:
         """`report` with position, profit and trades; without the first two until it is reconciled."""

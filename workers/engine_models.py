@@ -91,14 +91,22 @@ class ModelPort:
                     del self._open[request_id]
                     yield inputs.ModelsAnswered(now_ns, request_id, tuple(asked.predictions), asked.missing)
 
-    def report(self, report: EngineReport) -> EngineReport:
-        """`report` with what models said, and how long they took."""
+    def report(self, report: EngineReport, *, judged: bool) -> EngineReport:
+        """`report` with what models said, and how long they took.
+
+        Parameters
+        ----------
+        report
+            Of the core.
+        judged
+            Whether what they said is of the newest bar; after a hole in the market it is not, and not told.
+        """
         lane, client = self._lightgbm, self._lightgbm.client
         newest = lane.newest
         probability = report.prob_up if report.components else newest.probability if newest else None
         return msgspec.structs.replace(
             report,
-            prob_up=None if lane.trouble else probability,
+            prob_up=None if lane.trouble or not judged else probability,
             components={name: self._explained(name, one) for name, one in report.components.items()},
             model=newest.model if newest else "",
             no_model=lane.trouble,

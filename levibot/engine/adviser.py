@@ -13,6 +13,7 @@ from levibot.strategies.base import (
     BookStrategy,
     ContextStrategy,
     CorrectionStrategy,
+    EntryStrategy,
     ModelStrategy,
     Opinion,
     Question,
@@ -49,7 +50,9 @@ class Adviser:
         self._hears_corrections = isinstance(strategy, CorrectionStrategy)
         self._hears_context = isinstance(strategy, ContextStrategy)
         self._hears_altdata = isinstance(strategy, AltDataStrategy)
+        self._hears_entries = isinstance(strategy, EntryStrategy)
         self.opinion = Opinion()  # of the newest bar that the strategy judged by what models said
+        self.judged_ms = 0  # opening time of that bar
         self._strategy: Any = strategy
         self._may_ask = isinstance(strategy, ModelStrategy)
         self._note = note
@@ -100,6 +103,11 @@ class Adviser:
         if self._hears_altdata:
             self._call(self._strategy.on_altdata, data)
 
+    def on_entry(self, filled_ms: int) -> None:
+        """Tell a strategy that wants to know it when its position was entered."""
+        if self._hears_entries:
+            self._call(self._strategy.on_entry, filled_ms)
+
     def ask(self, question: Question, bar_ms: int, now_ns: int) -> AskModel:
         """Open a question about the newest bar."""
         self._asked = AskModel(self._next_request_id, bar_ms, question)
@@ -113,6 +121,8 @@ class Adviser:
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """What the strategy makes of the answers to the open question, of which there may be none."""
+        if self._asked is not None:
+            self.judged_ms = self._asked.bar_ms
         self._asked = None
         signal = self._call(lambda: check_signal(self._strategy.on_predictions(predictions, position)))
         self.opinion = self._call(lambda: check_opinion(getattr(self._strategy, "opinion", None))) or Opinion()

@@ -16,6 +16,7 @@ from levibot.bus.messages import (
     BarCorrected,
     Intent,
     OrderFilled,
+    OrderPartiallyFilled,
     OrderSubmitted,
     Position,
     Prediction,
@@ -28,9 +29,18 @@ from levibot.config import EngineConfig
 from levibot.engine import inputs
 from levibot.engine.adviser import Adviser
 from levibot.engine.commands import AskRisk, AskSnapshot, CancelIntent, Command, Level, Note, SendIntent
+from levibot.engine.followed import FollowedOrders
 from levibot.engine.market_view import MarketView
 from levibot.engine.notes import market_note, order_note
-from levibot.engine.orders import Barriers, entry_intent, entry_request, exit_intent, grant_flaw, tradable
+from levibot.engine.orders import (
+    Barriers,
+    entry_intent,
+    entry_request,
+    exit_intent,
+    grant_flaw,
+    tradable,
+    wanted_sign,
+)
 from levibot.strategies.base import Opinion, Question, Signal, Strategy
 from levibot.strategies.components import in_words
 
@@ -86,14 +96,12 @@ class DecisionCore:
         self._request: RiskRequest | None = None
         self._request_deadline_ns = 0
         self._barriers = Barriers.of(Signal("flat"), config)  # of the request
-        self._own: dict[str, inputs.OpenOrder] = {}  # not ended: one at a time, or what a crash left
-        self._resting: dict[str, inputs.OpenOrder] = {}  # the broker's protective orders
+        self._orders = FollowedOrders()
         self._cancelled = ""  # own order whose cancellation was asked
         self._exit_not_before_ns = 0
         self._asked_at: dict[Side, int] = {}  # side → bar at which risk was asked last
         self._missing: dict[str, str] = {}  # why a model that was asked said nothing, by kind
-        self._held = ""  # why the last entry was held back
-        self._refused = ""
+        self._told: dict[str, str] = {}  # why the last entry was held back, and refused
         self._now_ns = 0
         self._commands: list[Command] = []
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -119,8 +127,13 @@ class DecisionCore:
 
     @property
     def opinion(self) -> Opinion:
-        """What the strategy thinks of the newest bar that it judged."""
-        return self._adviser.opinion
+        """What the strategy thinks of the newest bar that it judged; empty where `judged` says no."""
+        return self._adviser.opinion if self.judged else Opinion()
+
+    @property
+    def judged(self) -> bool:
+        """Whether the newest bar was judged, or the one before it, and no hole came since."""
+        return self.market.follows(self._adviser.judged_ms)
 
     def handle(self, item: inputs.Input) -> list[Command]:
         """Take one input in; return what is to be done, in order."""
@@ -132,12 +145,12 @@ class DecisionCore:
     @property
     def settled(self) -> bool:
         """Whether no answer is awaited and no order of its own is in flight."""
-        return self.deadline_ns is None and not self._own
+        return self.deadline_ns is None and not self._orders.own
 
     @property
     def in_flight(self) -> bool:
         """Whether an order of its own has not ended."""
-        return bool(self._own)
+        return bool(self._orders.own)
 
     @property
     def deadline_ns(self) -> int | None:
@@ -229,7 +242,7 @@ class DecisionCore:
 
     def _accept(self, signal: Signal) -> None:
         if self.signal is None or signal.direction != self.signal.direction:
-            said = in_words(self.opinion.components, self._missing)[:400]
+            said = in_words(self._adviser.opinion.components, self._missing)[:400]
             self._note("info", "signal_changed", direction=signal.direction, reason=signal.reason[:200], said=said)
         self.signal = signal
         self.signals[signal.direction] += 1
@@ -240,12 +253,12 @@ class DecisionCore:
         """Take the next step from the position there is to the one that is wanted."""
         if self.signal is None or self.position is None:
             return
-        wanted = self._wanted(self.signal)
+        wanted = wanted_sign(self.signal, self.market.spec)
         closing: Side = "sell" if self.position.quantity > 0 else "buy"
         size = tradable(self.position.quantity, self.market.spec, self.market.price_to(closing))
         held = 0 if not size else 1 if self.position.quantity > 0 else -1
         self._withdraw_entry(unless=_SIDES.get(wanted))
-        if wanted == held or self._own:
+        if wanted == held or self._orders.own:
             return
         if held:
             if self._now_ns >= self._exit_not_before_ns:
@@ -253,17 +266,11 @@ class DecisionCore:
         elif fresh and self._request is None:
             self._ask(_SIDES[wanted], self.signal)
 
-    def _wanted(self, signal: Signal) -> int:
-        if signal.direction == "long":
-            return 1
-        spec = self.market.spec
-        return -1 if signal.direction == "short" and spec is not None and spec.can_short else 0
-
     def _withdraw_entry(self, unless: Side | None = None) -> None:
         """Forget a question, and cancel an entry, that would open anything but `unless`."""
         if self._request is not None and self._request.side != unless:
             self._request = None
-        for order in self._own.values():
+        for order in self._orders.own.values():
             if order.role == "entry" and order.side != unless and order.client_id != self._cancelled:
                 self._cancelled = order.client_id
                 self._commands.append(CancelIntent(order.client_id))
@@ -276,23 +283,23 @@ class DecisionCore:
         self._send(exit_intent(client_id, position, size, self.market.event_ms, self.market.newest))
 
     def _send(self, intent: Intent) -> None:
-        self._follow(intent)
+        self._orders.add(intent)
         self._commands.append(SendIntent(intent))
 
     def _ask(self, side: Side, signal: Signal) -> None:
         """Ask risk for an entry, at most once a bar and side."""
         reason = self._entry_barred()
         if reason:
-            self._hold_back(reason)
+            self._tell("entry_held_back", reason)
             return
         if self._asked_at.get(side) == self.market.bar_ms:
             return
         self._asked_at[side] = self.market.bar_ms
         client_id = self._new_client_id("entry")
         if client_id is None:
-            self._hold_back("no client order id could be stored")
+            self._tell("entry_held_back", "no client order id could be stored")
             return
-        self._held = ""
+        self._told.pop("entry_held_back", None)
         self._barriers = Barriers.of(signal, self._config)
         number = self._next_request_id
         self._request = entry_request(number, client_id, self._symbol, side, signal, self._barriers, self.market)
@@ -300,17 +307,12 @@ class DecisionCore:
         self._request_deadline_ns = self._now_ns + _ANSWER_DEADLINE_NS
         self._commands.append(AskRisk(self._request))
 
-    def _hold_back(self, reason: str) -> None:
-        if reason != self._held:  # the same reason at each bar is one line in the log
-            self._note("info", "entry_held_back", reason=reason[:300])
-        self._held = reason
-
     def _entry_barred(self) -> str:
         if self._paused:
             return "paused"
         if self._drift:
             return f"ledger and broker differ: {self._drift}"
-        if self._own:
+        if self._orders.own:
             return "an order is in flight"
         return self.market.unfit(self._now_ns)
 
@@ -332,7 +334,7 @@ class DecisionCore:
             self._refuse(f"the granted quantity {grant.max_quantity} would be dust at its stop")
             return
         self._request = None
-        self._refused = ""
+        self._told.pop("entry_refused", None)
         self._send(intent)
 
     def _refusal_received(self, item: inputs.RefusalReceived) -> None:
@@ -341,44 +343,43 @@ class DecisionCore:
 
     def _refuse(self, reason: str) -> None:
         self._request = None
-        if reason != self._refused:  # the same answer at each bar is one line in the log
-            self._note("info", "entry_refused", reason=reason[:300])
-        self._refused = reason
+        self._tell("entry_refused", reason)
+
+    def _tell(self, event: str, reason: str) -> None:
+        if reason != self._told.get(event):  # the same reason at each bar is one line in the log
+            self._note("info", event, reason=reason[:300])
+        self._told[event] = reason
 
     # ------------------------------------------------------------------ orders
 
     def _order_changed(self, item: inputs.OrderChanged) -> None:
         event = item.event
         if isinstance(event, OrderSubmitted):
-            self._follow(event.intent)
-        order = self._own.get(event.client_id) or self._resting.get(event.client_id)
+            self._orders.add(event.intent)
+        order = self._orders.get(event.client_id)
         self.position = item.position
+        if order is not None and order.role == "entry" and isinstance(event, OrderPartiallyFilled | OrderFilled):
+            self._adviser.on_entry(event.event_ms)
         self._commands.append(order_note(item, order.role if order else "?"))
         if not isinstance(event, TERMINAL):
             return
-        self._resting.pop(event.client_id, None)
-        self._own.pop(event.client_id, None)
+        self._orders.end(event.client_id)
         if order is not None and order.role == "exit" and not isinstance(event, OrderFilled):
             self._exit_not_before_ns = self._now_ns + _EXIT_RETRY_NS
         self._act(fresh=False)
 
-    def _follow(self, order: Intent | inputs.OpenOrder) -> None:
-        orders = self._own if order.role in ("entry", "exit") else self._resting
-        orders[order.client_id] = inputs.OpenOrder(order.client_id, order.role, order.side)
-
     def _position_reconciled(self, item: inputs.PositionReconciled) -> None:
         self.position = item.position
+        if item.entered_ms:
+            self._adviser.on_entry(item.entered_ms)
         if item.drift and item.drift != self._drift:
             self._note("error", "ledger_drift_found", drift=item.drift[:300])
         self._drift = item.drift
-        self._own.clear()
-        self._resting.clear()
-        for order in item.open_orders:
-            self._follow(order)
+        self._orders.replace(item.open_orders)
         self._act(fresh=False)
 
     def _intent_failed(self, item: inputs.IntentFailed) -> None:
-        order = self._own.pop(item.client_id, None)
+        order = self._orders.own.pop(item.client_id, None)
         if order is not None and order.role == "exit":
             self._exit_not_before_ns = self._now_ns + _STORE_RETRY_NS
         self._note("error", "intent_not_journaled", reason=item.reason[:300], role=order.role if order else "?")

@@ -102,6 +102,7 @@ class PositionReconciled(Event, frozen=True):
     position: Position
     open_orders: list[OpenOrder]
     drift: str = ""
+    entered_ms: int = 0  # market time of the newest fill of an entry; 0: there is no position, or it is not known
 
 
 class IntentFailed(Event, frozen=True):

@@ -114,6 +114,10 @@ class MarketView:
         """Whether enough bars without a hole have been seen."""
         return self._bars_without_hole >= self._warm_up_bars
 
+    def follows(self, bar_ms: int) -> bool:
+        """Whether a bar is the newest, or the one before it, in a market without a hole or a standstill since."""
+        return self.warm and not (self._hole or self._stale) and self.bar_ms - bar_ms <= BAR_MS
+
     @property
     def mark(self) -> float | None:
         """Newest price."""

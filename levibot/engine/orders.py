@@ -140,6 +140,13 @@ def exit_intent(
     )
 
 
+def wanted_sign(signal: Signal, spec: MarketSpec | None) -> int:
+    """Sign of the position that a signal asks for; 0: none, or one that the market does not allow."""
+    if signal.direction == "long":
+        return 1
+    return -1 if signal.direction == "short" and spec is not None and spec.can_short else 0
+
+
 def held_side(position: Position) -> Side:
     """Side that opened a position."""
     return "buy" if position.quantity > 0 else "sell"

@@ -149,6 +149,19 @@ class Ledger:
         for (body,) in self._store.rows("SELECT body FROM events WHERE symbol_seq > ? ORDER BY symbol_seq", since):
             yield self._decode_event(body)
 
+    @property
+    def entered_ms(self) -> int:
+        """Market time of the newest fill of an entry; 0 without a position, or if no entry of ours led to it."""
+        if not self._state.position.quantity:
+            return 0
+        fills = self._store.each(
+            "SELECT events.body FROM events JOIN orders USING (client_id) WHERE orders.role = 'entry'"
+            " ORDER BY events.symbol_seq DESC"
+        )
+        events = (self._decode_event(body) for (body,) in fills)
+        found = (event.event_ms for event in events if isinstance(event, OrderPartiallyFilled | OrderFilled))
+        return next(found, 0)
+
     def total_pnl(self, mark: Decimal | None) -> Decimal:
         """Realised and unrealised profit after fees, in the quote asset.
 

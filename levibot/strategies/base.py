@@ -184,6 +184,19 @@ class AltDataStrategy(Protocol):
 
 
 @runtime_checkable
+class EntryStrategy(Protocol):
+    """A strategy with this method is told when its position was entered: at each fill of an entry.
+
+    After a restart of the engine the ledger tells the newest again, before the strategy is asked anything; and now
+    and then while the position is open. So what is counted from there outlives its process.
+    """
+
+    def on_entry(self, filled_ms: int) -> None:
+        """Take the market time of the newest fill of an entry, Unix ms."""
+        ...
+
+
+@runtime_checkable
 class ModelStrategy(Protocol):
     """A strategy with this method may answer whatever it is given with a `Question` instead of a signal.
 

@@ -24,7 +24,8 @@ class Ensemble:
     * at one of them, which the broker watches;
     * when a bet on the other side has become worth opening, on a spot market too, where none is opened: to
       leave at the first doubt, and come back at the next hope, would cost more than it saves;
-    * at the third barrier of the label, its horizon, if no answer since would have opened it anew.
+    * at the third barrier of the label, its horizon, if no answer since would have opened it anew. A restart
+      forgets such answers, and counts from the fill of the entry.
 
     In between there is no opinion. Nor is there one without an answer of the primary model, LightGBM, by a model
     that is too old, or on features that the model has not seen the like of; what is open then keeps its barriers.
@@ -106,7 +107,7 @@ class Ensemble:
         """Ask the model, if there are features to ask it about."""
         self._bar_ms = bar.open_ms
         self._asset = bar.symbol.partition("/")[0]
-        if position.quantity and self._bet_ms is None:  # found open after a restart
+        if position.quantity and self._bet_ms is None:  # found open, and no entry is known that led to it
             self._bet_ms = bar.open_ms
         features = self._window.add(bar)
         if features is None:
@@ -126,6 +127,11 @@ class Ensemble:
         self._window.add_altdata(data)
         if data.asset:  # the mood of the whole market is a feature, but no component
             self._sentiment.add(data)
+
+    def on_entry(self, filled_ms: int) -> None:
+        """Count the horizon from the bar at whose close the position was entered, if that is not known better."""
+        bar_ms = filled_ms - filled_ms % MINUTE_MS - MINUTE_MS
+        self._bet_ms = bar_ms if self._bet_ms is None else max(self._bet_ms, bar_ms)
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """The bet on what the components say together, if it is worth one."""

@@ -31,7 +31,7 @@ from levibot.engine import inputs
 from levibot.engine.commands import AskModel, AskRisk, CancelIntent, Command, Note, SendIntent
 from levibot.engine.core import DecisionCore
 from levibot.execution.position import after_fill, flat
-from levibot.strategies.base import Question, Signal
+from levibot.strategies.base import Opinion, Question, Signal
 
 SYMBOL = "BTC/USDT"
 SECOND = 1_000_000_000
@@ -101,6 +101,7 @@ class ScriptedModel(ScriptedTicks):
     def __init__(self) -> None:
         super().__init__()
         self.verdict: Any = None
+        self.opinion = Opinion()
         self.predictions: list[tuple[Prediction, ...]] = []
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from levibot.bus.messages import MarketStale
 from levibot.engine import inputs
-from levibot.strategies.base import Signal
-from tests.engine.scene import QUESTION, SECOND, Scene, Scripted, ScriptedModel, make_bar, make_prediction
+from levibot.strategies.base import Opinion, Signal
+from tests.engine.scene import QUESTION, SECOND, SYMBOL, Scene, Scripted, ScriptedModel, make_bar, make_prediction
 
 LONG, FLAT = Signal("long", 0.6, 0.2), Signal("flat")
 
@@ -207,3 +208,35 @@ def test_an_entry_has_the_barriers_of_the_signal_that_it_was_asked_for_with() ->
     scene.tick(Signal("long", stop_loss=0.5, take_profit=0.6))
     scene.grant(request=scene.requests[0])
     assert scene.intents[-1].stop_loss == (scene.requests[0].price * Decimal("0.99")).quantize(Decimal("0.01"))
+
+
+def test_what_was_thought_is_told_until_a_hole_and_again_after_the_next_answer() -> None:
+    scene, strategy = model_scene()
+    strategy.opinion = Opinion(0.6)
+    scene.bar(QUESTION)
+    assert (scene.core.judged, scene.core.opinion) == (False, Opinion()), "there was no answer yet"
+    scene.predict(LONG, 0.6)
+    assert scene.core.opinion == Opinion(0.6)
+    scene.bar(QUESTION)
+    assert scene.core.judged, "the next answer is on its way"
+    scene.predict(None)
+    scene.give(inputs.HoleFound(scene.now_ns, "lost 2 messages"))
+    assert (scene.core.judged, scene.core.opinion) == (False, Opinion())
+    scene.load([make_bar(number) for number in range(1, 16)])
+    assert not scene.core.judged, "it is of a bar before the hole"
+    scene.bar_number = 15
+    scene.bar(QUESTION)
+    scene.predict(None)
+    assert scene.core.opinion == Opinion(0.6)
+    scene.give(inputs.MarketChanged(scene.now_ns, MarketStale(SYMBOL, 1, 1, 0, "line lost")))
+    assert not scene.core.judged
+
+
+def test_bars_that_nobody_judges_leave_what_was_thought_behind() -> None:
+    scene, _ = model_scene()
+    scene.bar(QUESTION)
+    scene.predict(LONG, 0.6)
+    scene.bar(None)
+    assert scene.core.judged
+    scene.bar(None)
+    assert not scene.core.judged

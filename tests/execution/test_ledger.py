@@ -57,6 +57,24 @@ def test_orders_position_and_history_come_back(path: Path) -> None:
     again.close()
 
 
+def test_it_knows_when_the_position_was_entered_also_after_it_was_opened_again(path: Path) -> None:
+    ledger, story = opened(path), Story()
+    assert ledger.entered_ms == 0
+    first, sold, second = entry("2"), leave("2"), entry("1")
+    for number, intent in enumerate((first, sold, second), start=1):
+        ledger.journal(intent)
+        for event in story.fill(intent, "100"):
+            ledger.apply(msgspec.structs.replace(event, event_ms=number * 1_000))
+        assert ledger.entered_ms == (0 if intent is sold else number * 1_000)
+    reduced = leave("0.5")
+    ledger.journal(reduced)
+    ledger.apply(*story.fill(reduced, "100"))
+    ledger.close()
+    again = opened(path)
+    assert again.entered_ms == 3_000, "an exit of a part is no entry"
+    again.close()
+
+
 def test_an_event_that_comes_twice_counts_once(path: Path) -> None:
     ledger, story = opened(path), Story()
     bought = entry("2")

@@ -374,3 +374,26 @@ def test_a_weight_of_nothing_switches_a_component_off() -> None:
     heavy = Asked(weight_tft=1.5)
     assert heavy.together(lightgbm(0.7), tft(0.0)) is not None
     assert heavy.ensemble.opinion.probability == pytest.approx(0.175)  # (.35 + 0) / 2
+
+
+def test_a_position_found_open_ends_at_the_horizon_counted_from_its_entry() -> None:
+    found = Asked()
+    entered = found.number - 20  # bar at whose close it was opened, before the restart
+    found.ensemble.on_entry((entered + 1) * 60_000 + 700)
+    while found.number < entered + 29:
+        assert found.verdict(0.5, HELD) is None, found.number - entered
+    signal = found.verdict(0.5, HELD)
+    assert signal is not None
+    assert (signal.direction, signal.reason) == ("flat", "neither barrier reached in 30 bars")
+
+
+def test_an_older_entry_takes_nothing_from_an_answer_that_would_have_opened_it_anew() -> None:
+    held = Asked()
+    assert held.verdict(0.7) is not None
+    judged = held.number
+    held.ensemble.on_entry((judged + 1) * 60_000)
+    held.verdict(0.7, HELD)
+    held.ensemble.on_entry((judged + 1) * 60_000)
+    while held.number < judged + 30:
+        assert held.verdict(0.5, HELD) is None
+    assert held.verdict(0.5, HELD) == Signal("flat", reason="neither barrier reached in 30 bars")

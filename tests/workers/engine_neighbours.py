@@ -241,6 +241,7 @@ class Broker:
         self.events: list[OrderEvent] = []
         self.reconciled = 0
         self.refused_for_ever: set[str] = set()
+        self.market_ms = 0  # time of the market that events tell; 0: their number
         self.position = flat(SYMBOL)
         self._resting: dict[str, Intent] = {}
         self._identity = NAME.encode()
@@ -307,7 +308,7 @@ class Broker:
 
     def _stamp(self, client_id: str) -> tuple[int, int, str, str, int, int]:
         number = len(self.events) + 1
-        return (number, number, SYMBOL, client_id, number, number)
+        return (number, number, SYMBOL, client_id, self.market_ms or number, number)
 
     def _tell(self, event: OrderEvent) -> None:
         self.events.append(event)

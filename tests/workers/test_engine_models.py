@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from levibot.bus.messages import Component
+from levibot.bus.messages import Component, MarketGap
 from levibot.engine.recording import recorded_commands, replay
 from levibot.ml.features import FEATURE_SET, FEATURES
+from tests.workers.engine_neighbours import SYMBOL
 from tests.workers.pool_world import PoolWorld
 
 MakeWorld = Callable[..., PoolWorld]
@@ -103,6 +104,41 @@ def test_an_open_position_outlives_the_pool(make_world: MakeWorld) -> None:
     missed(world, 1)
     assert world.report.position == 1
     assert len(world.broker.received) == 1
+
+
+def test_after_kill_9_a_bet_ends_at_the_horizon_counted_from_its_entry(make_world: MakeWorld) -> None:
+    world = make_world(record_inputs=True)
+    world.start_ready()
+    world.broker.market_ms = world.feed.bars[-1].open_ms + 2 * 60_000  # the end of the bar that comes next
+    world.bar(0.9)
+    holds(world, "1")
+    world.kill()
+    world.feed.publish_bars([100.0] * 28)  # of 30
+    world.start_ready()
+    world.bar()
+    predicted(world, 1)
+    assert world.report.position == 1
+    world.bar()
+    holds(world, "0")
+    assert [intent.role for intent in world.broker.received] == ["entry", "exit"]
+    world.stop()
+    *_, path = sorted((world.spec.state_dir / "recordings").iterdir(), key=lambda one: one.stat().st_mtime_ns)
+    assert repr(replay(path)) == repr(recorded_commands(path))
+
+
+def test_after_a_hole_the_probability_of_the_bar_before_it_is_told_no_more(make_world: MakeWorld) -> None:
+    world = make_world()
+    world.start_ready()
+    world.bar(0.6)
+    predicted(world, 1)
+    assert (world.report.prob_up, world.report.components["lightgbm"].probability) == (0.6, 0.6)
+    feed = world.feed
+    feed.seq += 1
+    missing_ms = feed.bars[-1].open_ms + 60_000
+    feed.publish_event(MarketGap(SYMBOL, feed.epoch, feed.seq, 0, missing_ms, 90, filled=False))
+    world.until(lambda: world.report.prob_up is None, "no probability")
+    assert world.report.components == {}
+    assert world.report.model == "test/1"
 
 
 def test_it_says_why_there_is_no_model(make_world: MakeWorld) -> None:
