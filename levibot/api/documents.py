@@ -134,7 +134,7 @@ class EngineForm(WorkerForm):
         description="That the bet of `signal` is won: of a short, that the price falls. Not `prob_up`."
     )
     prob_up: float | None = Field(
-        description="Newest probability of a rise, whatever the signal made of it; null after a hole in the market."
+        description="Newest probability of a rise, whatever the signal made of it; null after a hole."
     )
     confidence: float | None = Field(description="0: as good as a coin, 1: certain.")
     components: dict[str, ComponentForm] | None = Field(description="What `prob_up` is made of, by name.")

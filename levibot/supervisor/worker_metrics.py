@@ -251,7 +251,7 @@ ENGINE_FAMILIES: tuple[Family[WorkerView], ...] = (
     Family(
         "levi_signal_prob_up",
         "gauge",
-        "Newest probability of a rise; absent without a model's answer, after a hole, and while the engine does not run.",
+        "Newest probability of a rise; absent without an answer, after a hole, and while the engine does not run.",
         _now(lambda report: report.prob_up),
     ),
     Family(
