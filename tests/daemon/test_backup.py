@@ -7,10 +7,14 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+
 from levibot.bus.messages import OrderEvent
 from tests.daemon.audit import audit
 from tests.daemon.conftest import MakeDaemon
 from tests.daemon.harness import FAULTS, DaemonUnderTest
+
+pytestmark = pytest.mark.unmeasured
 
 CTL = str(Path(sys.executable).parent / "levibotctl")
 

@@ -152,24 +152,24 @@ def test_a_reload_names_what_says_which_market_this_is_and_leaves_it_as_it_is(ma
     assert (status["daemon"]["exchange"], daemon.worker_pids()) == ("simulated", before)
 
 
-@pytest.mark.parametrize(
-    ("line", "named"),
-    [
-        ("[engine]\nstrategi = 1", "strategi"),
-        ('symbols = ["BTCUSDT"]', "BTCUSDT"),
-        ("[engine", "supervisor.toml:1"),
-    ],
-)
-def test_a_bad_file_changes_nothing(make_daemon: MakeDaemon, line: str, named: str) -> None:
+BAD_LINES = {
+    "[engine]\nstrategi = 1": "strategi",
+    'symbols = ["BTCUSDT"]': "BTCUSDT",
+    "[engine": "supervisor.toml:1",
+}
+
+
+def test_a_bad_file_changes_nothing(make_daemon: MakeDaemon) -> None:
     daemon = make_daemon(symbols=["BTC/USDT"])
     daemon.start()
     before = daemon.worker_pids()
-    daemon.config.write_text(line + "\n", encoding="utf-8")
-    with pytest.raises(ApiError) as refusal:
-        daemon.post("/daemon/reload")
-    assert named in str(refusal.value)
-    assert "supervisor.toml" in str(refusal.value)
-    assert daemon.worker_pids() == before
+    for line, named in BAD_LINES.items():
+        daemon.config.write_text(line + "\n", encoding="utf-8")
+        with pytest.raises(ApiError) as refusal:
+            daemon.post("/daemon/reload")
+        assert named in str(refusal.value)
+        assert "supervisor.toml" in str(refusal.value)
+        assert daemon.worker_pids() == before
 
 
 def test_a_strategy_that_cannot_be_made_refuses_the_reload(make_daemon: MakeDaemon, run_dir: Path) -> None:

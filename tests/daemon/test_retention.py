@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
+
 from tests.daemon.conftest import MakeDaemon
+
+pytestmark = pytest.mark.unmeasured
 
 
 def test_old_recordings_are_swept_at_the_start_and_the_present_one_is_not(make_daemon: MakeDaemon) -> None:
