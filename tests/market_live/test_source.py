@@ -22,6 +22,8 @@ from levibot.market.states import HALTED, LIVE
 from tests.exchange.settings import DialectName
 from tests.market_live.conftest import OTHER, SECONDS, SYMBOL, Place, serving, until
 
+PATIENCE_S = 6.0  # without prices, where a test is not about that
+
 
 @pytest.fixture(params=["binance", pytest.param("mexc", marks=pytest.mark.long)])
 def dialect(request: pytest.FixtureRequest) -> DialectName:
@@ -101,7 +103,15 @@ def stage(place: Place) -> Stage:
     return Stage(place)
 
 
-def test_history_then_everything_that_the_exchange_does(stage: Stage) -> None:
+@pytest.fixture
+def patient(place: Place) -> Stage:
+    """One that a slow machine does not make stale."""
+    return Stage(place, stale_after=PATIENCE_S)
+
+
+def test_history_then_everything_that_the_exchange_does(patient: Stage) -> None:
+    stage = patient
+
     async def scenario(stage: Stage) -> None:
         market = await stage.source.open(SYMBOL)
         assert len(market.history) == 100
@@ -144,11 +154,11 @@ def test_a_quiet_market_is_asked_about_and_stays_live(dialect: DialectName, tmp_
     async def scenario(stage: Stage) -> None:
         await stage.begin(SYMBOL, OTHER)
         probes, quotes = stage.probes, len(stage.of(Quote))
-        await until(lambda: stage.probes > probes + 4, "probes")
+        await until(lambda: stage.probes > probes + 2, "probes")
         assert len(stage.of(Quote)) > quotes  # told again, so that it does not age
 
     with serving(tmp_path, dialect=dialect, symbols=(SYMBOL, OTHER), quiet=(SYMBOL,)) as place:
-        stage = Stage(place)
+        stage = Stage(place, stale_after=PATIENCE_S)
         stage.play(scenario)
     assert not stage.of(Stale)
 
@@ -233,7 +243,9 @@ def test_an_exchange_that_is_not_there_yet_is_tried_again_and_one_symbol_that_is
     assert stage.of(Quote)
 
 
-def test_requests_that_are_refused_for_a_while_stop_no_stream(stage: Stage) -> None:
+def test_requests_that_are_refused_for_a_while_stop_no_stream(patient: Stage) -> None:
+    stage = patient
+
     async def scenario(stage: Stage) -> None:
         await stage.begin(SYMBOL)
         stage.place.exchange.arm("status", "GET *", status=429, retry_after=30)
@@ -262,8 +274,9 @@ def test_a_symbol_that_is_closed_is_heard_of_no_more(stage: Stage) -> None:
 
 
 def test_after_a_standstill_every_connection_is_begun_anew_before_a_bar_is_closed(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    patient: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stage = patient
     monkeypatch.setattr(source_module, "_STANDSTILL_NS", 1_500_000_000)
 
     async def scenario(stage: Stage) -> None:
