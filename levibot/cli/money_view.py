@@ -197,7 +197,7 @@ _VIEWS = {
         },
         ("symbol", "state", "side", "kind", "role", "price", "why", "order"),
         ("order", "role", "filled"),
-        "no open orders; --all shows those of the past",
+        "no such orders; without --all, only open ones are shown",
     ),
     "positions": _View(
         {

@@ -203,6 +203,27 @@ def test_a_headline_that_a_model_obeys_has_no_score_and_leaves_all_others_theirs
     assert len(provider.asked) == 7, "all, is the model broken?, two, two, one, is it broken?, one"
 
 
+def test_a_headline_that_the_server_refuses_leaves_all_others_their_scores(tmp_path: Path) -> None:
+    def filtering(request: web.Request) -> Any:
+        if any(one["text"] == ORDER for one in headlines_of(request)):
+            return web.json_response({"error": {"code": "content_filter"}}, status=400)
+        return by_length(request)
+
+    found, provider = asking(tmp_path, filtering, headlines=WITH_ORDER, times=2)
+    assert found.found == {headline.digest: len(headline.text) / 1000 for headline in HEADLINES}
+    assert found.error is None
+    assert len(provider.asked) == 11, "each refusal twice, as it may be the form; then it is not sent again"
+
+
+def test_a_server_that_refuses_everything_blames_no_headline(tmp_path: Path) -> None:
+    found, provider = asking(tmp_path, Fault("key refused", "refused", 401), headlines=WITH_ORDER)
+    assert not found.found
+    assert found.error is not None
+    assert found.error.kind == "refused"
+    assert "Satoshi" not in str(found.error)
+    assert len(provider.asked) == 4
+
+
 def test_a_headline_that_was_left_out_is_not_paid_for_again(tmp_path: Path) -> None:
     found, provider = asking(tmp_path, obeying(ORDER, completion("?")), headlines=WITH_ORDER, times=2)
     assert found.error is None

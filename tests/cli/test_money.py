@@ -135,6 +135,7 @@ def test_a_heading_is_printed_for_no_rows_at_all(run: Run) -> None:
     assert json.loads(run("trades", "--json")) == []
     assert "no trades" in run("trades")
     assert "no open position" in run("positions")
+    assert "without --all" in run("orders")
 
 
 def test_since_and_last_choose(account: Account, run: Run) -> None:

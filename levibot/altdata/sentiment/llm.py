@@ -18,6 +18,8 @@ from levibot.altdata.source import Usage
 from levibot.config_altdata import NewsConfig
 from levibot.errors import AltDataError, DataStoreError
 
+_OF_WORDS = ("malformed", "refused")  # faults that one headline can be the cause of
+
 
 class _Message(msgspec.Struct):
     content: str | None = None
@@ -35,8 +37,9 @@ class LlmScorer:
     """Asks about many headlines of a feed at once; a batch that fails costs the others nothing.
 
     Headlines that look like orders to the model are not sent, so they have no score. A batch whose answer makes no
-    sense is asked about again in halves, down to the headline with which that happens: it is not sent again, and
-    the others have their scores. So each such headline costs some requests, once.
+    sense, or that the server refuses, as some do for what one headline says, is asked about again in halves, down
+    to the headline with which that happens: it is not sent again, and the others have their scores. So each such
+    headline costs some requests, once.
 
     Parameters
     ----------
@@ -81,7 +84,7 @@ class LlmScorer:
             except DataStoreError as failure:  # what is spent could not be counted, so nothing is spent
                 return AltDataError(f"news: {failure}", "disk")
             except AltDataError as failure:
-                if failure.kind != "malformed":
+                if failure.kind not in _OF_WORDS:
                     return failure
                 # Before a headline is blamed, and before anything is: a server that is broken is asked no more.
                 if (len(batch) == 1 or not works) and (broken := await self._why_broken(now_ms)) is not None:
