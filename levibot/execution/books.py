@@ -57,6 +57,8 @@ class Books(BooksReader):
     def __init__(self, path: Path, instance: str, quote: str, cash: Decimal) -> None:
         self._connection: sqlite3.Connection | None = None  # while a transaction is open
         self._events: list[OrderEvent] = []
+        self._event_rows: list[tuple[int, str, int, bytes]] = []  # not in the database yet
+        self._moved: dict[str, None] = {}  # symbols whose position in the database is not the newest
         self.event_ms = 0
         super().__init__(path, instance, quote, cash)
 
@@ -94,9 +96,10 @@ class Books(BooksReader):
 
     def _collecting(self, event_ms: int) -> Iterator[list[OrderEvent]]:
         self._events, self.event_ms = [], event_ms
+        self._event_rows, self._moved = [], {}
         yield self._events
         if self._events:
-            self._save_account()
+            self._save_events()
 
     # ------------------------------------------------------------------ changes, in a transaction
 
@@ -222,7 +225,7 @@ class Books(BooksReader):
         realized = position.realized_pnl + amount
         self.positions[symbol] = msgspec.structs.replace(position, realized_pnl=realized)
         self._append(symbol, "", FundingPaid, amount=amount, rate=rate, mark_price=mark_price)
-        self._save_position(symbol)
+        self._moved[symbol] = None
 
     def move_funds(self, asset: str, amount: Decimal, kind: FundsKind, why: str) -> None:
         """A balance changed without an order; `why` is the id of the transfer, or an explanation."""
@@ -253,7 +256,7 @@ class Books(BooksReader):
     def _record(self, order: Order, kind: type[Any], **fields: Any) -> None:
         event = self._append(order.intent.symbol, order.intent.client_id, kind, **fields)
         self._advance(order, event)
-        self._save_position(order.intent.symbol)
+        self._moved[order.intent.symbol] = None
 
     def _append(self, symbol: str, client_id: str, event_type: type[Any], **fields: Any) -> OrderEvent:
         symbol_seq = self.symbol_seq.get(symbol, 0) + 1
@@ -270,7 +273,7 @@ class Books(BooksReader):
         self.symbol_seq[symbol] = symbol_seq
         body = encode(event)
         self._history_crc = extended(self._history_crc, body)
-        self._execute("INSERT INTO events VALUES (?, ?, ?, ?)", (event.seq, symbol, symbol_seq, body))
+        self._event_rows.append((event.seq, symbol, symbol_seq, body))
         self._events.append(event)
         return event
 
@@ -299,13 +302,6 @@ class Books(BooksReader):
             ),
         )
 
-    def _save_position(self, symbol: str) -> None:
-        position = self.position(symbol)
-        money = map(str, (position.quantity, position.entry_price, position.realized_pnl))
-        self._execute(
-            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)", (symbol, self.symbol_seq[symbol], *money)
-        )
-
     def give_stop(self, symbol: str, stop: Decimal, quantity: Decimal) -> None:
         """A stop that was found on the exchange is that of the entry that has none and whose size is nearest."""
         lots = self.lots.get(symbol, ())
@@ -325,7 +321,17 @@ class Books(BooksReader):
         ]
         self._execute_many("INSERT INTO lots VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def _save_account(self) -> None:
+    def _save_events(self) -> None:
+        """Write down what happened, and the positions and the account that it led to: once, at the end."""
+        self._execute_many("INSERT INTO events VALUES (?, ?, ?, ?)", self._event_rows)
+        positions = [(self.position(symbol), self.symbol_seq[symbol]) for symbol in self._moved]
+        self._execute_many(
+            "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
+            [
+                (one.symbol, seq, str(one.quantity), str(one.entry_price), str(one.realized_pnl))
+                for one, seq in positions
+            ],
+        )
         self._execute(
             "UPDATE account SET next_sequence = ?, seq = ?, cash = ?, history_crc = ?",
             (self._next_sequence, self.seq, str(self.cash), self._history_crc),
