@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 
 import msgspec
+import zmq
 
 from levibot.bus.messages import Component, EngineReport, ModelKind, Prediction
 from levibot.clock import boot_ns
@@ -64,6 +65,10 @@ class ModelPort:
         """When `take` must be called at the latest; None while nothing is open."""
         due = (lane.client.due_ns for lane in self._lanes)
         return min((due_ns for due_ns in due if due_ns is not None), default=None)
+
+    def is_due(self, ready: Set[zmq.Socket[bytes]]) -> bool:
+        """Whether `take` has something to do, where something waits on the sockets `ready`."""
+        return not ready.isdisjoint(self.sockets) or (self.due_ns is not None and boot_ns() >= self.due_ns)
 
     def ask(self, command: AskModel) -> None:
         """Put a question to the pool."""

@@ -9,7 +9,7 @@ import zmq
 
 from levibot.bus.codec import ALTDATA, frame
 from levibot.bus.messages import AltData, Command, FeedReport, SymbolsChanged
-from levibot.bus.sockets import AsyncReader, make_socket, send
+from levibot.bus.sockets import AsyncReader, BatchSender, make_socket, send
 from levibot.clock import boot_ns
 from levibot.config_market import ExchangeConfig, FeedConfig
 from levibot.errors import BackOffError, CorruptStoreError, DataStoreError, LeviBotError, RetryError
@@ -67,17 +67,18 @@ class FeedWorker(AsyncWorker):
         runtime.status.waiting_for = "market data"
         clients = make_socket(runtime.context, zmq.ROUTER, bind=spec.endpoints.feed)
         stream = make_socket(runtime.context, zmq.PUB, connect=spec.endpoints.publishers)
+        out = BatchSender(loop, stream)
         epoch = boot_ns()
         self._recorder = recorder_of(self._config, spec.exchange_id, spec.state_dir, epoch)
         self._publisher = Publisher(
             epoch,
-            lambda frame: send(stream, frame),
+            out.send,
             boot_ns,
             self._config.history_bars,
             spec.lockstep,
             self._recorder,
         )
-        self._source = source = self._make_source(stream)
+        self._source = source = self._make_source(out)
         self._markets = markets = Bootstrapper(source, self._opened, self._failed, self._closed)
         self._desk = SnapshotDesk(
             self._publisher,
@@ -108,7 +109,7 @@ class FeedWorker(AsyncWorker):
             stream.close(0)
             clients.close(0)
 
-    def _make_source(self, stream: zmq.Socket[bytes]) -> Source:
+    def _make_source(self, out: BatchSender) -> Source:
         config, spec = self._config, self._runtime.spec
         if not config.is_artificial:
             from levibot.market.live.source import LiveSource  # loads the adapter, for live data alone
@@ -116,7 +117,7 @@ class FeedWorker(AsyncWorker):
             exchange = spec.exchange or ExchangeConfig()
 
             def tell_altdata(value: AltData) -> None:
-                send(stream, frame(ALTDATA, value.asset, value))
+                out.send(frame(ALTDATA, value.asset, value))
 
             self._live = LiveSource(
                 spec.exchange_id, exchange, config, spec.state_dir, self._tell, spec.altdata, tell_altdata
@@ -128,7 +129,14 @@ class FeedWorker(AsyncWorker):
         position_ms = self._load_progress()
         if not spec.lockstep:
             return Playback(
-                recording, spec.symbols, opening, position_ms, config.speed, self._ended, self._watched
+                recording,
+                spec.symbols,
+                opening,
+                position_ms,
+                config.speed,
+                self._ended,
+                self._watched,
+                config.context,
             )
         return LockstepPlayback(
             recording,

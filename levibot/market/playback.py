@@ -48,10 +48,17 @@ class MarketClock:
 
 
 class Timeline:
-    """The streams of all symbols merged: by event time, then alphabetically; each stream keeps its order."""
+    """The streams of all symbols merged: by event time, then alphabetically; each stream keeps its order.
 
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, str, int]] = []
+    Parameters
+    ----------
+    last
+        Symbol that comes after all others of its time; empty: none.
+    """
+
+    def __init__(self, last: str = "") -> None:
+        self._last = last
+        self._heap: list[tuple[int, bool, str, int]] = []
         self._streams: dict[str, tuple[int, Iterator[TimedItem]]] = {}
         self._items: dict[str, Item] = {}
         self._serial = 0  # tells a symbol's stream from one that was closed before
@@ -74,7 +81,7 @@ class Timeline:
     def next_ms(self) -> int | None:
         """Event time of what comes next; None if nothing does."""
         while self._heap:
-            event_ms, symbol, serial = self._heap[0]
+            event_ms, _, symbol, serial = self._heap[0]
             if self._streams.get(symbol, (0,))[0] == serial:
                 return event_ms
             heapq.heappop(self._heap)
@@ -82,7 +89,7 @@ class Timeline:
 
     def pop(self) -> tuple[int, str, Item]:
         """Take what comes next. `next_ms` must not be None."""
-        event_ms, symbol, serial = heapq.heappop(self._heap)
+        event_ms, _, symbol, serial = heapq.heappop(self._heap)
         item = self._items.pop(symbol)
         self._fetch(symbol, serial, self._streams[symbol][1])
         return event_ms, symbol, item
@@ -93,7 +100,7 @@ class Timeline:
             del self._streams[symbol]
         else:
             event_ms, self._items[symbol] = following
-            heapq.heappush(self._heap, (event_ms, symbol, serial))
+            heapq.heappush(self._heap, (event_ms, symbol == self._last, symbol, serial))
 
 
 class Playback:
@@ -115,6 +122,9 @@ class Playback:
         Called with each symbol whose recording has come to its end, and when that was in event time.
     watched
         Symbols that nobody trades: the end of the others is the end of all.
+    context
+        Symbol whose bars all engines hear: its bar of a minute, which counts from the next one on, comes after the
+        others, so that nobody is woken by it who has his own bar to wait for. Empty: none.
     """
 
     opens_at_once = 1  # reading files in several threads is no faster
@@ -128,6 +138,7 @@ class Playback:
         speed: float,
         over: Over,
         watched: Container[str] = (),
+        context: str = "",
     ) -> None:
         self.disclosure = recording.disclosure
         self._recording = recording
@@ -139,7 +150,7 @@ class Playback:
         self._watched = watched
         self._open: set[str] = set()
         self._over: set[str] = set()
-        self.timeline = Timeline()
+        self.timeline = Timeline(context)
 
     @property
     def position_ms(self) -> int | None:

@@ -233,7 +233,9 @@ def check_answer(answer: Any, *, may_ask: bool) -> Signal | Question | None:
         raise StrategyError(f"feature_set is {answer.feature_set!r:.80}; use levibot.ml.features.FEATURE_SET")
     if not isinstance(answer.features, tuple | list) or not answer.features:
         raise StrategyError(f"features is a {type(answer.features).__name__}; use a tuple of numbers")
-    features = tuple(_feature(index, value) for index, value in enumerate(answer.features))
+    features = answer.features
+    if not _are_sound(features):  # by one: to find what is wrong, or to make plain numbers of those that are not
+        features = tuple(_feature(index, value) for index, value in enumerate(features))
     if not isinstance(answer.sequence, bytes) or len(answer.sequence) % (_BYTES * len(features)):
         raise StrategyError(
             f"sequence is no bytes of {len(features)} float64 a bar; use bytes() of an array, or b''"
@@ -314,6 +316,16 @@ def _number(name: str, value: Any) -> float:
     if not math.isfinite(number):
         raise StrategyError(f"{name} is {value}; use a finite number")
     return number
+
+
+def _are_sound(values: Any) -> bool:
+    """Whether these are plain numbers as they should be: looked at all at once, since a question is urgent."""
+    return (
+        type(values) is tuple
+        and set(map(type, values)) == {float}
+        and math.inf not in values
+        and -math.inf not in values
+    )
 
 
 def _feature(index: int, value: Any) -> float:
