@@ -40,11 +40,12 @@ class Decision(NamedTuple):
     accepted: float  # written down by the broker, whose stamp is in whole ms: the end of that millisecond
     heard: float  # committed there, and stored in the engine's ledger too
     kinds: int  # of models that were heard
+    cpu: float  # seconds of the engine's processor time from the strategy's call to the signal
 
     @property
     def stages(self) -> tuple[float, ...]:
         """What each step took, in ms."""
-        return tuple(1000 * (after - before) for before, after in pairwise(self[:-1]))
+        return tuple(1000 * (after - before) for before, after in pairwise(self[:-2]))
 
 
 def rows() -> Iterator[Figure]:
@@ -67,6 +68,7 @@ def _ways(runs: list[list[Decision]]) -> Iterator[Figure]:
     signals = tuple(percentile([1000 * (d.judged - d.published) for d in run], 0.95) for run in runs)
     beside = f"the same entries: bus, features, question, answer, judgement; {machine_load()}"
     yield Figure("bar closed in the feed → signal, by LightGBM, p95", signals, "ms", 5.0, beside=beside)
+    yield from _floor(runs)
     values = tuple(percentile([1000 * (d.heard - d.published) for d in run], 0.99) for run in runs)
     yield Figure(
         "the same → its fill in the engine's ledger, p99", values, "ms", beside="all of it on disk, twice"
@@ -76,6 +78,23 @@ def _ways(runs: list[list[Decision]]) -> Iterator[Figure]:
     )
     yield Figure(
         f"{ENGINES} commits to disk, one by one", tuple(_commits() for _ in range(RUNS)), "ms", beside=commits
+    )
+
+
+def _floor(runs: list[list[Decision]]) -> Iterator[Figure]:
+    """What no arrangement of so many engines can do better than, and what one alone takes."""
+    cores = os.cpu_count() or 1
+    values = tuple(1000 * statistics.fmean(d.cpu for d in run) * ENGINES / min(cores, ENGINES) for run in runs)
+    name = (
+        f"the same, were there only the engines' own work: {ENGINES} times its processor time over {cores} cores"
+    )
+    beside = "from the strategy's call to the signal: without bus, feed, pool and waking up"
+    yield Figure(name, values, "ms", beside=beside)
+    alone = [_run(1) for _ in range(RUNS)]
+    signals = tuple(percentile([1000 * (d.judged - d.published) for d in run], 0.95) for run in alone)
+    beside = f"nobody else wants the cores at that moment; {machine_load()}"
+    yield Figure(
+        "bar closed in the feed → signal, by LightGBM, one engine alone, p95", signals, "ms", 5.0, beside=beside
     )
 
 
@@ -95,7 +114,7 @@ def _with_network() -> Iterator[Figure]:
     yield Figure("bar closed in the feed → signal, by LightGBM and TFT, p95", signals, "ms", 50.0, beside=beside)
 
 
-def _run(*, network: bool = False) -> list[Decision]:
+def _run(engines: int = ENGINES, *, network: bool = False) -> list[Decision]:
     with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
         settings = {
             "feed": {"speed": SPEED},
@@ -104,7 +123,7 @@ def _run(*, network: bool = False) -> list[Decision]:
             "inference": {"processes": 2, "tft_processes": int(network)},
             "engine": {"strategy": "scripts.bench.strategies:InAndOut", "strategy_options": {"directory": name}},
         }
-        with open_daemon(ENGINES, TICK_HZ, **settings) as daemon:
+        with open_daemon(engines, TICK_HZ, **settings) as daemon:
             promote_model(daemon.directory / "data" / "models")
             if network:
                 promote_network(daemon.directory / "data" / "models")

@@ -82,16 +82,18 @@ class InAndOut(Ensemble):
     def __init__(self, directory: str) -> None:
         super().__init__()
         self._path = Path(directory) / f"{os.getpid()}.jsonl"
-        self._published_ns = self._asked_ns = 0
+        self._published_ns = self._asked_ns = self._cpu_ns = 0
+        self._noted = ""
 
     def on_bar(self, bar: Bar, position: Position) -> Signal | Question | None:
         """Ask, and note when."""
-        self._published_ns, self._asked_ns = bar.received_ns, boot_ns()
+        self._published_ns, self._asked_ns, self._cpu_ns = bar.received_ns, boot_ns(), time.thread_time_ns()
         return super().on_bar(bar, position)
 
     def on_predictions(self, predictions: tuple[Prediction, ...], position: Position) -> Signal | None:
         """Go in, or out."""
         if not predictions or predictions[0].bar_ms // MINUTE_MS % 2:
+            self._write()
             return Signal("flat")
         sure = tuple(msgspec.structs.replace(said, probability=0.95) for said in predictions)
         answered_ns = boot_ns()
@@ -103,9 +105,15 @@ class InAndOut(Ensemble):
             "judged": boot_ns(),
         }
         seconds = {name: wall_seconds(ns) for name, ns in times.items()}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**seconds, "kinds": len(predictions)}) + "\n")
+        seconds["cpu"] = (time.thread_time_ns() - self._cpu_ns) / 1e9
+        self._noted = json.dumps({**seconds, "kinds": len(predictions)}) + "\n"
         return signal
+
+    def _write(self) -> None:
+        """Store what was noted: at the bars that nothing is measured at."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(self._noted)
+        self._noted = ""
 
 
 def wall_seconds(then_ns: int) -> float:
