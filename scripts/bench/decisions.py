@@ -10,6 +10,7 @@ import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from levibot.bus.codec import Decoder
 from levibot.bus.messages import OrderAccepted, OrderEvent
 from levibot.ml.tft.extra import absence
 from scripts.bench.figures import LONG, RUNS, Figure, machine_load, percentile
-from scripts.bench.live import LiveDaemon, open_daemon
+from scripts.bench.live import Document, LiveDaemon, open_daemon
 from scripts.bench.models import promote_model, promote_network
 
 ENGINES = 15
@@ -90,12 +91,10 @@ def _floor(runs: list[list[Decision]]) -> Iterator[Figure]:
     )
     beside = "from the strategy's call to the signal: without bus, feed, pool and waking up"
     yield Figure(name, values, "ms", beside=beside)
-    alone = [_run(1) for _ in range(RUNS)]
-    signals = tuple(percentile([1000 * (d.judged - d.published) for d in run], 0.95) for run in alone)
+    alone = tuple(percentile(_alone(), 0.95) for _ in range(RUNS))
+    name = "bar closed in the feed → signal, by LightGBM, one engine alone, p95"
     beside = f"nobody else wants the cores at that moment; {machine_load()}"
-    yield Figure(
-        "bar closed in the feed → signal, by LightGBM, one engine alone, p95", signals, "ms", 5.0, beside=beside
-    )
+    yield Figure(name, alone, "ms", 5.0, beside=beside)
 
 
 def _with_network() -> Iterator[Figure]:
@@ -114,9 +113,28 @@ def _with_network() -> Iterator[Figure]:
     yield Figure("bar closed in the feed → signal, by LightGBM and TFT, p95", signals, "ms", 50.0, beside=beside)
 
 
-def _run(engines: int = ENGINES, *, network: bool = False) -> list[Decision]:
+def _run(*, network: bool = False) -> list[Decision]:
+    with _traded(ENGINES, network) as (daemon, pids, times):
+        accepted = _accepted(daemon.directory / "data" / "paper-simulated-default" / "broker.sqlite")
+        return [
+            decision
+            for symbol, pid in pids.items()
+            for decision in _decisions(daemon, symbol, times / f"{pid}.jsonl", accepted)
+        ]
+
+
+def _alone() -> list[float]:
+    """Milliseconds from bar to signal of one engine, whatever became of the signal."""
+    with _traded(1, network=False) as (_, pids, times):
+        noted = [record for pid in pids.values() for record in _noted(times / f"{pid}.jsonl")]
+        return [1000 * (record["judged"] - record["published"]) for record in noted]
+
+
+@contextmanager
+def _traded(engines: int, network: bool) -> Iterator[tuple[LiveDaemon, dict[str, int], Path]]:
+    """A daemon that has traded for a while, its engines' processes by symbol, and where they left their times."""
     with tempfile.TemporaryDirectory(prefix="levi-bench-") as name:
-        settings = {
+        settings: dict[str, Document] = {
             "feed": {"speed": SPEED},
             "paper": {"cash": 1_000_000, "latency": 0.0},
             "risk": {"max_positions": ENGINES, "position_cap": 0.05, "correlated_exposure": 1.0},
@@ -132,12 +150,7 @@ def _run(engines: int = ENGINES, *, network: bool = False) -> list[Decision]:
             time.sleep(SECONDS)
             pids = {engine["symbol"]: engine["pid"] for engine in daemon.status()["engines"]}
             daemon.stop()  # so that files are whole, and tell of the same orders
-            accepted = _accepted(daemon.directory / "data" / "paper-simulated-default" / "broker.sqlite")
-            return [
-                decision
-                for symbol, pid in pids.items()
-                for decision in _decisions(daemon, symbol, Path(name) / f"{pid}.jsonl", accepted)
-            ]
+            yield daemon, pids, Path(name)
 
 
 def _accepted(books: Path) -> dict[str, float]:
@@ -150,12 +163,11 @@ def _accepted(books: Path) -> dict[str, float]:
 
 
 def _decisions(daemon: LiveDaemon, symbol: str, times: Path, accepted: dict[str, float]) -> list[Decision]:
-    """What the strategy of an engine noted, joined with the engine's log; without the first, which is start-up."""
-    noted = [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()]
+    """What the strategy of an engine noted, joined with the engine's log."""
     sent, heard = _orders(daemon.directory / "data" / "logs", symbol)
     moments = sorted(sent)
     decisions = []
-    for record in noted[1:]:
+    for record in _noted(times):
         position = bisect_left(moments, record["answered"])
         if position < len(moments) and (client_id := sent[moments[position]]) in heard:
             decision = Decision(
@@ -164,6 +176,11 @@ def _decisions(daemon: LiveDaemon, symbol: str, times: Path, accepted: dict[str,
             if decision.heard - decision.published < _LATEST:
                 decisions.append(decision)
     return decisions
+
+
+def _noted(times: Path) -> list[Document]:
+    """What the strategy of an engine noted, without the first, which is start-up."""
+    return [json.loads(line) for line in times.read_text(encoding="utf-8").splitlines()][1:]
 
 
 def _orders(logs: Path, symbol: str) -> tuple[dict[float, str], dict[str, float]]:
