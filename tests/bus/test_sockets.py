@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zmq
 
-from levibot.bus.sockets import AsyncReader, drain, ipc, make_socket, send
+from levibot.bus.sockets import AsyncReader, BatchSender, drain, ipc, make_socket, send
 from tests.deadline import wait_for
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -74,6 +74,37 @@ def test_sending_never_blocks_and_says_when_it_failed(context: Context, run_dir:
     endpoint = ipc(run_dir / "nobody")
     pusher = make_socket(context, zmq.PUSH, connect=endpoint, high_water_mark=3)
     assert [send(pusher, b"beat") for _ in range(5)] == [True, True, True, False, False]
+
+
+def test_frames_of_one_turn_leave_at_its_end_in_order_and_sooner_if_there_are_many(
+    context: Context, run_dir: Path
+) -> None:
+    puller = make_socket(context, zmq.PULL, bind=ipc(run_dir / "frames"))
+    pusher = make_socket(context, zmq.PUSH, connect=ipc(run_dir / "frames"))
+    frames = [str(number).encode() for number in range(100)]
+    sent: list[bytes] = []
+    in_turn: list[int] = []
+
+    class Noted:
+        def send(self, frame: bytes, flags: int) -> None:
+            sent.append(frame)
+            pusher.send(frame, flags)
+
+    async def publish() -> None:
+        sender = BatchSender(asyncio.get_running_loop(), Noted())  # type: ignore[arg-type]
+        for frame in frames[:3]:
+            sender.send(frame)
+        in_turn.append(len(sent))
+        await asyncio.sleep(0)
+        in_turn.append(len(sent))
+        for frame in frames[3:]:
+            sender.send(frame)
+        in_turn.append(len(sent))
+        await asyncio.sleep(0)
+
+    asyncio.run(publish())
+    assert in_turn == [0, 3, 99]
+    assert [puller.recv() for _ in frames] == frames
 
 
 def test_drain_is_bounded_and_leaves_the_rest(context: Context, run_dir: Path) -> None:

@@ -26,6 +26,16 @@ def test_a_timeline_is_ordered_by_time_then_symbol_and_loses_nothing(times: dict
     assert taken == sorted((at, symbol) for symbol, moments in times.items() for at in moments)
 
 
+def test_the_last_symbol_of_a_timeline_comes_after_the_others_of_its_time_alone() -> None:
+    timeline = Timeline(last="A")
+    for symbol in "CAB":
+        timeline.add(symbol, iter([(1, Ended(1)), (2, Ended(2))]))
+    taken = []
+    while timeline.next_ms is not None:
+        taken.append(timeline.pop()[:2])
+    assert taken == [(1, "B"), (1, "C"), (1, "A"), (2, "B"), (2, "C"), (2, "A")]
+
+
 def test_a_removed_symbol_is_silent_and_an_added_one_replaces_its_former_stream() -> None:
     timeline = Timeline()
     timeline.add("A", iter([(1, Ended(1)), (2, Ended(2))]))
