@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -97,12 +97,18 @@ class Flattener:
                 self._targets.setdefault(symbol, self._found(symbol, now)).asked_ns = now
         self.on_timer()
         left = {symbol: self._words(symbol) for symbol in sorted(symbols) if symbol in self._targets}
-        if not left and (unready := self._venue.account_unready()):
-            left = {"account": unready}  # the books may not know yet what there is
+        left = left or self._unknown(request.symbols)
         dust = {symbol: self._dust(symbol) for symbol in sorted(symbols) if symbol not in self._targets}
         return FlattenReport(
             request.request_id, left, {symbol: amount for symbol, amount in dust.items() if amount}
         )
+
+    def _unknown(self, symbols: Sequence[str]) -> dict[str, str]:
+        """Why nothing can be called closed yet, for the books may not know what there is; nothing: they know."""
+        unready = self._venue.account_unready()
+        if not unready or not symbols:
+            return {"account": unready} if unready else {}
+        return {symbol: why for symbol in symbols if (why := self._venue.unready(symbol))}
 
     def heed(self, events: Iterable[OrderEvent]) -> None:
         """Remember why an order of ours came to nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from math import inf
@@ -101,7 +101,7 @@ class RiskManager:
         self._key = key
         self._epoch = supervisor_epoch
         self._trips = Trips(self.memory.trips, self.portfolio.is_dust)
-        self._granted_at: deque[int] = deque(self.memory.granted)  # event times of the last minute
+        self._granted_at = list(self.memory.granted)  # event times of the last minute
         self._closed: dict[str, tuple[str, str]] = {}  # markets in which nothing can be opened: why
         self._following = False  # the broker's account is known, and no event of it is missing
         if self.memory.set_aside:
@@ -279,8 +279,8 @@ class RiskManager:
             raise RefusedError(lock.rule, lock.reason)
         if request.client_id in self.reservations or self.portfolio.knows(request.client_id):
             raise RefusedError("already_granted", f"order {request.client_id} has its grant")
-        while self._granted_at and self._granted_at[0] <= (self.event_ms or 0) - _MINUTE_MS:
-            self._granted_at.popleft()
+        if (now_ms := self.event_ms) is not None:  # far ahead of it are those before a recording was played again
+            self._granted_at = [at_ms for at_ms in self._granted_at if abs(now_ms - at_ms) < _MINUTE_MS]
         if len(self._granted_at) >= self.policy.config.orders_per_minute:
             raise RefusedError("orders_per_minute", f"{len(self._granted_at)} were granted in the last minute")
 
@@ -351,7 +351,7 @@ class RiskManager:
     def _count_entry(self, event: OrderSubmitted) -> None:
         """An entry of the life before, which may have been granted after that wrote last."""
         if not event.intent.reduce_only:
-            self._granted_at = deque(sorted([*self._granted_at, event.event_ms]))
+            self._granted_at.append(event.event_ms)
 
     def _remember(self, *, now: bool) -> None:
         self.memory.remember(self.protections.state, self._trips.state, list(self._granted_at), now=now)

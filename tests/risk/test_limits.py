@@ -139,6 +139,19 @@ def test_a_restart_forgets_no_grant_of_the_last_minute(tmp_path: Path) -> None:
     assert refused(desk.ask("c", SOL)) == "orders_per_minute"
 
 
+def test_grants_of_a_market_time_that_is_still_to_come_are_none_of_the_last_minute(tmp_path: Path) -> None:
+    """A recording is played again, or a clock was ahead."""
+    desk = desk_of(tmp_path, orders_per_minute=2)
+    quantity(desk.ask("a"))
+    quantity(desk.ask("b", ETH))
+    desk.risk.store_if_due(60_000_000_000)
+    desk.start()
+    desk.know()
+    for symbol in (BTC, ETH, SOL):
+        desk.price(symbol, 100.0, MORNING_MS - 3_600_000)
+    quantity(desk.ask("c", SOL))
+
+
 def test_one_order_costs_no_more_than_its_limit(tmp_path: Path) -> None:
     desk = desk_of(tmp_path, max_order_notional=500.0)
     assert quantity(desk.ask("a")) == 5

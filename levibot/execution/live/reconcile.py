@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
 
 from levibot.bus.messages import Intent
 from levibot.clock import boot_ns
-from levibot.errors import BackOffError, RetryError
+from levibot.errors import BackOffError, OrderGoneError, RetryError
 from levibot.exchange.trading import ExchangeOrder, OwnTrade
 from levibot.execution.checks import may_open_risk
 from levibot.execution.ids import ClientId
@@ -30,8 +31,9 @@ class Reconciliation:
     """Compares one symbol with the exchange, as a job of its desk, so that nothing else is under way meanwhile.
 
     An order of our instance that the books do not know was made by a ledger that has been replaced: it is adopted
-    with its fills, and cancelled if it could open a position. Orders of anybody else are left alone. A trade of an
-    order of ours that was at its end in the books is counted in an order of its own, with what protects the first.
+    with its fills, and cancelled if it could open a position. Orders of anybody else are left alone. An order of
+    ours that was at its end in the books, and rests at the exchange, is withdrawn there; a trade of one is counted
+    in an order of its own, with what protects the first.
 
     Parameters
     ----------
@@ -138,8 +140,10 @@ class Reconciliation:
         for told in found:
             if not self._is_ours(told.client_id):
                 foreign += 1
-            elif told.client_id not in self._books.open and not self._books.knows(told.client_id):
+            elif not self._books.knows(told.client_id):
                 await self._adopt(told)
+            elif told.client_id not in self._books.open:
+                await self._end_there(told)
         self.foreign_orders = foreign
         for order in desk.posted:
             listed = seen.get(order.intent.client_id)
@@ -150,6 +154,13 @@ class Reconciliation:
             elif not await desk.doubts.ask(order) and not may_open_risk(order.intent):
                 # Before anything else is sold: it could be sold twice.
                 desk.do(partial(desk.doubts.resolve, order), urgent=True)
+
+    async def _end_there(self, told: ExchangeOrder) -> None:
+        """Withdraw what is over in the books: it could yet fill, or lock what a stop has to sell."""
+        desk = self._desk
+        desk.tell_trouble(f"order {told.client_id} is open, and was at its end in the books: it is withdrawn")
+        with suppress(OrderGoneError):  # the list was older than its end
+            await desk.trading.cancel(desk.symbol, told.client_id, told.exchange_id)
 
     async def _compare_trades(self, trades: Iterable[OwnTrade]) -> dict[str, str]:
         """Count what is not counted yet; of what cannot be counted, why, by trade id."""
@@ -219,6 +230,7 @@ class Reconciliation:
 
         await desk.journal.write_all([(trade.event_ms, count)])
         desk.tell_trouble(f"{text}: {trade.side} {plain(trade.quantity)} at {plain(trade.price)} is counted now")
+        desk.do(desk.protection.review, urgent=True)  # the comparison of the whole account may take long
         return ""
 
     def _is_ours(self, client_id: str) -> bool:

@@ -77,7 +77,7 @@ class Settlement:
         why_unready = self._reconciler.unready(desk.symbol)
         if why_unready:
             raise _RefusedError(why_unready)
-        done = [await self._set_aside()] if desk.anomalies else []
+        done, told = [], list(desk.anomalies)  # what is found from now on, nobody has been told of
         if base in shortages and desk.position.quantity > 0:
             quantity, proceeds = await self._missing(base)
             price = await self._price(quantity, proceeds)
@@ -85,6 +85,8 @@ class Settlement:
             done.append(f"{plain(quantity)} that the exchange does not have are booked as sold at {plain(price)}")
         elif quote in shortages:
             done.append(await self._withdraw(quote))
+        if told:  # at last: when something is refused, nothing has been booked
+            done.append(await self._set_aside(told))
         if not done:
             raise _RefusedError(
                 f"nothing is missing: the exchange has the {plain(desk.position.quantity)} {base} of the books, by"
@@ -92,16 +94,15 @@ class Settlement:
             )
         return "; ".join(done)
 
-    async def _set_aside(self) -> str:
+    async def _set_aside(self, trades: list[str]) -> str:
         desk, books = self._desk, self._desk.books
-        trades = list(desk.anomalies)
 
         def change() -> None:
             for trade_id in trades:
                 books.set_aside(desk.symbol, trade_id)
 
         await desk.journal.write(change)
-        desk.anomalies = {}
+        desk.anomalies = {trade: why for trade, why in desk.anomalies.items() if trade not in trades}
         return f"trade {', '.join(trades)} is set aside, and never counted"
 
     async def _withdraw(self, quote: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -129,3 +130,17 @@ class Interfering:
         if before is not None:
             before()
         return getattr(self._trading, name)
+
+
+class Unanswered:
+    """Passes everything on to the exchange, but for a request that it never answers."""
+
+    def __init__(self, trading: Any, request: str) -> None:
+        self._trading = trading
+        self._request = request
+
+    def __getattr__(self, name: str) -> Any:
+        return self._never if name == self._request else getattr(self._trading, name)
+
+    async def _never(self, *_: Any) -> None:
+        await asyncio.Event().wait()

@@ -8,6 +8,7 @@ from tests.execution.live.guarded import GuardedHouse, GuardedLife
 from tests.execution.live.house import SYMBOL, D
 
 ALL = FlattenPositions(1, [], "a test")
+_OTHER = "ETH/USDT"
 
 
 class Operator:
@@ -24,8 +25,8 @@ class Operator:
             self.report = reply
         return True
 
-    def is_done(self) -> bool:
-        self.broker.handle([(b"supervisor", ALL)])
+    def is_done(self, request: FlattenPositions = ALL) -> bool:
+        self.broker.handle([(b"supervisor", request)])
         assert self.report is not None
         return not self.report.left
 
@@ -95,5 +96,25 @@ def test_nothing_is_called_closed_before_the_books_are_compared_with_the_exchang
         assert operator.report.left["account"].startswith("comparing with the exchange")
         guarded.exchange.clear()
         await life.until(operator.is_done, "compared, and nothing there")
+
+    guarded.play(scenario)
+
+
+def test_what_is_closed_of_one_symbol_is_told_although_another_cannot_be_compared(guarded: GuardedHouse) -> None:
+    async def scenario() -> None:
+        life = await guarded.open()
+        await guarded.bought(life)
+        other = guarded.entry(symbol=_OTHER)
+        with life.books.transaction(0):
+            life.books.accept(life.books.submit(other, other))
+        guarded.exchange.arm("status", "GET /api/v3/openOrders", symbol=_OTHER, status=503)
+        life.venue.set_market(guarded.session.spec(_OTHER))
+        await life.until(lambda: "503" in life.venue.account_unready(), "not compared")
+        operator = Operator(guarded, life)
+        await life.until(lambda: operator.is_done(FlattenPositions(1, [SYMBOL], "a test")), "closed")
+        assert life.position < D("0.0001")
+        assert not operator.is_done(FlattenPositions(2, [_OTHER], "a test"))
+        assert operator.report is not None
+        assert operator.report.left.keys() == {_OTHER}
 
     guarded.play(scenario)

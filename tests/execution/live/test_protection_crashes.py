@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from levibot.execution.live import reconcile
-from tests.execution.live.guarded import GuardedHouse, GuardedLife
+from tests.execution.live.guarded import GuardedHouse, GuardedLife, Unanswered
 from tests.execution.live.house import SYMBOL, D
 
 _DUST = D("0.0001")
@@ -156,6 +156,28 @@ def test_what_rests_in_the_broker_fires_although_the_books_cannot_be_compared(
         assert len(guarded.sales) == 1
         guarded.exchange.clear()
         await life.until_ready()
+        guarded.check(life)
+
+    guarded.play(scenario)
+
+
+def test_a_late_fill_is_protected_before_the_comparison_of_the_whole_account_has_ended(
+    guarded: GuardedHouse,
+) -> None:
+    """Of an order that the books thought over; other symbols may hold the comparison up for long."""
+
+    async def scenario() -> None:
+        life = await guarded.open()
+        late = life.submit(guarded.limit("0.99", stop_loss=guarded.at("0.9")))
+        await life.until(lambda: "Accepted" in life.kinds(late), "resting")
+        await life.die()
+        with life.books.transaction(0):
+            life.books.cancel(life.books.open[late], "by mistake")
+        guarded.trade_through(late)
+        life = guarded.make(trading=Unanswered(guarded.trading, "balances"))
+        life.start()
+        await guarded.until_settled(life)
+        assert life.venue.account_unready()
         guarded.check(life)
 
     guarded.play(scenario)

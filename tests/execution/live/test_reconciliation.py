@@ -48,6 +48,13 @@ def by_hand(life: Life) -> Fill:
     return Fill("by hand", life.position, D(1), D(0), "USDT", "taker")
 
 
+async def settle(life: Life, price: Decimal | None) -> SettleReport:
+    answers: list[SettleReport] = []
+    life.venue.settle(SettlePosition(1, SYMBOL, price, "dealt with"), answers.append)
+    await life.until(lambda: answers, "an answer")
+    return answers[0]
+
+
 async def compare(life: Life) -> None:
     """Let two whole comparisons begin and end: what has happened until now is seen by the second."""
     rounds = life.venue.reconciler.rounds + 2
@@ -127,13 +134,27 @@ def test_orders_of_a_former_ledger_are_adopted_and_of_others_left_alone(house: L
     house.play(scenario)
 
 
-async def cancelled_by_mistake(house: LiveHouse, life: Life, order: str) -> None:
+async def cancelled_by_mistake(life: Life, order: str) -> None:
     """The broker dies, and its books say that an order is over which the exchange still has."""
     await life.until(lambda: "Accepted" in life.kinds(order))
     await life.die()
     with life.books.transaction(0):
         life.books.cancel(life.books.open[order], "by mistake")
-    house.trade_through(order)
+
+
+def test_an_order_that_is_over_in_the_books_is_withdrawn_where_it_still_rests(house: LiveHouse) -> None:
+    async def scenario() -> None:
+        life = await house.begin(**OFTEN)
+        resting = life.submit(house.limit("0.9"))
+        await cancelled_by_mistake(life, resting)
+        again = await house.begin(**OFTEN)
+        (there,) = house.at_exchange(resting)
+        await again.until(lambda: not there.open, "withdrawn")
+        assert any(f"order {resting} is open" in text for text in again.troubles)
+        assert again.position == 0
+        house.check(again)
+
+    house.play(scenario)
 
 
 def test_a_fill_of_an_order_that_was_over_is_counted_with_what_protects_it(house: LiveHouse) -> None:
@@ -141,7 +162,8 @@ def test_a_fill_of_an_order_that_was_over_is_counted_with_what_protects_it(house
         life = await house.begin(**OFTEN)
         stop = house.market.instrument.to_tick(house.best("buy") * D("0.9"))
         resting = life.submit(house.limit("0.99", stop_loss=stop))
-        await cancelled_by_mistake(house, life, resting)
+        await cancelled_by_mistake(life, resting)
+        house.trade_through(resting)
         again = await house.begin(**OFTEN)
         await again.until(lambda: again.position > 0, "counted")
         assert [lot.stop for lot in again.books.lots[SYMBOL]] == [stop]
@@ -173,11 +195,14 @@ def test_a_sale_of_more_than_is_held_freezes_until_an_operator_sets_it_aside(hou
             assert again.reason(again.submit(house.entry())).startswith(Refusal.FROZEN)
             await again.die()
         last = await house.begin(**OFTEN)
-        answers: list[SettleReport] = []
-        await last.until(lambda: last.venue.live_report().frozen)
-        last.venue.settle(SettlePosition(1, SYMBOL, None, "dealt with"), answers.append)
-        await last.until(lambda: answers)
-        assert "is set aside, and never counted" in answers[0].booked
+        move(house, "USDT", -D("0.005") * there.price - 100, listed=False)
+        await last.until(lambda: "USDT" in last.venue.live_report().drift)
+        assert "has no price" in (await settle(last, D(0))).refused
+        await compare(last)
+        assert "they hold 0" in last.venue.live_report().frozen[SYMBOL], "what is refused has changed nothing"
+        booked = (await settle(last, None)).booked
+        assert "is set aside, and never counted" in booked
+        assert "booked as withdrawn" in booked
         await compare(last)
         assert not last.venue.live_report().frozen
         await last.die()
