@@ -261,7 +261,8 @@ class RiskManager:
         """Positions, open entries and grants."""
         exposures = self.portfolio.exposures()
         for held in self.reservations:
-            exposures.may_open(held.symbol, held.side, held.cost)
+            now = held.quantity * self.portfolio.last_price(held.symbol)  # the price may have risen since
+            exposures.may_open(held.symbol, held.side, max(held.cost, now))
         return exposures
 
     # ------------------------------------------------------------------ the decision

@@ -19,7 +19,8 @@ class Reservation:
 
     symbol: str
     side: Side
-    cost: Decimal  # quote amount
+    quantity: Decimal
+    cost: Decimal  # quote amount, at the price of the grant
     until_ns: int
 
 
@@ -38,7 +39,7 @@ class Reservations:
     def hold(self, grant: Grant, price: Decimal) -> None:
         """Reserve what `grant` allows, valued at `price`."""
         cost, until_ns = grant.max_quantity * price, grant.expires_ns + _MARGIN_NS
-        self._held[grant.client_id] = Reservation(grant.symbol, grant.side, cost, until_ns)
+        self._held[grant.client_id] = Reservation(grant.symbol, grant.side, grant.max_quantity, cost, until_ns)
 
     def release(self, event: OrderEvent) -> None:
         """The broker speaks of this order: from now on the portfolio counts it."""

@@ -152,6 +152,14 @@ def test_grants_of_a_market_time_that_is_still_to_come_are_none_of_the_last_minu
     quantity(desk.ask("c", SOL))
 
 
+def test_a_grant_that_is_out_counts_at_the_price_to_which_its_market_has_risen(tmp_path: Path) -> None:
+    desk = desk_of(tmp_path, position_cap=0.2)
+    assert quantity(desk.ask("a")) == 20
+    desk.price(BTC, 101.0)
+    desk.events(desk.broker.moved("100"))
+    assert refused(desk.ask("b")) == "position_cap", "2020 of 10100"
+
+
 def test_one_order_costs_no_more_than_its_limit(tmp_path: Path) -> None:
     desk = desk_of(tmp_path, max_order_notional=500.0)
     assert quantity(desk.ask("a")) == 5
