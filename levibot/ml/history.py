@@ -32,19 +32,6 @@ class BarColumns(NamedTuple):
     volume: Floats
     synthetic: NDArray[np.bool_]
 
-    def part(self, begin: int, end: int) -> BarColumns:
-        """Those from one place up to, and without, another."""
-        some = slice(begin, end)
-        return BarColumns(
-            self.open_ms[some],
-            self.open[some],
-            self.high[some],
-            self.low[some],
-            self.close[some],
-            self.volume[some],
-            self.synthetic[some],
-        )
-
 
 class Source(NamedTuple):
     """What the features of one symbol are made from; as `levibot.ml.features.vectorised.feature_frame`."""
@@ -61,24 +48,6 @@ class History(NamedTuple):
     judged: NDArray[np.int64]  # shape (rows,): places of the bars that have features
     features: Floats  # shape (rows, number of features): at their closes; NaN: missing
     source: Source | None = None  # what they were made from; None: of a store, which keeps no more than these
-
-
-def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None]) -> History:
-    """Read the bars of one symbol, and compute the features that it has by itself.
-
-    Parameters
-    ----------
-    items
-        Bars and the holes between them, oldest first, as `levibot.market.gaps.fill_gaps` gives them.
-    report
-        Told how many bars have been read since it was told last.
-
-    Raises
-    ------
-    MarketDataError
-        If a bar is none, or bars are not in order of time.
-    """
-    return history_of(Source(read_bars(items, report)))
 
 
 def history_of(source: Source) -> History:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +12,9 @@ import msgspec
 import numpy as np
 
 from levibot.market.bars import MINUTE_MS, Candle
+from levibot.market.gaps import Hole
 from levibot.ml.features import FEATURE_VERSIONS, FEATURES
+from levibot.ml.history import History, Source, history_of, read_bars
 from levibot.ml.manifest import MODEL, Label, Manifest, ModelFile, Part, utc
 from levibot.ml.model import import_lightgbm
 from levibot.ml.scored import Scores
@@ -31,6 +33,11 @@ def walk(count: int, *, seed: int = SEED, price: float = 100.0, start_ms: int = 
         low = min(price, close) * (1 - 0.001 * draw.random())
         yield Candle(start_ms + index * MINUTE_MS, price, high, low, close, draw.uniform(1, 9))
         price = close
+
+
+def read_history(items: Iterable[Candle | Hole], report: Callable[[int], None] = lambda _more: None) -> History:
+    """Bars of one symbol, and the features that it has by itself."""
+    return history_of(Source(read_bars(items, report)))
 
 
 @cache

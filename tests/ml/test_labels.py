@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import fill_gaps
 from levibot.ml.features import FEATURES
-from levibot.ml.history import BarColumns, History, read_history
+from levibot.ml.history import BarColumns, History
 from levibot.ml.labels import DOWN, NONE, UP, default_distance, levels, outcomes, volatility
 from levibot.ml.manifest import VOLATILITY, Label
-from tests.ml.examples import START_MS, walk
+from tests.ml.examples import START_MS, read_history, walk
 
 
 def history(bars: Sequence[Candle], volatility: float = 0.0) -> History:
@@ -28,7 +28,7 @@ def history(bars: Sequence[Candle], volatility: float = 0.0) -> History:
 
 
 def columns(bars: Sequence[Candle]) -> BarColumns:
-    return read_history(bars, lambda _more: None).bars
+    return read_history(bars).bars
 
 
 def labels_of(bars: Sequence[Candle], label: Label) -> NDArray[np.int8]:

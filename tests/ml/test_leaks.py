@@ -14,7 +14,7 @@ from levibot.market.bars import MINUTE_MS
 from levibot.ml.boosting import default_params, fixed_params
 from levibot.ml.features import FEATURES
 from levibot.ml.features.registry import REGISTRY
-from levibot.ml.history import Floats, History, Source, history_of, read_history
+from levibot.ml.history import Floats, History, Source, history_of
 from levibot.ml.leaks import (
     find_leaks,
     later_bars_matter,
@@ -25,12 +25,12 @@ from levibot.ml.leaks import (
 from levibot.ml.manifest import Label
 from levibot.ml.rows import Rows, label_rows
 from levibot.ml.splits import Split, boundaries, split
-from tests.ml.examples import walk
+from tests.ml.examples import read_history, walk
 from tests.ml.features.streams import altdata, frame, with_flow
 
 LABEL = Label(take_profit=0.004, stop_loss=0.004, horizon_bars=30)
 PARAMS = {**default_params(4000), **fixed_params(1, 1)}
-HISTORIES = [read_history(walk(4000, seed=seed), lambda _more: None) for seed in (1, 2)]
+HISTORIES = [read_history(walk(4000, seed=seed)) for seed in (1, 2)]
 SPANS = split(label_rows(HISTORIES, LABEL), boundaries(HISTORIES), 60)
 
 

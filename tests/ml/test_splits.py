@@ -12,13 +12,13 @@ from levibot.market.bars import MINUTE_MS
 from levibot.market.candles import CANDLE_SUFFIXES, find_file, read_candles
 from levibot.market.gaps import fill_gaps
 from levibot.ml.features import FEATURES, WINDOW, FeatureWindow
-from levibot.ml.history import History, read_history
+from levibot.ml.history import History
 from levibot.ml.labels import NONE, outcomes
 from levibot.ml.manifest import Label
 from levibot.ml.rows import Rows, describe, label_rows, stretches
 from levibot.ml.splits import Boundaries, boundaries, check, split, walk_forward
 from tests.market.real_data import real_data
-from tests.ml.examples import START_MS, walk
+from tests.ml.examples import START_MS, read_history, walk
 
 LABEL = Label(take_profit=0.004, stop_loss=0.004, horizon_bars=30)
 
@@ -27,8 +27,8 @@ def histories(count: int = 3000) -> list[History]:
     """Two symbols, the second of which begins later."""
     later = START_MS + 200 * MINUTE_MS
     return [
-        read_history(walk(count, seed=1), lambda _more: None),
-        read_history(walk(count, seed=2, start_ms=later), lambda _more: None),
+        read_history(walk(count, seed=1)),
+        read_history(walk(count, seed=2, start_ms=later)),
     ]
 
 
@@ -94,7 +94,7 @@ def test_no_label_of_real_prices_looks_into_a_later_span() -> None:
     for symbol in ("BTC/USDT", "SOL/USDT"):
         path = find_file(folder, symbol, CANDLE_SUFFIXES)
         assert path is not None
-        both.append(read_history(fill_gaps(read_candles(path).from_index(55_000), 120), lambda _more: None))
+        both.append(read_history(fill_gaps(read_candles(path).from_index(55_000), 120)))
     rows = label_rows(both, Label(take_profit=0.0072, stop_loss=0.0072, horizon_bars=120))
     assert_no_leak(rows, boundaries(both), 60)
 
@@ -155,7 +155,7 @@ def test_the_spans_are_fixed_shares_of_the_time_unless_the_test_is_told() -> Non
 
 def test_too_little_to_learn_from_is_told_with_a_remedy() -> None:
     with pytest.raises(TrainingError, match=r"no bar has features.*more candles"):
-        boundaries([read_history(walk(WINDOW - 1), lambda _more: None)])
+        boundaries([read_history(walk(WINDOW - 1))])
     both = histories(400)
     few = r"span has .* rows .*\+0.40% before -0.40%, within 30 bars\), expected 200 or more; .*--take-profit"
     with pytest.raises(TrainingError, match=few):

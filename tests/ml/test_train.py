@@ -17,7 +17,6 @@ from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.simulated import ORIGIN_MS, SimulatedMarket
 from levibot.ml.boosting import default_params, fixed_params
 from levibot.ml.features import FEATURE_VERSIONS, OPTIONAL_FEATURES, FeatureWindow
-from levibot.ml.history import read_history
 from levibot.ml.labels import outcomes
 from levibot.ml.manifest import MODEL
 from levibot.ml.material import Material
@@ -29,7 +28,7 @@ from levibot.ml.store import ModelStore
 from levibot.ml.train import IMPORTANCE, PICTURE, fit_models, train
 from levibot.ml.trained import CARD, Trained
 from tests.market.real_data import real_data
-from tests.ml.examples import walk
+from tests.ml.examples import read_history, walk
 
 PLAN = Plan(name="lightgbm-simulated", exchange="simulated", horizon_bars=20, costs=0.0024)
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -122,7 +121,7 @@ def test_the_manifest_says_how_it_was_made(trained: Trained) -> None:
 
 
 def test_ranges_hold_nearly_all_it_has_learned_from_and_little_more(model: Model) -> None:
-    rows = read_history(simulated()["BTC/USDT"], lambda _more: None).features[:, model.columns]
+    rows = read_history(simulated()["BTC/USDT"]).features[:, model.columns]
     assert model.out_of_range(rows).mean() < 0.05
     rows[:, model.manifest.features.index("atr_14")] *= 10
     assert (model.out_of_range(rows) >= 1).all()
@@ -262,8 +261,8 @@ def test_the_label_of_the_plan_comes_from_the_training_span_alone() -> None:
         bar._replace(high=bar.high * 1.05, low=bar.low * 0.95, close=bar.open * (1.04 if n % 2 else 0.96))
         for n, bar in enumerate(wild)
     ]
-    histories = [read_history([*calm, *wild], lambda _more: None)]
+    histories = [read_history([*calm, *wild])]
     with_wild = choose_label(PLAN, histories, calm[-1].open_ms)
-    without = choose_label(PLAN, [read_history(calm, lambda _more: None)], 2**62)
+    without = choose_label(PLAN, [read_history(calm)], 2**62)
     assert with_wild.take_profit == pytest.approx(without.take_profit, rel=1e-3)
     assert len(outcomes(histories[0], with_wild).labels) == len(histories[0].judged)

@@ -8,12 +8,12 @@ import pytest
 from levibot.market.bars import MINUTE_MS, Candle
 from levibot.market.gaps import Hole
 from levibot.ml.features import FEATURES
-from levibot.ml.history import History, read_history
+from levibot.ml.history import History
 from levibot.ml.manifest import VOLATILITY, Label
 from levibot.ml.rows import Rows, label_rows
 from levibot.ml.tft.forecast import HORIZON, STEPS
 from levibot.ml.tft.sequences import Sequences
-from tests.ml.examples import walk
+from tests.ml.examples import read_history, walk
 
 COLUMNS = tuple(FEATURES.index(name) for name in ("return_1", VOLATILITY, "body"))
 LABEL = Label(take_profit=0.002, stop_loss=0.002, horizon_bars=10)
@@ -24,7 +24,7 @@ def made(*histories: History) -> tuple[Sequences, Rows]:
 
 
 def history(items: list[Candle]) -> History:
-    return read_history(items, lambda _: None)
+    return read_history(items)
 
 
 def test_the_first_bars_with_features_have_no_sequence_yet() -> None:
@@ -100,5 +100,5 @@ def test_targets_are_returns_ahead_by_the_volatility_of_the_judged_bar() -> None
 def test_holes_of_the_reader_are_holes_here() -> None:
     bars: list[Candle | Hole] = [*walk(200)]
     later = [bar._replace(open_ms=bar.open_ms + 1000 * MINUTE_MS) for bar in walk(200)]
-    sequences, rows = made(read_history([*bars, *later], lambda _: None))
+    sequences, rows = made(read_history([*bars, *later]))
     assert len(sequences.thinned(rows, 1).places) == 2 * (200 - 60 - (STEPS - 1) - LABEL.horizon_bars)
