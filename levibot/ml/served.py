@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from levibot.durable import append_durably, read_bytes
 
 HISTORY = "history.jsonl"
+_UnixMs = Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # before the year 10000: it can be written as a date
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +36,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         For people.
     """
 
-    at_ms: int
+    at_ms: _UnixMs
     at_utc: str
     action: Literal["promote", "rollback"]
     version: str
@@ -58,7 +60,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True):
         As of `Manifest.digests`.
     """
 
-    at_ms: int
+    at_ms: _UnixMs
     at_utc: str
     action: Literal["prune"] = "prune"
     version: str

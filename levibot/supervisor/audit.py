@@ -173,5 +173,5 @@ def _parsed(lines: Iterator[bytes]) -> Iterator[dict[str, Any]]:
             entry = orjson.loads(line)
         except orjson.JSONDecodeError:
             continue
-        if isinstance(entry, dict) and "action" in entry:
+        if isinstance(entry, dict) and "action" in entry and isinstance(entry.get("at"), str):
             yield entry

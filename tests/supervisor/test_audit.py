@@ -116,3 +116,15 @@ def test_what_was_done_to_models_stands_between_the_rest_in_order_of_time(
     first = told(trail)[0]
     assert (first["at"], first["subject"]) == ("2023-11-14T22:13:19.998+00:00", "trees/2")
     assert (first["who"]["name"], first["reason"], first["options"]) == ("bob", "better", {"previous": "1"})
+
+
+def test_a_line_without_a_time_hides_no_other(tmp_path: Path, failures: list[DataStoreError]) -> None:
+    trail = opened(tmp_path / "audit.jsonl", failures)
+    trail.note(ALICE, "pause", "BTC/USDT")
+    with trail.path.open("a") as file:
+        file.write('{"action": "stop"}\n{"action": "stop", "at": 5}\n')
+    model = tmp_path / "models" / "trees"
+    model.mkdir(parents=True)
+    append_entries(model, Pruned(at_ms=10**18, at_utc="", version="1"), Pruned(at_ms=1, at_utc="", version="2"))
+    assert actions(trail) == ["prune", "pause"]
+    assert told(trail)[0]["subject"] == "trees/2"
