@@ -24,6 +24,6 @@ def program(name: str) -> str:
 def promtool(*arguments: str | Path, text: str | None = None) -> None:
     """Run promtool; the test fails with its words if it finds anything to say."""
     command = [program("promtool"), *map(str, arguments)]
-    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, input=text, text=True, capture_output=True, check=False, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not done.stderr.strip(), done.stderr

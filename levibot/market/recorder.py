@@ -161,8 +161,8 @@ class TapeWriter:
 
     @property
     def losing(self) -> bool:
-        """Whether messages are being lost now."""
-        return self.tape.progress in (Progress.LOSING, Progress.RESUMABLE)
+        """Whether messages are being lost, for a known reason, and nothing has been written since."""
+        return self.tape.progress is not Progress.IDLE and self.trouble != ""
 
     def write(self) -> None:
         """Write all that waits. Whatever goes wrong is kept in `trouble`."""

@@ -98,6 +98,7 @@ class Portfolio:
         self.seq: int | None = None
         self._orders: dict[str, _Order] = {}
         self._marks: dict[str, Tick] = {}
+        self._middles: dict[str, Decimal] = {}  # of those that were asked for since their mark came
         self._prices: dict[str, Decimal] = dict(prices)  # of other assets
 
     def restore(self, snapshot: AccountSnapshot) -> None:
@@ -198,6 +199,7 @@ class Portfolio:
     def mark(self, tick: Tick) -> None:
         """Take the newest price of a symbol."""
         self._marks[tick.symbol] = tick
+        self._middles.pop(tick.symbol, None)
 
     def tick(self, symbol: str) -> Tick | None:
         """The newest price of a symbol as it came, however old."""
@@ -213,12 +215,17 @@ class Portfolio:
         tick = self._marks.get(symbol)
         if tick is None or now_ns - tick.received_ns > max_age_ns:
             return None
-        return _middle(tick)
+        return self.last_price(symbol)
 
     def last_price(self, symbol: str) -> Decimal:
         """Middle of the newest quote, however old; 0 if there was none."""
-        tick = self._marks.get(symbol)
-        return _middle(tick) if tick is not None else ZERO
+        middle = self._middles.get(symbol)  # a decision asks for each price many times
+        if middle is None:
+            tick = self._marks.get(symbol)
+            if tick is None:
+                return ZERO
+            middle = self._middles[symbol] = (Decimal(str(tick.bid)) + Decimal(str(tick.ask))) / 2
+        return middle
 
     def is_dust(self, symbol: str, quantity: Decimal) -> bool:
         """Whether a position of this size is none: it could not be closed. Nothing is dust too."""
@@ -316,7 +323,3 @@ class Portfolio:
 
     def _opening_orders(self) -> list[_Order]:
         return [order for order in self._orders.values() if not order.intent.reduce_only]
-
-
-def _middle(tick: Tick) -> Decimal:
-    return (Decimal(str(tick.bid)) + Decimal(str(tick.ask))) / 2
